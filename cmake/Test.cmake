@@ -1,0 +1,22 @@
+find_package(GTest REQUIRED)
+
+# reenact_test(NAME LABEL SOURCES ... LIBRARIES ...): a googletest program; each case is a ctest test "NAME.Suite.Case".
+# LABEL is one of unit, golden, e2e, fuzz, gpu.
+function(reenact_test name label)
+  cmake_parse_arguments(arg "TORCH" "TIMEOUT" "SOURCES;LIBRARIES" ${ARGN})
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 120)
+  endif()
+  add_executable(${name} ${arg_SOURCES})
+  target_link_libraries(${name} PRIVATE ${arg_LIBRARIES} GTest::gmock_main reenact_warnings)
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
+  if(arg_TORCH)
+    reenact_use_torch(${name})
+  endif()
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
+  # PRE_TEST: asking the program for its cases waits until ctest runs.
+  gtest_discover_tests(${name} TEST_PREFIX ${name}. DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
+                       PROPERTIES LABELS ${label} TIMEOUT ${arg_TIMEOUT}
+                                  SKIP_REGULAR_EXPRESSION "\\[  SKIPPED \\]")
+endfunction()
+include(GoogleTest)
