@@ -1,5 +1,7 @@
 # Every third-party library, in one place. Versions are Debian 12's; scripts/setup.sh installs them.
 find_package(Threads REQUIRED)
+# Everywhere alike, as a precompiled header is only used where the same macros (_REENTRANT) are defined.
+add_compile_options(-pthread)
 find_package(absl REQUIRED)
 find_package(Protobuf REQUIRED)
 find_package(gRPC CONFIG REQUIRED)
