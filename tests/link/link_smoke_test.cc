@@ -62,6 +62,10 @@ TEST(LinkSmokeTest, EveryLibraryWorksInOneProcess) {
   EXPECT_GT(port, 0);
   server->Shutdown(absl::ToChronoTime(absl::Now() + absl::Seconds(1)));
   queue->Shutdown();
+  void* tag = nullptr;
+  bool ok = false;
+  while (queue->Next(&tag, &ok)) {
+  }
 
   EXPECT_TRUE(absl::OkStatus().ok());
 }
