@@ -1,0 +1,105 @@
+// A bundle: one model on disk, a folder with bundle.json (which holds the SHA-256 of every other
+// file), the weights of the three networks as safetensors and the tokenizer's merges. The trainer
+// writes one, the engine reads it; both use this file.
+//
+// bundle.json, format_version 1; every field is required unless a default is given, an unknown one
+// is an error:
+//   format_version   1
+//   name, licence    for people and for JobRequest::model; name is [A-Za-z0-9._-]+
+//   image_size       side of a frame in pixels; latent_size times the autoencoder's downscale
+//   frames_per_row   T, equal to sdit.num_frames
+//   prediction       "eps", "v" or "x0"
+//   schedule         {name: "linear", num_train_steps}
+//   defaults         {sampler: "ddim" | "ddpm", num_steps, guidance_scale}
+//   max_num_steps    2..schedule.num_train_steps
+//   accepts_text     whether a text may be the source; default true
+//   sdit, autoencoder, clip   configurations, see config_json.h; clip has one more field, merges (a
+//   file's name) landmarks        {model, detector: names of .tflite files, convention:
+//   "mediapipe-478"} training         free text and numbers: how it was made files {name: SHA-256}:
+//   the three safetensors files, the merges, and the .tflite files if they lie in the folder
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "nlohmann/json.hpp"
+#include "pipeline/diffusion/samplers.h"
+#include "pipeline/models/autoencoder_kl.h"
+#include "pipeline/models/clip.h"
+#include "pipeline/models/clip_tokenizer.h"
+#include "pipeline/models/sdit.h"
+#include "pipeline/types.h"
+
+namespace reenact {
+
+inline constexpr int kBundleFormatVersion = 1;
+
+// bundle.json without `files`.
+struct BundleConfig {
+  std::string name;
+  std::string licence;
+  int64_t image_size = 0;
+  int64_t frames_per_row = 0;
+  Prediction prediction = Prediction::kEpsilon;
+  std::string schedule = "linear";
+  int num_train_steps = 1000;
+  Sampler default_sampler = Sampler::kDdim;
+  int default_num_steps = 50;
+  double default_guidance_scale = 1;
+  int max_num_steps = 250;
+  bool accepts_text = true;
+  SDiTConfig sdit;
+  AutoencoderKLConfig autoencoder;
+  ClipConfig clip;
+  std::string landmark_model = "face_landmark_with_attention.tflite";
+  std::string landmark_detector = "face_detection_short_range.tflite";
+  nlohmann::json training = nlohmann::json::object();
+};
+
+// What WriteBundle stores, by checkpoint name (StateDict of weights/load.h gives it).
+struct BundleTensors {
+  std::map<std::string, torch::Tensor> sdit;
+  std::map<std::string, torch::Tensor> autoencoder;
+  std::map<std::string, torch::Tensor> clip;
+  std::string merges;  // content of the tokenizer's merges.txt
+  // Store tensors of two or more dimensions as float16, except position tables; halves the size.
+  // All else is float32.
+  bool half = false;
+};
+
+// A bundle in memory: networks in float32 and evaluation mode.
+struct Bundle {
+  BundleConfig config;
+  std::string sha256;  // of bundle.json
+  std::string folder;
+  std::map<std::string, std::string> files;  // name -> SHA-256
+  SDiT sdit{nullptr};
+  AutoencoderKL autoencoder{nullptr};
+  Clip clip{nullptr};
+  std::shared_ptr<const ClipTokenizer> tokenizer;
+};
+
+// Reads and checks a whole bundle. All problems found come in one kInvalidArgument, a line each:
+// unknown, missing or ill-typed fields, fields that contradict each other, missing files, wrong
+// hashes, missing, unexpected, misshapen or non-finite tensors. kNotFound: there is no bundle.json.
+absl::StatusOr<Bundle> ReadBundle(const std::string& folder);
+
+// Makes `folder` if needed and writes a bundle that ReadBundle accepts (it is read back before this
+// returns). Each file is replaced atomically, bundle.json last. .tflite files that already lie in
+// `folder` under the configured names are hashed in.
+absl::Status WriteBundle(const std::string& folder, const BundleConfig& config,
+                         const BundleTensors& tensors);
+
+// The text of bundle.json and back, without reading any other file. `files` may be null. Errors as
+// ReadBundle.
+std::string BundleConfigToJson(const BundleConfig& config,
+                               const std::map<std::string, std::string>& files);
+absl::StatusOr<BundleConfig> BundleConfigFromJson(const std::string& text,
+                                                  std::map<std::string, std::string>* files);
+
+}  // namespace reenact

@@ -1,0 +1,59 @@
+// The engine of the product: composes media, face and the networks into the Engine interface
+// (pipeline/engine.h).
+//
+// Per job: the source is decoded, its face found and cropped, embedded by CLIP and encoded by the
+// autoencoder. The driving video is read frame by frame; only landmarks and timestamps stay. Rows
+// of T frames around one anchor frame are denoised in passes (denoiser.h); finished frames are
+// decoded, resized and encoded in time order. Memory beyond the encoded input is bounded by the
+// pass and a small constant per frame (about 6 kB of landmarks and the latents not yet shown).
+//
+// Thread-safety as stated in pipeline/engine.h. Libtorch's intra-op threads are a setting of the
+// process.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "pipeline/engine.h"
+
+namespace reenact {
+
+struct ReenactorOptions {
+  // Folders of bundles; at least one. Their names must differ. The first is the model of requests
+  // that name none.
+  std::vector<std::string> bundles;
+
+  // Where the .tflite files named by a bundle lie if not in the bundle itself. Empty: the
+  // environment variable REENACT_FACE_MODELS, else .deps/mediapipe below the current folder, else
+  // beside the build the program lies in.
+  std::string face_models;
+
+  // Threads of libtorch's operators. 0: as many as the machine has cores.
+  int num_threads = 0;
+
+  // Rows of T frames in one forward pass, 2 or more; memory grows with it. The anchor row is one of
+  // them.
+  int max_rows_per_pass = 8;
+
+  // Encoded driving media, bytes.
+  int64_t max_driving_bytes = int64_t{256} << 20;
+  int max_frames = 20000;
+
+  // Pixels of a source image, and of one driving frame.
+  int max_image_pixels = 40'000'000;
+
+  // Side of the output, pixels.
+  int max_output_size = 1024;
+
+  // Decoded pictures of one job that wait for an earlier frame, bytes.
+  int64_t max_waiting_bytes = int64_t{64} << 20;
+};
+
+// kInvalidArgument: an option or a bundle is wrong (all problems of a bundle in one message).
+// kNotFound: a file is missing.
+absl::StatusOr<std::unique_ptr<Engine>> CreateReenactor(const ReenactorOptions& options);
+
+}  // namespace reenact
