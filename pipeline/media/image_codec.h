@@ -1,0 +1,38 @@
+// Pictures as files: PNG, JPEG, WebP, BMP and TIFF bytes to an Image, and an Image to JPEG or PNG
+// bytes.
+//
+// All functions are thread-safe and touch memory only: no file is ever opened.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "pipeline/image.h"
+
+namespace reenact {
+
+struct ImageLimits {
+  // Width times height. The header is checked before anything is allocated for the picture.
+  int64_t max_pixels = 40'000'000;
+};
+
+enum class Orientation {
+  kHonour,  // turn and mirror the picture as its EXIF orientation tag says
+  kIgnore,  // the stored pixels as they are
+};
+
+// Decodes the first picture in `bytes`. Grey becomes three equal channels, 16 bits per channel are
+// rounded to 8, transparency is laid over white. Colour profiles are not applied. kInvalidArgument:
+// not one of the five formats, damaged, or cut off; kResourceExhausted: over `limits`.
+absl::StatusOr<Image> DecodeImage(std::string_view bytes, const ImageLimits& limits = {},
+                                  Orientation orientation = Orientation::kHonour);
+
+// `quality` 1..100. kInvalidArgument: empty image or bad quality.
+absl::StatusOr<std::string> EncodeJpeg(const Image& image, int quality);
+
+// Lossless. kInvalidArgument: empty image.
+absl::StatusOr<std::string> EncodePng(const Image& image);
+
+}  // namespace reenact
