@@ -1,22 +1,26 @@
-// A bundle: one model on disk, a folder with bundle.json (which holds the SHA-256 of every other
+// A bundle: one model on disk. A folder with bundle.json (which holds the SHA-256 of every other
 // file), the weights of the three networks as safetensors and the tokenizer's merges. The trainer
 // writes one, the engine reads it; both use this file.
 //
-// bundle.json, format_version 1; every field is required unless a default is given, an unknown one
-// is an error:
-//   format_version   1
-//   name, licence    for people and for JobRequest::model; name is [A-Za-z0-9._-]+
-//   image_size       side of a frame in pixels; latent_size times the autoencoder's downscale
-//   frames_per_row   T, equal to sdit.num_frames
-//   prediction       "eps", "v" or "x0"
-//   schedule         {name: "linear", num_train_steps}
-//   defaults         {sampler: "ddim" | "ddpm", num_steps, guidance_scale}
-//   max_num_steps    2..schedule.num_train_steps
-//   accepts_text     whether a text may be the source; default true
-//   sdit, autoencoder, clip   configurations, see config_json.h; clip has one more field, merges (a
-//   file's name) landmarks        {model, detector: names of .tflite files, convention:
-//   "mediapipe-478"} training         free text and numbers: how it was made files {name: SHA-256}:
-//   the three safetensors files, the merges, and the .tflite files if they lie in the folder
+// bundle.json, format_version 1. Every field is required unless a default is given; an unknown one
+// is an error.
+//   format_version  1
+//   name            what JobRequest::model says; [A-Za-z0-9._-]+
+//   licence         for people
+//   image_size      side of a frame in pixels: latent_size times the autoencoder's downscale
+//   frames_per_row  T, equal to sdit.num_frames
+//   prediction      "eps", "v" or "x0"
+//   schedule        {name: "linear", num_train_steps}
+//   defaults        {sampler: "ddim" | "ddpm", num_steps, guidance_scale}
+//   max_num_steps   2..schedule.num_train_steps
+//   accepts_text    whether a text may be the source; default true
+//   sdit, autoencoder
+//                   configurations, see pipeline/models/config_json.h
+//   clip            likewise, and merges: the name of the tokenizer's file
+//   landmarks       {model, detector: names of .tflite files, convention: "mediapipe-478"}
+//   training        free text and numbers: how it was made
+//   files           {name: SHA-256} of sdit.safetensors, autoencoder.safetensors, clip.safetensors,
+//                   the merges, and the .tflite files if they lie in the folder
 #pragma once
 
 #include <cstdint>
