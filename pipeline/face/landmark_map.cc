@@ -67,7 +67,7 @@ std::vector<float> LandmarkMap(const Landmarks& landmarks, int tokens_side) {
                              static_cast<size_t>(x / kLandmarkMapPatch);
         const size_t cell = static_cast<size_t>(y % kLandmarkMapPatch) * kLandmarkMapPatch +
                             static_cast<size_t>(x % kLandmarkMapPatch);
-        float* out = &map[token * kLandmarkMapWidth + cell * kLandmarkMapChannels];
+        float* out = &map[token * kLandmarkMapWidth + cell * kLandmarkMapCellValues];
         const auto canonical = [&](int axis) {
           return static_cast<float>(b0 * kCanonicalVertices[triangle[0]][axis] +
                                     b1 * kCanonicalVertices[triangle[1]][axis] +

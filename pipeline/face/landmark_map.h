@@ -13,9 +13,9 @@ namespace reenact {
 
 // Grid cells per token side, numbers per cell, numbers per token of LandmarkMap().
 inline constexpr int kLandmarkMapPatch = 8;
-inline constexpr int kLandmarkMapChannels = 3;
+inline constexpr int kLandmarkMapCellValues = 3;
 inline constexpr int kLandmarkMapWidth =
-    kLandmarkMapPatch * kLandmarkMapPatch * kLandmarkMapChannels;
+    kLandmarkMapPatch * kLandmarkMapPatch * kLandmarkMapCellValues;
 
 // Draws the 898 triangles of the mesh, seen in the unit square, on a grid of (8 * tokens_side)^2
 // cells; a cell holds (1, canonical x / 8, canonical y / 9) of the nearest triangle over its centre
