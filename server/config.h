@@ -1,0 +1,92 @@
+// Everything an operator can set, read from flags and an optional configuration file.
+//
+// A flag `--some-name VALUE` is `some-name = VALUE` in the file (TOML or INI); flags win. A
+// repeatable flag is a list: `listen = ["0.0.0.0:50051", "unix:/run/reenact.sock"]`. Durations are
+// written with their unit: 500ms, 30s, 2m, 1h.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+namespace reenact {
+
+// Defaults are the values below. Ranges are checked by ParseServerConfig.
+struct ServerConfig {
+  // --listen, repeatable. host:port or unix:PATH. Port 0: any free one (logged).
+  std::vector<std::string> listen = {"127.0.0.1:50051"};
+  // --metrics-listen. host:port of Prometheus' endpoint, or "off". Port 0: any free one (logged).
+  std::string metrics_listen = "127.0.0.1:9464";
+
+  // --bundle, repeatable, at least one. Folder of a model bundle; the first is the default model.
+  std::vector<std::string> bundles;
+  // --face-models. Folder of the landmark models that a bundle names but does not hold.
+  std::string face_models;
+  // --device. "cpu", "cuda" or "cuda:N"; "auto": cuda if there is one.
+  std::string device = "auto";
+  // --compute-threads. Threads of one tensor operation on a CPU. 0 to 1024; 0: one per core.
+  int compute_threads = 0;
+
+  // --max-queued-jobs. Jobs admitted and not yet denoising. 1 to 100000.
+  int max_queued_jobs = 16;
+  // --max-active-jobs. Jobs that denoise in turn, those paused by a slow reader not counted. 1 to
+  // 1000.
+  int max_active_jobs = 4;
+  // --max-batch-jobs. Jobs that share one denoising step. 1 to 1000.
+  int max_batch_jobs = 4;
+  // --max-jobs. All jobs in memory, from admission to the last byte sent. 1 to 100000.
+  int max_jobs = 64;
+  // --max-remembered-jobs. Ended jobs that GetJob still knows. 0 to 1000000.
+  int max_remembered_jobs = 1000;
+  // --preparation-threads. Jobs whose video is read at the same time. 1 to 256.
+  int preparation_threads = 2;
+  // --render-threads. Jobs whose output is decoded and encoded at the same time. 1 to 256.
+  int render_threads = 1;
+
+  // --max-message-bytes. Largest gRPC message in; a config with its source image must fit. 64 KiB
+  // to 1 GiB.
+  int64_t max_message_bytes = 32 << 20;
+  // --max-inbox-bytes. Driving media of one job waiting to be read; beyond it the server stops
+  // reading from the stream (one message may overshoot). 1 to 16 GiB.
+  int64_t max_inbox_bytes = 4 << 20;
+  // --max-outbox-bytes. Output of one job waiting to be sent; beyond it the job renders no more
+  // (the output of one pass may overshoot). 1 to 16 GiB.
+  int64_t max_outbox_bytes = 8 << 20;
+  // --max-passes-ahead. Passes (a row's denoising steps) a job whose outbox is full may still
+  // compute before it is paused. 0 to 1000.
+  int max_passes_ahead = 2;
+
+  // --max-job-duration. From admission to the last byte sent; a call's own deadline may be earlier.
+  // 1s to 168h.
+  absl::Duration max_job_duration = absl::Hours(1);
+  // --drain-timeout. After SIGTERM, how long jobs may go on before they are cancelled. 0s to 24h.
+  absl::Duration drain_timeout = absl::Seconds(30);
+  // --heartbeat-timeout. The health service reports "" as not serving when the scheduler thread has
+  // not come round for this long: longer than any denoising step. 1s to 1h.
+  absl::Duration heartbeat_timeout = absl::Minutes(2);
+  // --retry-delay. What a refused caller is told to wait (google.rpc.RetryInfo). 1ms to 1h.
+  absl::Duration retry_delay = absl::Seconds(2);
+  // --keepalive-time, --keepalive-timeout. HTTP/2 pings on connections with a call. 1s to 2h; 1s to
+  // 10m.
+  absl::Duration keepalive_time = absl::Seconds(30);
+  absl::Duration keepalive_timeout = absl::Seconds(20);
+
+  // --log-level. debug, info, warning or error.
+  std::string log_level = "info";
+};
+
+// What the command line asks for.
+struct CommandLine {
+  ServerConfig config;
+  // Not empty: print this and exit with status 0 (--help, --version); `config` is not set.
+  std::string text_to_print;
+};
+
+// Reads flags (without the program's name) and the file named by --config. kInvalidArgument: the
+// message lists every problem, one a line, each with field, value and range.
+absl::StatusOr<CommandLine> ParseServerConfig(const std::vector<std::string>& args);
+
+}  // namespace reenact
