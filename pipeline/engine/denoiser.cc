@@ -1,0 +1,203 @@
+#include "pipeline/engine/denoiser.h"
+
+#include <cstddef>
+#include <exception>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+
+namespace reenact {
+namespace {
+
+absl::Status CheckFit(const SDiTConfig& config, const RowPlan& plan, const Conditions& conditions,
+                      const DenoiserOptions& options) {
+  const auto wrong = [](absl::string_view what) {
+    return absl::InvalidArgumentError(absl::StrCat("denoiser: ", what));
+  };
+  if (plan.frames_per_row != config.num_frames) {
+    return wrong(absl::StrCat("rows of ", plan.frames_per_row, " frames for a network of ",
+                              config.num_frames));
+  }
+  const std::vector<int64_t> shape = {plan.num_frames, config.hidden_size};
+  if (!conditions.C.defined() || conditions.C.sizes() != shape) {
+    return wrong("C is not [frames, hidden size]");
+  }
+  if (options.guidance_scale != 1 &&
+      (!conditions.C_dropped.defined() || conditions.C_dropped.sizes() != shape)) {
+    return wrong("guidance needs C_dropped of [frames, hidden size]");
+  }
+  if (config.landmark_map && !conditions.landmark_map) return wrong("landmark maps are missing");
+  if (conditions.source_latent.has_value() && config.source != SourceTokens::kNone) {
+    if (!conditions.source_C.has_value()) return wrong("source_C is missing");
+    if (config.landmark_map && !conditions.source_landmark_map.has_value()) {
+      return wrong("source_landmark_map is missing");
+    }
+  }
+  return absl::OkStatus();
+}
+
+torch::Tensor Mask(size_t rows, bool value) {
+  return torch::full({static_cast<int64_t>(rows)}, value, torch::kBool);
+}
+
+}  // namespace
+
+absl::StatusOr<Denoiser> Denoiser::Create(SDiT sdit, Schedule schedule, RowPlan plan,
+                                          Conditions conditions, NoiseSource noise,
+                                          const DenoiserOptions& options) {
+  if (auto status = CheckFit(sdit->config(), plan, conditions, options); !status.ok()) {
+    return status;
+  }
+  return Denoiser(std::move(sdit), std::move(schedule), std::move(plan), std::move(conditions),
+                  std::move(noise), options);
+}
+
+Denoiser::Denoiser(SDiT sdit, Schedule schedule, RowPlan plan, Conditions conditions,
+                   NoiseSource noise, const DenoiserOptions& options)
+    : sdit_(std::move(sdit)),
+      schedule_(std::move(schedule)),
+      plan_(std::move(plan)),
+      conditions_(std::move(conditions)),
+      noise_(std::move(noise)),
+      options_(options),
+      passes_(PlanPasses(plan_, options.max_rows_per_pass)) {}
+
+torch::Tensor Denoiser::Noise(int step) const {
+  std::vector<torch::Tensor> slots;
+  for (const int row : pass().rows) {
+    for (const RowSlot& slot : plan_.rows[row]) slots.push_back(noise_(slot.frame, step));
+  }
+  const torch::Tensor all = torch::stack(slots);
+  return all.view({static_cast<int64_t>(pass().rows.size()), plan_.frames_per_row, all.size(1),
+                   all.size(2), all.size(3)});
+}
+
+void Denoiser::BeginPass() {
+  const SDiTConfig& config = sdit_->config();
+  const auto num_rows = static_cast<int64_t>(pass().rows.size());
+  x_ = Noise(0);
+
+  std::vector<int64_t> frames;
+  for (const int row : pass().rows) {
+    for (const RowSlot& slot : plan_.rows[row]) frames.push_back(slot.frame);
+  }
+  const torch::Tensor index = torch::tensor(frames, torch::kInt64);
+  const auto gather = [&](const torch::Tensor& of_frames) {
+    return of_frames.index_select(0, index).view({num_rows, plan_.frames_per_row, -1});
+  };
+  input_ = SDiTInput();
+  input_.C = gather(conditions_.C);
+  if (config.landmark_map) {
+    std::vector<torch::Tensor> maps;
+    for (const int64_t frame : frames)
+      maps.push_back(conditions_.landmark_map(static_cast<int>(frame)));
+    const torch::Tensor all = torch::stack(maps);
+    input_.landmark_map = all.view({num_rows, plan_.frames_per_row, all.size(1), all.size(2)});
+  }
+  if (config.source != SourceTokens::kNone) {
+    const bool has_source = conditions_.source_latent.has_value();
+    // A hidden source's numbers are read by nobody; they only have to be finite.
+    input_.source_latent =
+        has_source
+            ? conditions_.source_latent->unsqueeze(0)
+            : torch::zeros({1, config.latent_channels, config.latent_size, config.latent_size});
+    input_.source_C =
+        has_source ? conditions_.source_C->unsqueeze(0) : torch::zeros({1, config.hidden_size});
+    if (config.landmark_map) {
+      input_.source_landmark_map =
+          has_source ? conditions_.source_landmark_map->unsqueeze(0)
+                     : torch::zeros(
+                           {1, config.tokens_side() * config.tokens_side(), kLandmarkMapChannels});
+    }
+    if (!has_source) input_.source_mask = Mask(pass().rows.size(), false);
+    if (config.source == SourceTokens::kSelf) {
+      input_.source_trace =
+          sdit_->trace_source(*input_.source_latent, *input_.source_C, input_.source_landmark_map);
+      input_.source_latent.reset();
+      input_.source_C.reset();
+      input_.source_landmark_map.reset();
+    }
+  }
+  if (options_.guidance_scale != 1) {
+    dropped_ = input_;
+    dropped_.C = gather(conditions_.C_dropped);
+    if (config.source != SourceTokens::kNone) {
+      dropped_.source_mask = Mask(pass().rows.size(), false);
+    }
+  }
+}
+
+torch::Tensor Denoiser::Predict(int64_t timestep) {
+  std::optional<int64_t> slot;
+  if (plan_.anchor_slot.has_value()) slot = *plan_.anchor_slot;
+  const torch::Tensor t = torch::full({x_.size(0)}, timestep, torch::kInt64);
+  input_.x = x_;
+  input_.t = t;
+  torch::Tensor with = sdit_->forward(input_, slot);
+  if (options_.guidance_scale == 1) return with;
+
+  dropped_.x = x_;
+  dropped_.t = t;
+  const torch::Tensor without = sdit_->forward(dropped_, slot);
+  const int64_t channels = sdit_->config().latent_channels;
+  torch::Tensor guided = with.clone();
+  guided.narrow(2, 0, channels)
+      .copy_(torch::lerp(without.narrow(2, 0, channels), with.narrow(2, 0, channels),
+                         options_.guidance_scale));
+  return guided;
+}
+
+std::vector<FinishedFrame> Denoiser::FinishedFrames() const {
+  std::vector<FinishedFrame> finished;
+  const Pass& current = pass();
+  for (size_t b = current.shows_first ? 0 : 1; b < current.rows.size(); ++b) {
+    const auto& row = plan_.rows[current.rows[b]];
+    for (size_t k = 0; k < row.size(); ++k) {
+      if (row[k].duplicate) continue;
+      finished.push_back(
+          {row[k].frame, x_[static_cast<int64_t>(b)][static_cast<int64_t>(k)].clone()});
+    }
+  }
+  return finished;
+}
+
+absl::StatusOr<std::vector<FinishedFrame>> Denoiser::Step() {
+  if (done()) return absl::FailedPreconditionError("every denoising step has run");
+  const int step = static_cast<int>(steps_done_ % schedule_.size());
+  const int i = schedule_.size() - 1 - step;
+  try {
+    c10::InferenceMode inference;
+    if (step == 0) BeginPass();
+    const torch::Tensor output = Predict(schedule_.timestep(i));
+    const bool ddim = options_.sampler == Sampler::kDdim;
+    const bool noisy = i > 0 && !(ddim && options_.ddim_eta == 0);
+    const torch::Tensor noise = noisy ? Noise(step + 1) : torch::Tensor();
+    x_ = ddim ? DdimStep(schedule_, i, x_, output, options_.prediction, options_.ddim_eta, noise)
+              : DdpmStep(schedule_, i, x_, output, options_.prediction, noise);
+    // Equal up to rounding: vector and scalar code of one operator may differ in the last bit.
+    if (plan_.anchor_slot.has_value()) x_ = Override(x_, *plan_.anchor_slot);
+
+    std::vector<FinishedFrame> finished;
+    if (i == 0) {
+      finished = FinishedFrames();
+      for (const FinishedFrame& frame : finished) {
+        if (!torch::isfinite(frame.latent).all().item<bool>()) {
+          return absl::InternalError(
+              absl::StrCat("denoising frame ", frame.frame, " gave values that are not finite"));
+        }
+      }
+    }
+    rows_run_ += static_cast<int64_t>(pass().rows.size());
+    ++steps_done_;
+    return finished;
+  } catch (const c10::Error& error) {
+    return absl::InternalError(
+        absl::StrCat("denoising step ", steps_done_, ": ", error.what_without_backtrace()));
+  } catch (const std::exception& error) {
+    return absl::InternalError(absl::StrCat("denoising step ", steps_done_, ": ", error.what()));
+  }
+}
+
+}  // namespace reenact
