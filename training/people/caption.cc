@@ -1,0 +1,143 @@
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "training/people/palettes.h"
+#include "training/people/people.h"
+
+namespace reenact {
+namespace {
+
+using Words = std::vector<std::string>;
+
+template <size_t kSize>
+std::string Name(const std::array<NamedColor, kSize>& palette, const Paint& paint) {
+  return palette[static_cast<size_t>(paint.name)].name;
+}
+
+std::string WithArticle(const std::string& noun) {
+  const bool vowel = std::string("aeiou").find(noun.front()) != std::string::npos;
+  return (vowel ? "an " : "a ") + noun;
+}
+
+// "x", "x and y", "x, y and z"
+std::string Enumerate(const Words& items) {
+  std::string text;
+  for (size_t i = 0; i < items.size(); ++i) {
+    if (i > 0) text += i + 1 == items.size() ? " and " : ", ";
+    text += items[i];
+  }
+  return text;
+}
+
+std::string Join(const Words& items) {
+  std::string text;
+  for (const std::string& item : items) text += (text.empty() ? "" : ", ") + item;
+  return text;
+}
+
+std::string AgeWord(const Person& person, bool second_choice) {
+  switch (person.age) {
+    case AgeGroup::kYoung:
+      return "young";
+    case AgeGroup::kMiddleAged:
+      return "middle-aged";
+    case AgeGroup::kOld:
+      return second_choice ? "elderly" : "old";
+  }
+  return "";
+}
+
+// Empty if nothing can be seen of it.
+std::string Hair(const Person& person, bool second_choice) {
+  const std::string color = Name(kHairColors, person.hair);
+  switch (person.hair_style) {
+    case HairStyle::kBald:
+      return person.hat == Hat::kNone ? "a bald head" : "";
+    case HairStyle::kBuzzCut:
+      return (second_choice ? "very short " : "buzz-cut ") + color + " hair";
+    case HairStyle::kShort:
+      return "short " + color + " hair";
+    case HairStyle::kAfro:
+      return second_choice ? WithArticle(color + " afro") : "curly " + color + " hair";
+    case HairStyle::kBob:
+      return second_choice ? WithArticle(color + " bob") : "chin-length " + color + " hair";
+    case HairStyle::kLong:
+      return "long " + color + " hair";
+    case HairStyle::kBun:
+      return second_choice ? color + " hair in a bun" : "tied-up " + color + " hair";
+  }
+  return "";
+}
+
+// What grows and shines on the head.
+Words Features(const Person& person, bool second_choice) {
+  Words features;
+  if (std::string hair = Hair(person, second_choice); !hair.empty())
+    features.push_back(std::move(hair));
+  if (person.fringe_length > 1.5f) features.push_back(second_choice ? "bangs" : "a fringe");
+  features.push_back(Name(kEyeColors, person.eyes) + " eyes");
+  if (person.beard == Beard::kFull) features.push_back(second_choice ? "a full beard" : "a beard");
+  if (person.beard == Beard::kStubble) features.push_back("stubble");
+  if (person.moustache && person.beard != Beard::kFull) features.push_back("a moustache");
+  if (person.freckles) features.push_back("freckles");
+  return features;
+}
+
+// What is worn.
+Words Clothes(const Person& person, bool second_choice) {
+  Words clothes;
+  switch (person.glasses) {
+    case Glasses::kNone:
+      break;
+    case Glasses::kRound:
+      clothes.push_back("round glasses");
+      break;
+    case Glasses::kSquare:
+      clothes.push_back("square glasses");
+      break;
+    case Glasses::kThin:
+      clothes.push_back(second_choice ? "thin-rimmed glasses" : "thin glasses");
+      break;
+  }
+  const std::string hat_color = Name(kClothColors, person.hat_paint);
+  if (person.hat == Hat::kBeanie) clothes.push_back(WithArticle(hat_color + " beanie"));
+  if (person.hat == Hat::kCap) clothes.push_back(WithArticle(hat_color + " cap"));
+  clothes.push_back(WithArticle((person.striped_clothes ? "striped " : "") +
+                                Name(kClothColors, person.clothes) +
+                                (second_choice ? " top" : " shirt")));
+  return clothes;
+}
+
+}  // namespace
+
+std::string Caption(const Person& person, uint64_t phrasing) {
+  const uint64_t form = phrasing % 4;
+  const bool second_choice = phrasing / 4 % 2 == 1;
+  const std::string who = AgeWord(person, second_choice) + (person.man ? " man" : " woman");
+  const std::string skin = Name(kSkinColors, person.skin) + " skin";
+  const std::string background = Name(kBackgroundColors, person.background) + " background";
+  const Words features = Features(person, second_choice), clothes = Clothes(person, second_choice);
+
+  Words seen{skin};
+  seen.insert(seen.end(), features.begin(), features.end());
+  switch (form) {
+    case 0: {
+      seen.insert(seen.end(), clothes.begin(), clothes.end());
+      return WithArticle(who) + " with " + Join(seen) + ", " + background;
+    }
+    case 1:
+      return "portrait of " + WithArticle(who) + " with " + Enumerate(seen) + ", wearing " +
+             Enumerate(clothes) + ", in front of " + WithArticle(background);
+    case 2: {
+      seen.insert(seen.end(), clothes.begin(), clothes.end());
+      return who + ", " + Join(seen) + ", " + background;
+    }
+    default:
+      return WithArticle(who) + " wearing " + Enumerate(clothes) + " against " +
+             WithArticle(background) + "; " + (person.man ? "he" : "she") + " has " +
+             Enumerate(seen);
+  }
+}
+
+}  // namespace reenact
