@@ -41,7 +41,8 @@ struct VideoInfo {
   int32_t frame_rate_num =
       0;  // average, as the container says; 0/1 if it does not. A hint: only pts are exact
   int32_t frame_rate_den = 1;
-  int64_t num_frames_hint = 0;  // from the container; 0 if it does not say
+  int64_t num_frames_hint =
+      0;  // from the container; 0 if it does not say; edit lists may hide some
   double duration_seconds = 0;  // from the container; 0 if it does not say
   std::string container;        // such as "mov,mp4,m4a,3gp,3g2,mj2"
   std::string codec;            // such as "h264"

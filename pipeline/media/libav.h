@@ -1,0 +1,97 @@
+// Owners and error texts for FFmpeg's C objects. For the .cc files of this folder only: no public
+// header includes it.
+#pragma once
+
+extern "C" {
+#include <libavcodec/avcodec.h>
+#include <libavformat/avformat.h>
+#include <libavutil/frame.h>
+#include <libavutil/rational.h>
+#include <libswscale/swscale.h>
+}
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "pipeline/media/audio_track.h"
+
+namespace reenact {
+
+// One deleter for all: FFmpeg's "free" functions differ in name and in how they take their pointer.
+struct LibavDeleter {
+  void operator()(AVCodecContext* p) const { avcodec_free_context(&p); }
+  void operator()(AVPacket* p) const { av_packet_free(&p); }
+  void operator()(AVFrame* p) const { av_frame_free(&p); }
+  void operator()(SwsContext* p) const { sws_freeContext(p); }
+  void operator()(AVCodecParameters* p) const { avcodec_parameters_free(&p); }
+  void operator()(AVIOContext* p) const {
+    av_freep(&p->buffer);
+    avio_context_free(&p);
+  }
+};
+template <typename T>
+using LibavPtr = std::unique_ptr<T, LibavDeleter>;
+
+struct AudioParameters {
+  LibavPtr<AVCodecParameters> codecpar;
+};
+
+// What FFmpeg says of one of its error codes, such as "Invalid data found when processing input".
+std::string LibavErrorText(int error);
+
+// `error` as `code` with "DOING: text"; running out of memory is always kResourceExhausted.
+absl::Status LibavStatus(int error, absl::StatusCode code, const std::string& doing);
+
+// FFmpeg's own log goes nowhere: what matters comes back as a Status. Once per process;
+// thread-safe.
+void SilenceLibav();
+
+// Reads a file that is a piece of memory, and nothing else: whatever the container refers to
+// outside is refused. The bytes must outlive the demuxer.
+class Demuxer {
+ public:
+  struct Limits {
+    int64_t max_pixels;
+    int max_streams;
+  };
+
+  static absl::StatusOr<std::unique_ptr<Demuxer>> Open(std::string_view bytes,
+                                                       const Limits& limits);
+  ~Demuxer();
+
+  AVFormatContext* context() { return context_; }
+  // First video track that is no cover picture, first sound track; null if there is none.
+  AVStream* video() const { return video_; }
+  AVStream* audio() const { return audio_; }
+
+  // What to subtract from times in `time_base`: containers made for broadcasting (MPEG-TS) start
+  // their clock anywhere, so times count from the earlier of the two tracks; elsewhere 0.
+  int64_t ClockStart(AVRational time_base) const;
+
+  // Delivers the packets of `stream` only.
+  void Select(const AVStream* stream);
+
+ private:
+  Demuxer() = default;
+  static int Read(void* self, uint8_t* buffer, int size);
+  static int64_t Seek(void* self, int64_t offset, int whence);
+
+  std::string_view bytes_;
+  size_t position_ = 0;
+  LibavPtr<AVIOContext> io_;
+  AVFormatContext* context_ = nullptr;
+  AVStream* video_ = nullptr;
+  AVStream* audio_ = nullptr;
+};
+
+// Copies the first sound track of `bytes`; see VideoReader::ReadAudio.
+absl::StatusOr<AudioTrack> ReadAudioTrack(std::string_view bytes, const Demuxer::Limits& limits);
+
+// Options that Mp4Writer and the check whether MP4 can hold a track share.
+inline constexpr char kMp4Flags[] = "frag_custom+empty_moov+default_base_moof+delay_moov";
+
+}  // namespace reenact

@@ -1,0 +1,420 @@
+#include "pipeline/media/mp4_writer.h"
+
+extern "C" {
+#include <libavutil/opt.h>
+}
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <numeric>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "pipeline/media/libav.h"
+
+namespace reenact {
+namespace {
+
+constexpr const char* kPresets[] = {"ultrafast", "superfast", "veryfast", "faster",  "fast",
+                                    "medium",    "slow",      "slower",   "veryslow"};
+
+// One packet out for every frame in: nothing that looks ahead, reorders or inserts key frames of
+// its own. One thread: the bytes must not depend on the machine.
+constexpr char kX264Params[] =
+    "keyint=infinite:min-keyint=1:scenecut=0:bframes=0:rc-lookahead=0:sync-lookahead=0:mbtree=0:"
+    "force-cfr=0:threads=1:lookahead-threads=1:sliced-threads=0";
+
+constexpr int kIoBuffer = 64 * 1024;
+
+absl::Status CheckOptions(const Mp4Writer::Options& options) {
+  // H.264's largest level ends at 16384 pixels a side.
+  for (const auto& [name, value] :
+       {std::pair("width", options.width), std::pair("height", options.height)}) {
+    if (value < 2 || value > 16384) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("output ", name, " is ", value, "; it must be 2 to 16384"));
+    }
+  }
+  if (options.time_base_num < 1 || options.time_base_den < 1) {
+    return absl::InvalidArgumentError(absl::StrCat("output time base is ", options.time_base_num,
+                                                   "/", options.time_base_den,
+                                                   "; both must be positive"));
+  }
+  if (options.frame_rate_num < 0 || options.frame_rate_den < 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("output frame rate is ", options.frame_rate_num, "/", options.frame_rate_den));
+  }
+  if (options.crf < 0 || options.crf > 51) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("output quality (CRF) is ", options.crf, "; it must be 0 to 51"));
+  }
+  if (options.frames_per_fragment < 1) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "frames per fragment is ", options.frames_per_fragment, "; it must be 1 or more"));
+  }
+  if (std::find(std::begin(kPresets), std::end(kPresets), options.preset) == std::end(kPresets)) {
+    return absl::InvalidArgumentError(absl::StrCat("x264 preset is not known; it must be one of ",
+                                                   absl::StrJoin(kPresets, ", ")));
+  }
+  return absl::OkStatus();
+}
+
+class X264Mp4Writer final : public Mp4Writer {
+ public:
+  explicit X264Mp4Writer(Options options)
+      : options_(std::move(options)),
+        coded_width_(options_.width + options_.width % 2),
+        coded_height_(options_.height + options_.height % 2),
+        time_base_{options_.time_base_num, options_.time_base_den} {
+    if (!options_.audio.has_value() || options_.audio->empty()) options_.audio.reset();
+  }
+
+  ~X264Mp4Writer() override {
+    if (muxer_ == nullptr) return;
+    muxer_->pb = nullptr;
+    avformat_free_context(muxer_);
+  }
+
+  int coded_width() const override { return coded_width_; }
+  int coded_height() const override { return coded_height_; }
+
+  absl::Status Init() {
+    SilenceLibav();
+    absl::Status status = OpenEncoder();
+    if (status.ok()) status = OpenScaler();
+    if (status.ok()) status = OpenMuxer();
+    return status;
+  }
+
+  absl::StatusOr<std::vector<Piece>> Write(const Image& image, int64_t pts,
+                                           int64_t duration) override {
+    absl::Status status = CheckFrame(image, pts, duration);
+    if (!status.ok()) return status;
+    if (num_frames_ == 0 && pts < 0) shift_ = -pts;
+
+    std::vector<Piece> pieces;
+    status = Encode(image, pts + shift_, duration);
+    if (status.ok() && num_frames_ == 0) status = WriteInit(pieces);
+    if (!status.ok()) {
+      is_over_ = true;
+      return status;
+    }
+    if (num_frames_ == first_in_fragment_) fragment_pts_ = pts;
+    ++num_frames_;
+    next_pts_ = pts + duration;
+    if (num_frames_ - first_in_fragment_ == options_.frames_per_fragment) {
+      status = EndFragment(pieces, /*is_last=*/false);
+      if (!status.ok()) {
+        is_over_ = true;
+        return status;
+      }
+    }
+    return pieces;
+  }
+
+  absl::StatusOr<std::vector<Piece>> Finish() override {
+    if (is_over_) return absl::FailedPreconditionError("the MP4 output is already over");
+    is_over_ = true;
+    if (num_frames_ == 0) return absl::FailedPreconditionError("the MP4 output has no frames");
+    std::vector<Piece> pieces;
+    absl::Status status = EndFragment(pieces, /*is_last=*/true);
+    if (!status.ok()) return status;
+    return pieces;
+  }
+
+ private:
+  absl::Status OpenEncoder() {
+    const AVCodec* codec = avcodec_find_encoder_by_name("libx264");
+    if (codec != nullptr) encoder_.reset(avcodec_alloc_context3(codec));
+    if (encoder_ == nullptr) return absl::InternalError("the H.264 encoder is not available");
+    AVCodecContext& encoder = *encoder_;
+    encoder.width = coded_width_;
+    encoder.height = coded_height_;
+    encoder.pix_fmt = AV_PIX_FMT_YUV420P;
+    encoder.time_base = time_base_;
+    // Without a rate x264 takes one frame per tick and declares a level that no player has.
+    encoder.framerate = options_.frame_rate_num > 0
+                            ? AVRational{options_.frame_rate_num, options_.frame_rate_den}
+                            : AVRational{30, 1};
+    encoder.color_primaries = AVCOL_PRI_BT709;
+    encoder.color_trc = AVCOL_TRC_BT709;
+    encoder.colorspace = AVCOL_SPC_BT709;
+    encoder.color_range = AVCOL_RANGE_MPEG;
+    encoder.sample_aspect_ratio = {1, 1};
+    encoder.flags |= AV_CODEC_FLAG_GLOBAL_HEADER | AV_CODEC_FLAG_BITEXACT;
+    encoder.thread_count = 1;
+    encoder.max_b_frames = 0;
+    AVDictionary* settings = nullptr;
+    av_dict_set(&settings, "preset", options_.preset.c_str(), 0);
+    av_dict_set_int(&settings, "crf", options_.crf, 0);
+    av_dict_set(&settings, "forced-idr", "1", 0);
+    av_dict_set(&settings, "x264-params", kX264Params, 0);
+    const int error = avcodec_open2(&encoder, codec, &settings);
+    av_dict_free(&settings);
+    if (error < 0) {
+      return LibavStatus(error, absl::StatusCode::kInternal, "opening the H.264 encoder");
+    }
+    packet_.reset(av_packet_alloc());
+    frame_.reset(av_frame_alloc());
+    if (packet_ == nullptr || frame_ == nullptr) {
+      return absl::ResourceExhaustedError("opening the H.264 encoder: out of memory");
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status OpenScaler() {
+    scaler_.reset(sws_getContext(coded_width_, coded_height_, AV_PIX_FMT_RGB24, coded_width_,
+                                 coded_height_, AV_PIX_FMT_YUV420P,
+                                 SWS_BICUBIC | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INP | SWS_BITEXACT,
+                                 nullptr, nullptr, nullptr));
+    if (scaler_ == nullptr) return absl::InternalError("converting frames to YUV is not possible");
+    const int* bt709 = sws_getCoefficients(SWS_CS_ITU709);
+    sws_setColorspaceDetails(scaler_.get(), bt709, /*srcRange=*/1, bt709, /*dstRange=*/0, 0,
+                             1 << 16, 1 << 16);
+    return absl::OkStatus();
+  }
+
+  absl::Status OpenMuxer() {
+    int error = avformat_alloc_output_context2(&muxer_, nullptr, "mp4", nullptr);
+    uint8_t* buffer = static_cast<uint8_t*>(av_malloc(kIoBuffer));
+    io_.reset(avio_alloc_context(buffer, kIoBuffer, 1, this, nullptr, &Collect, nullptr));
+    if (error < 0 || io_ == nullptr) {
+      return absl::ResourceExhaustedError("opening the MP4 output: out of memory");
+    }
+    muxer_->pb = io_.get();
+    muxer_->flags |= AVFMT_FLAG_CUSTOM_IO | AVFMT_FLAG_BITEXACT;  // no version, no creation time
+    muxer_->strict_std_compliance = FF_COMPLIANCE_EXPERIMENTAL;   // some sound codecs in MP4
+    muxer_->avoid_negative_ts = AVFMT_AVOID_NEG_TS_DISABLED;
+    video_ = avformat_new_stream(muxer_, nullptr);
+    if (video_ == nullptr) return absl::ResourceExhaustedError("opening the MP4 output");
+    avcodec_parameters_from_context(video_->codecpar, encoder_.get());
+    video_->time_base = time_base_;
+    video_->avg_frame_rate = encoder_->framerate;
+    video_->sample_aspect_ratio = {1, 1};
+    if (options_.audio.has_value()) {
+      audio_ = avformat_new_stream(muxer_, nullptr);
+      if (audio_ == nullptr) return absl::ResourceExhaustedError("opening the MP4 output");
+      avcodec_parameters_copy(audio_->codecpar, options_.audio->parameters->codecpar.get());
+      audio_->time_base = {options_.audio->time_base_num, options_.audio->time_base_den};
+    }
+    AVDictionary* settings = nullptr;
+    av_dict_set(&settings, "movflags", kMp4Flags, 0);
+    // The track's own clock ticks as the driving video's; the movie's, which counts start offsets,
+    // too. A clock that also divides the sound's ticks exactly is taken where one fits.
+    av_dict_set_int(&settings, "video_track_timescale", time_base_.den, 0);
+    av_dict_set_int(&settings, "movie_timescale", MovieTimescale(), 0);
+    error = avformat_write_header(muxer_, &settings);
+    av_dict_free(&settings);
+    if (error < 0) return LibavStatus(error, absl::StatusCode::kInternal, "opening the MP4 output");
+    return absl::OkStatus();
+  }
+
+  int64_t MovieTimescale() const {
+    if (audio_ == nullptr) return time_base_.den;
+    const int64_t both = std::lcm(int64_t{time_base_.den}, int64_t{audio_->time_base.den});
+    return both <= std::numeric_limits<int32_t>::max() ? both : time_base_.den;
+  }
+
+  static int Collect(void* self, uint8_t* data, int size) {
+    static_cast<X264Mp4Writer*>(self)->out_.append(reinterpret_cast<const char*>(data),
+                                                   static_cast<size_t>(size));
+    return size;
+  }
+
+  absl::Status CheckFrame(const Image& image, int64_t pts, int64_t duration) const {
+    if (is_over_) return absl::FailedPreconditionError("the MP4 output is already over");
+    const size_t size = static_cast<size_t>(options_.width) * options_.height * 3;
+    if (image.width != options_.width || image.height != options_.height ||
+        image.rgb.size() != size) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("frame ", num_frames_, " has ", image.width, " x ", image.height,
+                       " pixels; the MP4 output has ", options_.width, " x ", options_.height));
+    }
+    if (num_frames_ > 0 && pts != next_pts_) {
+      return absl::InvalidArgumentError(absl::StrCat("frame ", num_frames_, " begins at ", pts,
+                                                     ", where the one before ends at ", next_pts_));
+    }
+    // MP4 keeps durations in 32 bits; times that near the ends of 64 are nonsense.
+    const int64_t longest = std::numeric_limits<int32_t>::max() / time_base_.num;
+    constexpr int64_t kFar = int64_t{1} << 52;
+    if (duration < 1 || duration > longest || pts > kFar || pts < -kFar) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("frame ", num_frames_, " begins at ", pts, " and lasts ", duration,
+                       " ticks of the time base; 1 to ", longest, " are possible"));
+    }
+    return absl::OkStatus();
+  }
+
+  // The image as 4:2:0 BT.709 in frame_, an odd side padded by repeating its last column or row.
+  absl::Status Convert(const Image& image) {
+    av_frame_unref(frame_.get());
+    frame_->width = coded_width_;
+    frame_->height = coded_height_;
+    frame_->format = AV_PIX_FMT_YUV420P;
+    frame_->colorspace = AVCOL_SPC_BT709;
+    frame_->color_range = AVCOL_RANGE_MPEG;
+    const int error = av_frame_get_buffer(frame_.get(), 0);
+    if (error < 0) {
+      return LibavStatus(error, absl::StatusCode::kResourceExhausted, "encoding a frame");
+    }
+    const size_t row_bytes = static_cast<size_t>(image.width) * 3;
+    const size_t stride = static_cast<size_t>(coded_width_) * 3;
+    const uint8_t* rgb = image.rgb.data();
+    if (coded_width_ != image.width || coded_height_ != image.height) {
+      padded_.resize(stride * static_cast<size_t>(coded_height_));
+      for (int y = 0; y < coded_height_; ++y) {
+        const uint8_t* from = image.row(std::min(y, image.height - 1));
+        uint8_t* to = padded_.data() + stride * static_cast<size_t>(y);
+        std::copy_n(from, row_bytes, to);
+        if (stride > row_bytes) std::copy_n(from + row_bytes - 3, 3, to + row_bytes);
+      }
+      rgb = padded_.data();
+    }
+    const uint8_t* planes[4] = {rgb, nullptr, nullptr, nullptr};
+    const int strides[4] = {static_cast<int>(stride), 0, 0, 0};
+    sws_scale(scaler_.get(), planes, strides, 0, coded_height_, frame_->data, frame_->linesize);
+    return absl::OkStatus();
+  }
+
+  absl::Status Encode(const Image& image, int64_t pts, int64_t duration) {
+    absl::Status status = Convert(image);
+    if (!status.ok()) return status;
+    frame_->pts = pts;
+    frame_->pkt_duration = duration;
+    frame_->pict_type =
+        num_frames_ == first_in_fragment_ ? AV_PICTURE_TYPE_I : AV_PICTURE_TYPE_NONE;
+    int error = avcodec_send_frame(encoder_.get(), frame_.get());
+    if (error >= 0) error = avcodec_receive_packet(encoder_.get(), packet_.get());
+    if (error < 0) {
+      return LibavStatus(error, absl::StatusCode::kInternal,
+                         absl::StrCat("encoding frame ", num_frames_));
+    }
+    if (packet_->pts != pts) return absl::InternalError("the H.264 encoder holds frames back");
+    packet_->dts = pts;
+    packet_->duration = duration;
+    packet_->stream_index = video_->index;
+    av_packet_rescale_ts(packet_.get(), time_base_, video_->time_base);
+    error = av_write_frame(muxer_, packet_.get());
+    av_packet_unref(packet_.get());
+    if (error < 0) {
+      return LibavStatus(error, absl::StatusCode::kInternal,
+                         absl::StrCat("writing frame ", num_frames_));
+    }
+    return absl::OkStatus();
+  }
+
+  // Writes the sound that begins before `end` (in the video's time base), or all that is left.
+  absl::Status WriteAudioUntil(std::optional<int64_t> end) {
+    if (audio_ == nullptr) return absl::OkStatus();
+    const AudioTrack& track = *options_.audio;
+    const AVRational clock{track.time_base_num, track.time_base_den};
+    while (next_audio_ < track.packets.size()) {
+      const AudioPacket& packet = track.packets[next_audio_];
+      if (end.has_value() && av_compare_ts(packet.dts, clock, *end, time_base_) >= 0) break;
+      absl::Status status = WriteAudioPacket(packet, clock);
+      if (!status.ok()) return status;
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status WriteAudioPacket(const AudioPacket& packet, AVRational clock) {
+    int error = av_new_packet(packet_.get(), static_cast<int>(packet.data.size()));
+    if (error >= 0) {
+      std::memcpy(packet_->data, packet.data.data(), packet.data.size());
+      const int64_t shift = av_rescale_q(shift_, time_base_, clock);
+      packet_->pts = packet.pts + shift;
+      packet_->dts = packet.dts + shift;
+      packet_->duration = packet.duration;
+      packet_->flags |= AV_PKT_FLAG_KEY;
+      packet_->stream_index = audio_->index;
+      av_packet_rescale_ts(packet_.get(), clock, audio_->time_base);
+      error = av_write_frame(muxer_, packet_.get());
+      av_packet_unref(packet_.get());
+    }
+    if (error < 0) {
+      return LibavStatus(error, absl::StatusCode::kInternal,
+                         absl::StrCat("copying audio packet ", next_audio_));
+    }
+    ++next_audio_;
+    return absl::OkStatus();
+  }
+
+  // Closes what the muxer holds and takes its bytes.
+  absl::StatusOr<std::string> Flush() {
+    const int error = av_write_frame(muxer_, nullptr);
+    avio_flush(io_.get());
+    if (error < 0) return LibavStatus(error, absl::StatusCode::kInternal, "ending an MP4 fragment");
+    return std::exchange(out_, {});
+  }
+
+  // The first frame and the first packet of sound tell the muxer where both begin; that is all the
+  // init segment needs.
+  absl::Status WriteInit(std::vector<Piece>& pieces) {
+    if (audio_ != nullptr) {
+      absl::Status status = WriteAudioPacket(
+          options_.audio->packets[0],
+          AVRational{options_.audio->time_base_num, options_.audio->time_base_den});
+      if (!status.ok()) return status;
+    }
+    absl::StatusOr<std::string> data = Flush();
+    if (!data.ok()) return data.status();
+    pieces.push_back({.init = true, .data = *std::move(data)});
+    return absl::OkStatus();
+  }
+
+  absl::Status EndFragment(std::vector<Piece>& pieces, bool is_last) {
+    const bool has_frames = num_frames_ > first_in_fragment_;
+    const bool has_audio = audio_ != nullptr && next_audio_ < options_.audio->packets.size();
+    if (!has_frames && !(is_last && has_audio)) return absl::OkStatus();
+    absl::Status status =
+        WriteAudioUntil(is_last ? std::nullopt : std::optional<int64_t>(next_pts_));
+    if (!status.ok()) return status;
+    absl::StatusOr<std::string> data = Flush();
+    if (!data.ok()) return data.status();
+    pieces.push_back({.init = false,
+                      .data = *std::move(data),
+                      .first_frame = first_in_fragment_,
+                      .num_frames = static_cast<int>(num_frames_ - first_in_fragment_),
+                      .pts = has_frames ? fragment_pts_ : next_pts_});
+    first_in_fragment_ = num_frames_;
+    return absl::OkStatus();
+  }
+
+  Options options_;
+  const int coded_width_;
+  const int coded_height_;
+  const AVRational time_base_;
+  LibavPtr<AVCodecContext> encoder_;
+  LibavPtr<SwsContext> scaler_;
+  LibavPtr<AVFrame> frame_;
+  LibavPtr<AVPacket> packet_;
+  LibavPtr<AVIOContext> io_;
+  AVFormatContext* muxer_ = nullptr;
+  AVStream* video_ = nullptr;  // owned by muxer_
+  AVStream* audio_ = nullptr;  // owned by muxer_; null: no sound
+  std::vector<uint8_t> padded_;
+
+  std::string out_;  // written by the muxer, not yet returned
+  bool is_over_ = false;
+  int64_t shift_ = 0;  // added to every time, in time_base_
+  int64_t num_frames_ = 0;
+  int64_t next_pts_ = 0;
+  int64_t first_in_fragment_ = 0;
+  int64_t fragment_pts_ = 0;
+  size_t next_audio_ = 0;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Mp4Writer>> Mp4Writer::Create(Options options) {
+  absl::Status status = CheckOptions(options);
+  if (!status.ok()) return status;
+  auto writer = std::make_unique<X264Mp4Writer>(std::move(options));
+  status = writer->Init();
+  if (!status.ok()) return status;
+  return writer;
+}
+
+}  // namespace reenact

@@ -1,0 +1,516 @@
+#include "pipeline/media/video_reader.h"
+
+extern "C" {
+#include <libavutil/display.h>
+#include <libavutil/opt.h>
+#include <libavutil/pixdesc.h>
+}
+
+#include <algorithm>
+#include <cstdlib>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "pipeline/media/container_check.h"
+#include "pipeline/media/libav.h"
+
+namespace reenact {
+namespace {
+
+// One of the eight ways to lay a picture's rows and columns: pixel (x, y) goes to (xx*x + xy*y,
+// yx*x + yy*y), moved so that nothing is negative. Entries are -1, 0 or 1.
+struct Layout {
+  int xx = 1, xy = 0, yx = 0, yy = 1;
+
+  bool swaps_axes() const { return xx == 0; }
+  bool is_identity() const { return xx == 1 && yy == 1; }
+  // Quarter turns clockwise, ignoring a mirroring.
+  int degrees() const {
+    if (swaps_axes()) return yx > 0 ? 90 : 270;
+    return xx < 0 && yy < 0 ? 180 : 0;
+  }
+};
+
+// The display matrix holds a, b, u, c, d, v, x, y, w: x' = a x + c y, y' = b x + d y. Turns by
+// other angles are not applied.
+Layout ReadLayout(const AVStream& stream) {
+  size_t size = 0;
+  const uint8_t* data = av_stream_get_side_data(&stream, AV_PKT_DATA_DISPLAYMATRIX, &size);
+  if (data == nullptr || size < 9 * sizeof(int32_t)) return {};
+  const int32_t* m = reinterpret_cast<const int32_t*>(data);
+  const auto sign = [](int64_t value) { return value > 0 ? 1 : value < 0 ? -1 : 0; };
+  const int64_t a = m[0], b = m[1], c = m[3], d = m[4];
+  const int64_t straight = std::min(std::abs(a), std::abs(d));
+  const int64_t crossed = std::min(std::abs(b), std::abs(c));
+  // Within about one degree.
+  if (straight > 0 && std::max(std::abs(b), std::abs(c)) * 50 < straight) {
+    return {sign(a), 0, 0, sign(d)};
+  }
+  if (crossed > 0 && std::max(std::abs(a), std::abs(d)) * 50 < crossed) {
+    return {0, sign(c), sign(b), 0};
+  }
+  return {};
+}
+
+// Copies 8-bit RGB rows into an Image laid out as asked.
+Image CopyRgb(const uint8_t* rgb, int stride, int width, int height, const Layout& layout) {
+  Image out;
+  out.width = layout.swaps_axes() ? height : width;
+  out.height = layout.swaps_axes() ? width : height;
+  out.rgb.resize(static_cast<size_t>(width) * height * 3);
+  if (layout.is_identity()) {
+    for (int y = 0; y < height; ++y) {
+      std::copy_n(rgb + static_cast<ptrdiff_t>(y) * stride, static_cast<size_t>(width) * 3,
+                  out.row(y));
+    }
+    return out;
+  }
+  const int x0 = (layout.xx < 0 || layout.xy < 0) ? out.width - 1 : 0;
+  const int y0 = (layout.yx < 0 || layout.yy < 0) ? out.height - 1 : 0;
+  for (int y = 0; y < height; ++y) {
+    const uint8_t* from = rgb + static_cast<ptrdiff_t>(y) * stride;
+    for (int x = 0; x < width; ++x, from += 3) {
+      const int to_x = x0 + layout.xx * x + layout.xy * y;
+      const int to_y = y0 + layout.yx * x + layout.yy * y;
+      std::copy_n(from, 3, out.row(to_y) + static_cast<ptrdiff_t>(to_x) * 3);
+    }
+  }
+  return out;
+}
+
+// Decoded frames of any size, format, matrix and range to RGB of one size. The scaler's settings
+// are those of the ffmpeg tool's automatic conversion, so that its frames and ours are equal byte
+// by byte.
+class RgbConverter {
+ public:
+  // `stored_width` x `stored_height`: the size to convert to, before turning.
+  absl::StatusOr<Image> Convert(const AVFrame& frame, int stored_width, int stored_height,
+                                const Layout& layout) {
+    absl::Status ready = Prepare(frame, stored_width, stored_height);
+    if (!ready.ok()) return ready;
+    const int rows = sws_scale(scaler_.get(), frame.data, frame.linesize, 0, frame.height,
+                               rgb_->data, rgb_->linesize);
+    if (rows != stored_height) return absl::InternalError("converting a video frame to RGB failed");
+    return CopyRgb(rgb_->data[0], rgb_->linesize[0], stored_width, stored_height, layout);
+  }
+
+ private:
+  absl::Status Prepare(const AVFrame& frame, int width, int height) {
+    if (scaler_ != nullptr && frame.width == width_ && frame.height == height_ &&
+        frame.format == format_ && frame.colorspace == matrix_ && frame.color_range == range_) {
+      return absl::OkStatus();
+    }
+    scaler_.reset(sws_alloc_context());
+    if (scaler_ == nullptr) return absl::ResourceExhaustedError("converting a video frame");
+    SwsContext* scaler = scaler_.get();
+    av_opt_set_int(scaler, "srcw", frame.width, 0);
+    av_opt_set_int(scaler, "srch", frame.height, 0);
+    av_opt_set_int(scaler, "src_format", frame.format, 0);
+    av_opt_set_int(scaler, "dstw", width, 0);
+    av_opt_set_int(scaler, "dsth", height, 0);
+    av_opt_set_int(scaler, "dst_format", AV_PIX_FMT_RGB24, 0);
+    av_opt_set_int(scaler, "sws_flags", SWS_BICUBIC, 0);
+    av_opt_set_int(scaler, "threads", 1, 0);
+    const int full_range = frame.color_range == AVCOL_RANGE_JPEG ? 1 : 0;
+    av_opt_set_int(scaler, "src_range", full_range, 0);
+    if (frame.format == AV_PIX_FMT_YUV420P) av_opt_set_int(scaler, "src_v_chr_pos", 128, 0);
+    if (sws_init_context(scaler, nullptr, nullptr) < 0) {
+      scaler_.reset();
+      const char* name = av_get_pix_fmt_name(static_cast<AVPixelFormat>(frame.format));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "pixels in the format ", name == nullptr ? "?" : name, " cannot be converted to RGB"));
+    }
+    // Tell the matrix (and range) only where the video tells; the scaler knows about JPEG-range
+    // formats by itself.
+    int* coefficients = nullptr;
+    int* table = nullptr;
+    int src_range = 0, dst_range = 0, brightness = 0, contrast = 0, saturation = 0;
+    if (sws_getColorspaceDetails(scaler, &coefficients, &src_range, &table, &dst_range, &brightness,
+                                 &contrast, &saturation) >= 0) {
+      const int* matrix =
+          sws_getCoefficients(IsKnown(frame.colorspace) ? int{frame.colorspace} : SWS_CS_DEFAULT);
+      if (frame.color_range != AVCOL_RANGE_UNSPECIFIED) src_range = full_range;
+      sws_setColorspaceDetails(scaler, matrix, src_range, table, dst_range, brightness, contrast,
+                               saturation);
+    }
+    rgb_.reset(av_frame_alloc());
+    if (rgb_ == nullptr) return absl::ResourceExhaustedError("converting a video frame");
+    rgb_->width = width;
+    rgb_->height = height;
+    rgb_->format = AV_PIX_FMT_RGB24;
+    const int error = av_frame_get_buffer(rgb_.get(), 0);
+    if (error < 0) {
+      scaler_.reset();
+      return LibavStatus(error, absl::StatusCode::kResourceExhausted, "converting a video frame");
+    }
+    width_ = frame.width;
+    height_ = frame.height;
+    format_ = frame.format;
+    matrix_ = frame.colorspace;
+    range_ = frame.color_range;
+    return absl::OkStatus();
+  }
+
+  // Those sws_getCoefficients has a table for.
+  static bool IsKnown(AVColorSpace space) {
+    switch (space) {
+      case AVCOL_SPC_BT709:
+      case AVCOL_SPC_FCC:
+      case AVCOL_SPC_BT470BG:
+      case AVCOL_SPC_SMPTE170M:
+      case AVCOL_SPC_SMPTE240M:
+      case AVCOL_SPC_BT2020_NCL:
+      case AVCOL_SPC_BT2020_CL:
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  LibavPtr<SwsContext> scaler_;
+  LibavPtr<AVFrame> rgb_;
+  int width_ = 0;
+  int height_ = 0;
+  int format_ = -1;
+  AVColorSpace matrix_ = AVCOL_SPC_UNSPECIFIED;
+  AVColorRange range_ = AVCOL_RANGE_UNSPECIFIED;
+};
+
+class LibavVideoReader final : public VideoReader {
+ public:
+  LibavVideoReader(std::string bytes, const VideoLimits& limits)
+      : bytes_(std::move(bytes)), limits_(limits) {}
+
+  absl::Status Init() {
+    absl::StatusOr<std::unique_ptr<Demuxer>> demuxer = Demuxer::Open(bytes_, DemuxerLimits());
+    if (!demuxer.ok()) return demuxer.status();
+    demuxer_ = *std::move(demuxer);
+    cut_off_ = FindCutOff(bytes_);
+    stream_ = demuxer_->video();
+    if (stream_ == nullptr) {
+      return absl::InvalidArgumentError(demuxer_->audio() != nullptr
+                                            ? "the file has sound but no video track"
+                                            : "the file has no video track");
+    }
+    demuxer_->Select(stream_);
+    clock_start_ = demuxer_->ClockStart(stream_->time_base);
+    layout_ = ReadLayout(*stream_);
+    FillInfo();
+    absl::Status status = CheckHeader();
+    if (status.ok()) status = OpenDecoder();
+    if (!status.ok()) return status;
+
+    packet_.reset(av_packet_alloc());
+    frame_.reset(av_frame_alloc());
+    if (packet_ == nullptr || frame_ == nullptr) {
+      return absl::ResourceExhaustedError("opening the video: out of memory");
+    }
+    Advance();
+    if (next_.has_value()) {
+      info_.width = next_->image.width;
+      info_.height = next_->image.height;
+      return absl::OkStatus();
+    }
+    if (!end_.ok()) return end_;
+    if (leading_error_ < 0) return Broken("damaged", LibavErrorText(leading_error_));
+    return absl::InvalidArgumentError("the video has no frames");
+  }
+
+  const VideoInfo& info() const override { return info_; }
+  int num_repaired_timestamps() const override { return num_repaired_timestamps_; }
+
+  absl::StatusOr<std::optional<VideoFrame>> Next() override {
+    if (!next_.has_value()) {
+      if (!end_.ok()) return end_;
+      return std::nullopt;
+    }
+    VideoFrame frame = *std::move(next_);
+    next_.reset();
+    Advance();
+    if (next_.has_value()) frame.duration = next_->pts - frame.pts;
+    last_duration_ = frame.duration;
+    return frame;
+  }
+
+  absl::StatusOr<AudioTrack> ReadAudio() const override {
+    if (demuxer_->audio() == nullptr) return AudioTrack{};
+    return ReadAudioTrack(bytes_, DemuxerLimits());
+  }
+
+ private:
+  Demuxer::Limits DemuxerLimits() const { return {limits_.max_pixels, limits_.max_streams}; }
+
+  void FillInfo() {
+    const AVFormatContext& context = *demuxer_->context();
+    const AVCodecParameters& codecpar = *stream_->codecpar;
+    info_.time_base_num = stream_->time_base.num;
+    info_.time_base_den = stream_->time_base.den;
+    const AVRational rate = av_guess_frame_rate(demuxer_->context(), stream_, nullptr);
+    if (rate.num > 0 && rate.den > 0) {
+      info_.frame_rate_num = rate.num;
+      info_.frame_rate_den = rate.den;
+    }
+    info_.num_frames_hint = stream_->nb_frames;
+    if (stream_->duration != AV_NOPTS_VALUE && stream_->duration > 0) {
+      info_.duration_seconds = static_cast<double>(stream_->duration) * av_q2d(stream_->time_base);
+    } else if (context.duration != AV_NOPTS_VALUE && context.duration > 0) {
+      info_.duration_seconds = static_cast<double>(context.duration) / AV_TIME_BASE;
+    }
+    info_.container = context.iformat->name;
+    info_.codec = avcodec_get_name(codecpar.codec_id);
+    const char* format = av_get_pix_fmt_name(static_cast<AVPixelFormat>(codecpar.format));
+    info_.pixel_format = format == nullptr ? "" : format;
+    info_.rotation_degrees = layout_.degrees();
+    const AVRational aspect = av_guess_sample_aspect_ratio(demuxer_->context(), stream_, nullptr);
+    if (aspect.num > 0 && aspect.den > 0) {
+      info_.pixel_aspect_num = aspect.num;
+      info_.pixel_aspect_den = aspect.den;
+    }
+    info_.has_audio = demuxer_->audio() != nullptr;
+    if (info_.has_audio)
+      info_.audio_codec = avcodec_get_name(demuxer_->audio()->codecpar->codec_id);
+  }
+
+  // Refuses by what the header says, before a frame is decoded.
+  absl::Status CheckHeader() const {
+    absl::Status status = CheckSize(stream_->codecpar->width, stream_->codecpar->height);
+    if (!status.ok()) return status;
+    if (info_.num_frames_hint > limits_.max_frames) {
+      return absl::ResourceExhaustedError(absl::StrCat("the video has ", info_.num_frames_hint,
+                                                       " frames; at most ", limits_.max_frames,
+                                                       " are accepted"));
+    }
+    if (info_.duration_seconds > limits_.max_duration_seconds) {
+      return TooLong(info_.duration_seconds);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status TooLong(double seconds) const {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the video lasts ", seconds, " seconds; at most ",
+                     limits_.max_duration_seconds, " are accepted"));
+  }
+
+  absl::Status CheckSize(int width, int height) const {
+    if (int64_t{width} * height <= limits_.max_pixels) return absl::OkStatus();
+    return absl::ResourceExhaustedError(absl::StrCat("the video's frames have ", width, " x ",
+                                                     height, " pixels; at most ",
+                                                     limits_.max_pixels, " are accepted"));
+  }
+
+  absl::Status OpenDecoder() {
+    const AVCodec* codec = avcodec_find_decoder(stream_->codecpar->codec_id);
+    if (codec != nullptr) decoder_.reset(avcodec_alloc_context3(codec));
+    if (decoder_ == nullptr) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("video codec ", info_.codec, " is not supported"));
+    }
+    int error = avcodec_parameters_to_context(decoder_.get(), stream_->codecpar);
+    decoder_->pkt_timebase = stream_->time_base;
+    decoder_->thread_count = 1;
+    decoder_->max_pixels = limits_.max_pixels;
+    decoder_->codec_whitelist = av_strdup(demuxer_->context()->codec_whitelist);
+    if (error >= 0) error = avcodec_open2(decoder_.get(), codec, nullptr);
+    if (error < 0) {
+      return LibavStatus(error, absl::StatusCode::kInvalidArgument,
+                         absl::StrCat("video codec ", info_.codec, " is not supported"));
+    }
+    return absl::OkStatus();
+  }
+
+  // "N frames could be read" and why there are no more.
+  absl::Status Broken(const char* what, const std::string& why) const {
+    return absl::InvalidArgumentError(absl::StrCat("the video is ", what, ": ", num_frames_,
+                                                   num_frames_ == 1 ? " frame" : " frames",
+                                                   " could be read; ", why));
+  }
+
+  // Called at the end of the packets: whether the container promised more.
+  absl::Status Complete() const {
+    if (!cut_off_.empty()) return Broken("cut off", cut_off_);
+    const int num_promised = avformat_index_get_entries_count(stream_);
+    const bool has_whole_index = info_.container.starts_with("mov") && num_promised > 0;
+    if (has_whole_index && num_packets_ < num_promised) {
+      return Broken("cut off", absl::StrCat("its index lists ", num_promised, " packets and ",
+                                            num_packets_, " are there"));
+    }
+    return absl::OkStatus();
+  }
+
+  // Fills next_ with the next frame; or leaves it empty and sets end_ to why: OK at a proper end.
+  void Advance() {
+    absl::StatusOr<bool> has_frame = Decode();
+    if (has_frame.ok() && *has_frame) {
+      absl::StatusOr<VideoFrame> frame = Take();
+      if (frame.ok()) {
+        next_ = *std::move(frame);
+        ++num_frames_;
+        return;
+      }
+      end_ = frame.status();
+      return;
+    }
+    end_ = has_frame.ok() ? pending_error_ : has_frame.status();
+  }
+
+  // Decodes into frame_. False at the end.
+  absl::StatusOr<bool> Decode() {
+    while (true) {
+      const int received = avcodec_receive_frame(decoder_.get(), frame_.get());
+      if (received == 0) return true;
+      if (received == AVERROR_EOF) return false;
+      if (received != AVERROR(EAGAIN)) {
+        absl::Status status = Damaged(received);
+        if (!status.ok()) return status;
+        continue;
+      }
+      absl::Status status = Feed();
+      if (!status.ok()) return status;
+    }
+  }
+
+  // An error of the decoder. Before the first frame it may only mean that the recording starts
+  // between two key frames.
+  absl::Status Damaged(int error) {
+    if (num_frames_ == 0 && ++num_leading_errors_ <= kMaxLeadingErrors) {
+      const absl::Status size = CheckSize(decoder_->width, decoder_->height);
+      if (!size.ok()) return size;
+      leading_error_ = error;
+      return absl::OkStatus();
+    }
+    return Broken("damaged",
+                  absl::StrCat("frame ", num_frames_, " does not decode: ", LibavErrorText(error)));
+  }
+
+  // Gives the decoder its next packet, or tells it that there is none.
+  absl::Status Feed() {
+    while (true) {
+      const int error = av_read_frame(demuxer_->context(), packet_.get());
+      const bool is_broadcast = info_.container == "mpegts";
+      const bool is_partial =
+          error >= 0 && (packet_->flags & AV_PKT_FLAG_CORRUPT) != 0 && !is_broadcast;
+      if (error < 0 || (is_partial && packet_->stream_index == stream_->index)) {
+        av_packet_unref(packet_.get());
+        // The frames still inside the decoder come out first.
+        pending_error_ = Complete();
+        if (pending_error_.ok() && is_partial) {
+          pending_error_ = Broken("cut off", "the next one is incomplete");
+        } else if (pending_error_.ok() && error != AVERROR_EOF) {
+          pending_error_ = Broken("damaged", LibavErrorText(error));
+        }
+        return Send(nullptr);
+      }
+      if (packet_->stream_index != stream_->index) {
+        av_packet_unref(packet_.get());
+        continue;
+      }
+      ++num_packets_;
+      absl::Status status = Send(packet_.get());
+      av_packet_unref(packet_.get());
+      return status;
+    }
+  }
+
+  absl::Status Send(const AVPacket* packet) {
+    const int error = avcodec_send_packet(decoder_.get(), packet);
+    if (error >= 0 || error == AVERROR_EOF) return absl::OkStatus();
+    return Damaged(error);
+  }
+
+  // frame_ as a VideoFrame; its duration is the container's word until the next frame is known.
+  absl::StatusOr<VideoFrame> Take() {
+    if (num_frames_ >= limits_.max_frames) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("the video has more than ", limits_.max_frames, " frames"));
+    }
+    absl::Status size = CheckSize(frame_->width, frame_->height);
+    if (!size.ok()) return size;
+    if (num_frames_ == 0) {
+      stored_width_ = frame_->width;
+      stored_height_ = frame_->height;
+    }
+    VideoFrame frame;
+    absl::StatusOr<Image> image =
+        converter_.Convert(*frame_, stored_width_, stored_height_, layout_);
+    if (!image.ok()) {
+      return absl::Status(image.status().code(),
+                          absl::StrCat("frame ", num_frames_, ": ", image.status().message()));
+    }
+    frame.image = *std::move(image);
+    frame.duration = Duration();
+    frame.pts = Time(frame.duration);
+    last_pts_ = frame.pts;
+    if (num_frames_ == 0) first_pts_ = frame.pts;
+    av_frame_unref(frame_.get());
+    const double seconds = static_cast<double>(frame.pts - first_pts_) * av_q2d(stream_->time_base);
+    if (seconds > limits_.max_duration_seconds) return TooLong(seconds);
+    return frame;
+  }
+
+  int64_t Duration() const {
+    if (frame_->pkt_duration > 0) return frame_->pkt_duration;
+    if (last_duration_ > 0) return last_duration_;
+    if (info_.frame_rate_num > 0) {
+      const AVRational rate{info_.frame_rate_num, info_.frame_rate_den};
+      return std::max<int64_t>(1, av_rescale_q(1, av_inv_q(rate), stream_->time_base));
+    }
+    return 1;
+  }
+
+  // The frame's time, strictly later than the last one's.
+  int64_t Time(int64_t duration) {
+    const bool is_known = frame_->best_effort_timestamp != AV_NOPTS_VALUE;
+    const int64_t pts = is_known ? frame_->best_effort_timestamp - clock_start_ : 0;
+    if (num_frames_ == 0) {
+      if (!is_known) ++num_repaired_timestamps_;
+      return pts;
+    }
+    if (is_known && pts > last_pts_) return pts;
+    ++num_repaired_timestamps_;
+    const bool is_close = is_known && last_pts_ - pts < duration;
+    return last_pts_ + (is_close ? 1 : duration);
+  }
+
+  // A broadcast recording may begin this many packets before its first key frame.
+  static constexpr int kMaxLeadingErrors = 500;
+
+  const std::string bytes_;
+  const VideoLimits limits_;
+  std::unique_ptr<Demuxer> demuxer_;
+  std::string cut_off_;
+  AVStream* stream_ = nullptr;  // owned by demuxer_
+  int64_t clock_start_ = 0;
+  Layout layout_;
+  VideoInfo info_;
+  LibavPtr<AVCodecContext> decoder_;
+  LibavPtr<AVPacket> packet_;
+  LibavPtr<AVFrame> frame_;
+  RgbConverter converter_;
+  int stored_width_ = 0;  // of the first frame; later ones are scaled to it
+  int stored_height_ = 0;
+
+  std::optional<VideoFrame> next_;  // one ahead, to know the duration of the one before
+  absl::Status end_;                // why there is no next_
+  absl::Status pending_error_;      // what to report once the decoder is empty
+  int num_frames_ = 0;              // decoded, next_ included
+  int num_packets_ = 0;
+  int num_leading_errors_ = 0;
+  int leading_error_ = 0;
+  int num_repaired_timestamps_ = 0;
+  int64_t first_pts_ = 0;
+  int64_t last_pts_ = 0;
+  int64_t last_duration_ = 0;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<VideoReader>> VideoReader::Open(std::string bytes,
+                                                               const VideoLimits& limits) {
+  auto reader = std::make_unique<LibavVideoReader>(std::move(bytes), limits);
+  absl::Status status = reader->Init();
+  if (!status.ok()) return status;
+  return reader;
+}
+
+}  // namespace reenact
