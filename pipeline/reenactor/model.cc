@@ -1,0 +1,223 @@
+#include "pipeline/reenactor/model.h"
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstring>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "pipeline/face/crop.h"
+#include "pipeline/face/landmark_map.h"
+#include "pipeline/media/image_codec.h"
+#include "pipeline/models/clip_preprocess.h"
+#include "pipeline/reenactor/guard.h"
+
+namespace reenact {
+namespace {
+
+// Frames mapped at once: the mapping network's widest layer then holds 256 * 4D numbers.
+constexpr size_t kFramesPerMapping = 256;
+
+absl::Status Prefixed(absl::string_view prefix, const absl::Status& status) {
+  return absl::Status(status.code(), absl::StrCat(prefix, status.message()));
+}
+
+// [n, 3 * kNumLandmarks]
+torch::Tensor LandmarkTensor(absl::Span<const Landmarks> landmarks) {
+  torch::Tensor all =
+      torch::empty({static_cast<int64_t>(landmarks.size()), 3 * kNumLandmarks}, torch::kFloat);
+  auto* out = all.data_ptr<float>();
+  for (const Landmarks& face : landmarks) {
+    const std::array<float, 3 * kNumLandmarks> numbers = NormalizeLandmarks(face);
+    out = std::copy(numbers.begin(), numbers.end(), out);
+  }
+  return all;
+}
+
+// [S, 192]
+torch::Tensor MapTensor(const Landmarks& landmarks, int tokens_side) {
+  const std::vector<float> map = LandmarkMap(landmarks, tokens_side);
+  return torch::tensor(map, torch::kFloat)
+      .view({int64_t{tokens_side} * tokens_side, kLandmarkMapWidth});
+}
+
+}  // namespace
+
+torch::Tensor ImageToTensor(const Image& image) {
+  const torch::Tensor bytes = torch::from_blob(const_cast<uint8_t*>(image.rgb.data()),
+                                               {image.height, image.width, 3}, torch::kUInt8);
+  return bytes.permute({2, 0, 1}).to(torch::kFloat).div(127.5).sub(1).contiguous();
+}
+
+Image TensorToImage(const torch::Tensor& tensor) {
+  const torch::Tensor bytes = tensor.permute({1, 2, 0})
+                                  .add(1)
+                                  .mul(127.5)
+                                  .round()
+                                  .clamp(0, 255)
+                                  .to(torch::kUInt8)
+                                  .contiguous();
+  Image image;
+  image.height = static_cast<int>(bytes.size(0));
+  image.width = static_cast<int>(bytes.size(1));
+  const auto* data = bytes.data_ptr<uint8_t>();
+  image.rgb.assign(data, data + bytes.numel());
+  return image;
+}
+
+absl::StatusOr<std::unique_ptr<Model>> Model::Load(const std::string& folder,
+                                                   const ReenactorOptions& options) {
+  auto bundle = ReadBundle(folder);
+  if (!bundle.ok()) return bundle.status();
+  const BundleConfig& config = bundle->config;
+  auto face_models = ReadFaceModels(FaceModelsFolder(options.face_models), folder,
+                                    {config.landmark_detector, config.landmark_model});
+  if (!face_models.ok()) return face_models.status();
+
+  std::unique_ptr<Model> model(new Model());
+  model->face_models_ = *std::move(face_models);
+  ModelInfo& info = model->info_;
+  info.name = config.name;
+  info.bundle_sha256 = bundle->sha256;
+  info.licence = config.licence;
+  info.image_size = static_cast<int>(config.image_size);
+  info.frames_per_row = static_cast<int>(config.frames_per_row);
+  info.samplers = {Sampler::kDdim, Sampler::kDdpm};
+  info.default_sampler = config.default_sampler;
+  info.default_num_steps = config.default_num_steps;
+  info.max_num_steps = config.max_num_steps;
+  info.default_guidance_scale = config.default_guidance_scale;
+  info.accepts_image = true;
+  info.accepts_text = config.accepts_text;
+  info.max_driving_bytes = options.max_driving_bytes;
+  info.max_frames = options.max_frames;
+  info.max_image_pixels = options.max_image_pixels;
+  info.max_output_size = std::max(options.max_output_size, info.image_size);
+  model->bundle_ = *std::move(bundle);
+
+  // A face model that cannot be used should fail here, not in the first job.
+  if (auto landmarker = model->NewFaceLandmarker(); !landmarker.ok()) return landmarker.status();
+  return model;
+}
+
+absl::StatusOr<std::unique_ptr<FaceLandmarker>> Model::NewFaceLandmarker() const {
+  FaceLandmarker::Options options;
+  options.detector = face_models_.detector;
+  options.landmark_model = face_models_.landmark_model;
+  auto landmarker = FaceLandmarker::Create(std::move(options));
+  if (!landmarker.ok()) return Prefixed("face model: ", landmarker.status());
+  return landmarker;
+}
+
+absl::StatusOr<EmbeddedSource> Model::EmbedSource(const JobRequest& request,
+                                                  FaceLandmarker& landmarker) const {
+  EmbeddedSource source;
+  Image crop;
+  if (!request.source_image.empty()) {
+    absl::Time start = absl::Now();
+    ImageLimits limits;
+    limits.max_pixels = info_.max_image_pixels;
+    auto image = DecodeImage(request.source_image, limits);
+    if (!image.ok()) return Prefixed("source image: ", image.status());
+    source.decode_time = absl::Now() - start;
+
+    start = absl::Now();
+    auto face = landmarker.Detect(*image);
+    if (!face.ok()) return Prefixed("source image: ", face.status());
+    if (!face->has_value()) {
+      return absl::FailedPreconditionError(
+          "no face found in the source image: it must show one face, upright and not too small");
+    }
+    const Landmarks& landmarks = (*face)->landmarks;
+    const CropBox box = FaceCrop({landmarks}, image->width, image->height);
+    crop = CropImage(*image, box, info_.image_size);
+    source.landmarks = ToCrop(landmarks, box, image->width, image->height);
+    source.landmark_time = absl::Now() - start;
+  }
+
+  const absl::Time start = absl::Now();
+  const absl::Status status = CatchErrors("embedding the source", [&]() -> absl::Status {
+    c10::InferenceMode inference;
+    Clip clip = bundle_.clip;
+    AutoencoderKL autoencoder = bundle_.autoencoder;
+    std::optional<torch::Tensor> image_G, text_G;
+    if (!crop.empty()) {
+      const int64_t size = bundle_.config.clip.vision.image_size;
+      image_G = NormalizeEmbedding(clip->image_embeds(ClipPreprocess(crop, size).unsqueeze(0)))[0];
+      if (bundle_.config.sdit.source != SourceTokens::kNone) {
+        const Moments moments = autoencoder->encode(ImageToTensor(crop).unsqueeze(0));
+        source.latent = (moments.mean * bundle_.config.autoencoder.scaling_factor)[0];
+      }
+    }
+    if (!request.source_text.empty()) {
+      bool truncated = false;
+      const std::vector<int64_t> ids = bundle_.tokenizer->Encode(request.source_text, &truncated);
+      if (truncated) {
+        source.notes.push_back(absl::StrCat("the source text is longer than the model's ",
+                                            ids.size(), " tokens, its end was left out"));
+      }
+      text_G =
+          NormalizeEmbedding(clip->text_embeds(torch::tensor(ids, torch::kInt64).unsqueeze(0)))[0];
+    }
+    if (image_G.has_value() && text_G.has_value()) {
+      source.G = NormalizeEmbedding(torch::lerp(*image_G, *text_G, request.edit_strength));
+    } else {
+      source.G = image_G.has_value() ? *image_G : *text_G;
+    }
+    return absl::OkStatus();
+  });
+  if (!status.ok()) return status;
+  source.embed_time = absl::Now() - start;
+  return source;
+}
+
+absl::StatusOr<Conditions> Model::MakeConditions(const EmbeddedSource& source,
+                                                 absl::Span<const Landmarks> landmarks,
+                                                 bool guided) const {
+  Conditions conditions;
+  const absl::Status status = CatchErrors("mapping the landmarks", [&]() -> absl::Status {
+    c10::InferenceMode inference;
+    SDiT sdit = bundle_.sdit;
+    const auto map = [&](const torch::Tensor& G, const torch::Tensor& L) {
+      return sdit->map(G.unsqueeze(0), L.unsqueeze(0))[0];  // one long row: [n, D]
+    };
+    std::vector<torch::Tensor> with, without;
+    for (size_t first = 0; first < landmarks.size(); first += kFramesPerMapping) {
+      const torch::Tensor L = LandmarkTensor(landmarks.subspan(first, kFramesPerMapping));
+      with.push_back(map(source.G, L));
+      if (guided) without.push_back(map(sdit->null_clip(), L));
+    }
+    conditions.C = torch::cat(with);
+    if (guided) conditions.C_dropped = torch::cat(without);
+
+    const SDiTConfig& config = bundle_.config.sdit;
+    const int side = static_cast<int>(config.tokens_side());
+    if (source.latent.has_value()) {
+      conditions.source_latent = source.latent;
+      conditions.source_C = map(source.G, LandmarkTensor({*source.landmarks}))[0];
+      if (config.landmark_map) conditions.source_landmark_map = MapTensor(*source.landmarks, side);
+    }
+    if (config.landmark_map) {
+      conditions.landmark_map = [landmarks, side](int frame) {
+        return MapTensor(landmarks[frame], side);
+      };
+    }
+    return absl::OkStatus();
+  });
+  if (!status.ok()) return status;
+  return conditions;
+}
+
+absl::StatusOr<Image> Model::Decode(const torch::Tensor& latent) const {
+  return CatchErrors("decoding a frame", [&]() -> absl::StatusOr<Image> {
+    c10::InferenceMode inference;
+    AutoencoderKL autoencoder = bundle_.autoencoder;
+    const torch::Tensor scaled = latent.unsqueeze(0) / bundle_.config.autoencoder.scaling_factor;
+    return TensorToImage(autoencoder->decode(scaled)[0]);
+  });
+}
+
+}  // namespace reenact
