@@ -23,7 +23,7 @@ bool IsUpper(int vertex, const Vec3& p) {
 // 1 in the middle of a lip, 0 at the corners.
 float LipProfile(float x) {
   const float t = std::min(std::abs(x) / kMouthHalfWidth, 1.0f);
-  return std::pow(1 - t * t, 0.65f);
+  return std::pow(1 - t * t, 0.45f);
 }
 
 // How much skin beyond a lip goes with it; 1 on the lip.
@@ -76,7 +76,7 @@ Field JawDrop() {
       const float follow = Bump(below * below) * Bump(x * x / (1.5f * 1.5f));
       move += Vec3{0, -1.3f, -0.15f} * follow;
     }
-    move += PushBothSides(p, kLeftMouthCorner, {1.0f, 1.0f, 2.5f}, {0.3f, 0, -0.3f});
+    move += PushBothSides(p, kLeftMouthCorner, {1.0f, 1.0f, 2.5f}, {0.22f, 0, -0.3f});
     return move;
   });
 }

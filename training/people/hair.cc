@@ -85,10 +85,15 @@ Cap MakeCap(const Person& person, const FaceVertices& face) {
   return cap;
 }
 
+// Counted from the chin, where no hair shows the jump.
+float AcrossStrands(size_t column) {
+  return static_cast<float>((column + kColumns / 2) % kColumns) * 6;
+}
+
 Part CapPart(const Cap& cap) {
   Part part = GridPart(cap.rows, true, Material::kHair);
   for (size_t i = 0; i < part.vertices.size(); ++i) {
-    part.vertices[i].u = static_cast<float>(i % kColumns) * 6;
+    part.vertices[i].u = AcrossStrands(i % kColumns);
     part.vertices[i].v = kCapRows[i / kColumns] * 40;
   }
   std::erase_if(part.triangles, [&](const Triangle& triangle) {
@@ -151,7 +156,7 @@ Part FringePart(const Person& person, const FaceVertices& face, const Cap& cap) 
   }
   Part part = GridPart(rows, false, Material::kHair);
   for (size_t i = 0; i < part.vertices.size(); ++i) {
-    part.vertices[i].u = static_cast<float>(columns[i % columns.size()]) * 6;
+    part.vertices[i].u = AcrossStrands(columns[i % columns.size()]);
     part.vertices[i].v = -10 + 2 * static_cast<float>(i / columns.size());
   }
   ComputeOutwardNormals(part);
@@ -160,19 +165,23 @@ Part FringePart(const Person& person, const FaceVertices& face, const Cap& cap) 
 
 // A curtain from temple to temple round the back.
 Part CurtainPart(const Person& person, const FaceVertices& face, const Cap& cap) {
-  constexpr int kRows = 9, kAcross = 33;
+  constexpr int kRows = 11, kAcross = 33;
+  constexpr float kTop = 5.6f;  // at the temples, where it grows out of the cap
   const bool is_long = person.hair_style == HairStyle::kLong;
   const float end = is_long ? -17.0f : -7.5f;
   const float radius =
       (std::abs(face[234].x) + std::abs(face[454].x)) / 2 + Thickness(person) * 0.75f;
   std::vector<std::vector<Vec3>> rows;
   for (int i = 0; i < kRows; ++i) {
-    const float down = static_cast<float>(i) / (kRows - 1), y = 3.2f + (end - 3.2f) * down;
+    const float y = kTop + (end - kTop) * static_cast<float>(i) / (kRows - 1);
+    const float down = std::max((3.2f - y) / (3.2f - end), 0.0f);  // from where it hangs freely
+    const float narrow = 1 - 0.12f * Smoothstep(2.0f, kTop, y);
     std::vector<Vec3>& row = rows.emplace_back();
     for (int j = 0; j < kAcross; ++j) {
       const float q = kPi * (-0.2f + 1.4f * static_cast<float>(j) / (kAcross - 1));
-      const float wave = 0.25f * std::sin(down * 9 + q * 7) * (is_long ? 1 : 0.4f);
-      const float flare = 1 + (is_long ? 0.1f * down : 0.05f * std::sin(down * 3.1f));
+      const float wave =
+          0.25f * std::sin(down * 9 + q * 7) * (is_long ? 1 : 0.4f) * std::min(down * 4, 1.0f);
+      const float flare = narrow * (1 + (is_long ? 0.1f * down : 0.05f * std::sin(down * 3.1f)));
       row.push_back({-(radius * flare + wave) * std::cos(q),
                      y + 0.3f * cap.wave[static_cast<size_t>(j)] * down,
                      -3.6f - (6.2f + wave) * std::sin(q) + (is_long ? 0.9f : 0.4f) * down});
@@ -197,7 +206,7 @@ Part BunPart(const Person& person) {
     const float q = 0.05f + (kPi - 0.1f) * static_cast<float>(i) / (kRows - 1);
     std::vector<Vec3>& row = rows.emplace_back();
     for (int j = 0; j < kAround; ++j) {
-      const float a = 2 * kPi * static_cast<float>(j) / kAround;
+      const float a = kPi * (2 * static_cast<float>(j) / kAround - 0.5f);  // from the back
       row.push_back({2.6f * std::sin(q) * std::cos(a),
                      12.2f + 0.4f * person.shape.forehead_height + 2.3f * std::cos(q),
                      -4.5f + 2.6f * std::sin(q) * std::sin(a)});

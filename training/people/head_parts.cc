@@ -123,13 +123,11 @@ Part FacePart(const Person& person, const FaceGeometry& face) {
   };
   for (int ring = 0; ring < kSkullRings; ++ring) {
     for (int column = 0; column < kColumns; ++column) {
-      // The oval runs clockwise in the picture, the face's triangles are counter-clockwise.
-      part.triangles.push_back(
-          {{index(ring, column), index(ring + 1, column), index(ring, column + 1)},
-           Material::kScalp});
-      part.triangles.push_back(
-          {{index(ring, column + 1), index(ring + 1, column), index(ring + 1, column + 1)},
-           Material::kScalp});
+      // The oval runs clockwise in the picture, the face's triangles counter-clockwise.
+      const int here = index(ring, column), next = index(ring, column + 1);
+      const int behind = index(ring + 1, column), behind_next = index(ring + 1, column + 1);
+      part.triangles.push_back({{here, next, behind}, Material::kScalp});
+      part.triangles.push_back({{next, behind_next, behind}, Material::kScalp});
     }
   }
   ComputeNormals(part);

@@ -34,6 +34,11 @@ float Power(float base, int exponent) {
   return result;
 }
 
+// Darkened until no channel exceeds `limit`, same hue.
+Rgb Darkened(const Rgb& c, float limit) {
+  return c * std::min(1.0f, limit / std::max({c.r, c.g, c.b, 1.0f}));
+}
+
 Rgb Limited(const Rgb& c, float limit) {
   return {std::min(c.r, limit), std::min(c.g, limit), std::min(c.b, limit)};
 }
@@ -54,8 +59,8 @@ Painter::Painter(const Person& person)
                    0.75f * person.lipstick);
   facial_hair_ = person.hair.name < kFirstDyedHair ? hair : Rgb{70, 48, 36};
   const bool pale = person.hair.name == kGreyHair || person.hair.name == kWhiteHair;
-  brow_color_ =
-      Mix(pale ? facial_hair_ * 0.85f : Limited(facial_hair_ * 0.8f, 120), person.skin.color, 0.1f);
+  brow_color_ = Mix(pale ? facial_hair_ * 0.85f : Darkened(facial_hair_ * 0.8f, 125),
+                    person.skin.color, 0.1f);
   const Rgb& cloth = person.clothes.color;
   stripe_color_ = cloth.r + cloth.g + cloth.b < 450
                       ? Limited(cloth * 0.4f + Rgb{150, 150, 150}, 250)
@@ -212,7 +217,10 @@ Rgb Painter::WithBeard(Rgb color, const SurfacePoint& point) const {
   if (person_.beard != Beard::kNone && point.material != Material::kLip && p.y < 1.3f) {
     float density = Smoothstep(-2.6f, -3.6f, p.y - 0.42f * std::max(x - 3, 0.0f)) *
                     Smoothstep(1.6f, 2.6f, x + 3 * std::max(-5.4f - p.y, 0.0f));
-    const float sideburns = Smoothstep(5.6f, 6.4f, x) * Smoothstep(1.2f, 0.2f, p.y);
+    // Sideburns run into the hair, or out on a bald head.
+    const bool bald = person_.hair_style == HairStyle::kBald;
+    const float sideburns = Smoothstep(5.6f, 6.4f, x) *
+                            (bald ? Smoothstep(0, -3.5f, p.y) : Smoothstep(1.2f, 0.2f, p.y));
     density = std::max(density, 0.9f * sideburns) * (1 - 0.2f * Spot(p, 0, -6, 0.9f, 0.3f));
     if (point.material == Material::kScalp)
       density *= Smoothstep(1.5f, 0.5f, p.y) * Smoothstep(-6, -3, p.z);

@@ -2,7 +2,7 @@
 
 namespace reenact {
 
-const std::array<NamedColor, 8> kSkinColors = {{{"very fair", {255, 224, 206}},
+const std::array<NamedColor, 8> kSkinColors = {{{"very fair", {248, 216, 198}},
                                                 {"fair", {244, 205, 178}},
                                                 {"light", {232, 184, 152}},
                                                 {"olive", {212, 168, 132}},

@@ -99,7 +99,8 @@ Part HatPart(const Person& person, const FaceVertices& face) {
   }
   hat = GridPart(rows, true, Material::kHat);
   for (size_t i = 0; i < hat.vertices.size(); ++i) {
-    hat.vertices[i].u = static_cast<float>(i % kColumns) * 5;
+    // Counted from the chin, where no hat shows the jump.
+    hat.vertices[i].u = static_cast<float>((i + kColumns / 2) % kColumns) * 5;
     hat.vertices[i].v = static_cast<float>(i / kColumns);
   }
   std::erase_if(hat.triangles, [&](const Triangle& triangle) {
