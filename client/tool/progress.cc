@@ -1,5 +1,6 @@
 #include "client/tool/progress.h"
 
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -28,6 +29,13 @@ double Fraction(const ProgressState& state) {
     total += 0.1;
   }
   return total > 0 ? done / total : 0;
+}
+
+// Columns of the terminal behind `out`; a line that wraps could not be redrawn.
+size_t Columns(std::FILE* out) {
+  winsize size = {};
+  if (ioctl(fileno(out), TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return 80;
+  return size.ws_col;
 }
 
 std::string Clock(absl::Duration duration) {
@@ -74,9 +82,11 @@ void Progress::Update(const ProgressState& state) {
     const absl::Time now = absl::Now();
     if (!stage_changed && fraction < 1 && now - last_drawn_ < kRedraw) return;
     last_drawn_ = now;
+    const std::string line = absl::StrFormat("%s %3d%%  %s", Bar(fraction, kBarWidth),
+                                             static_cast<int>(fraction * 100), Describe(state))
+                                 .substr(0, Columns(out_) - 1);
     // Back to the first column, the line, then clear what is left of a longer one.
-    absl::FPrintF(out_, "\r%s %3d%%  %s\x1b[K", Bar(fraction, kBarWidth),
-                  static_cast<int>(fraction * 100), Describe(state));
+    absl::FPrintF(out_, "\r%s\x1b[K", line);
     line_open_ = true;
   } else {
     if (!stage_changed && tenth == last_tenth_) return;

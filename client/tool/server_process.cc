@@ -114,10 +114,11 @@ absl::Status ServerProcess::Spawn() {
   return absl::OkStatus();
 }
 
-bool ServerProcess::Running() { return pid_ > 0 && !WaitForEnd(absl::ZeroDuration()); }
-
-bool ServerProcess::WaitForEnd(absl::Duration timeout) {
-  if (reaped_) return true;
+bool ServerProcess::EndsWithin(absl::Duration timeout) {
+  {
+    absl::MutexLock lock(&mu_);
+    if (reaped_) return true;
+  }
   const absl::Time deadline = absl::Now() + timeout;
   pollfd waiting = {lifeline_, POLLIN, 0};
   while (true) {
@@ -133,9 +134,12 @@ bool ServerProcess::WaitForEnd(absl::Duration timeout) {
   siginfo_t info = {};
   while (waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOWAIT) != 0 && errno == EINTR) {
   }
-  reaped_ = true;
   int status = 0;
-  while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
+  {
+    absl::MutexLock lock(&mu_);
+    reaped_ = true;
+    while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {  // does not block: it has ended
+    }
   }
   if (WIFSIGNALED(status)) {
     const int number = WTERMSIG(status);
@@ -160,14 +164,15 @@ std::string ServerProcess::LogTail(int num_lines) const {
 }
 
 void ServerProcess::Stop() {
-  if (pid_ <= 0 || WaitForEnd(absl::ZeroDuration())) return;
+  if (pid_ <= 0 || EndsWithin(absl::ZeroDuration())) return;
   kill(pid_, SIGTERM);
-  if (WaitForEnd(options_.stop_timeout)) return;
+  if (EndsWithin(options_.stop_timeout)) return;
   kill(pid_, SIGKILL);
-  WaitForEnd(absl::InfiniteDuration());
+  EndsWithin(absl::InfiniteDuration());
 }
 
 void ServerProcess::Kill() {
+  absl::MutexLock lock(&mu_);
   if (pid_ > 0 && !reaped_) kill(pid_, SIGKILL);
 }
 

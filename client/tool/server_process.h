@@ -10,12 +10,13 @@
 
 #include <sys/types.h>
 
-#include <atomic>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 
 namespace reenact::tool {
@@ -46,7 +47,10 @@ class ServerProcess {
   pid_t pid() const { return pid_; }
 
   // Whether the process is still there.
-  bool Running();
+  bool Running() { return !EndsWithin(absl::ZeroDuration()); }
+
+  // Waits for the end of the process, for `timeout` at most. Returns whether it has ended.
+  bool EndsWithin(absl::Duration timeout) ABSL_LOCKS_EXCLUDED(mu_);
 
   // How it ended, such as "exit code 1" or "signal 9 (Killed)"; empty while it runs.
   const std::string& how_it_ended() const { return how_it_ended_; }
@@ -58,14 +62,12 @@ class ServerProcess {
   void Stop();
 
   // SIGKILL, now. Thread-safe.
-  void Kill();
+  void Kill() ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   ServerProcess(Options options, std::string folder);
 
   absl::Status Spawn();
-  // Waits for the end of the process, for `timeout` at most. Returns whether it has ended.
-  bool WaitForEnd(absl::Duration timeout);
 
   const Options options_;
   const std::string folder_;
@@ -73,10 +75,11 @@ class ServerProcess {
   const std::string log_path_;
 
   std::string how_it_ended_;
-  // -1 before the start. Never waited for while Kill() could still hit another process of that
-  // number: `reaped_` is set before.
+  // -1 before the start; constant afterwards.
   pid_t pid_ = -1;
-  std::atomic<bool> reaped_ = false;
+  absl::Mutex mu_;
+  // Once true, `pid_` may be the number of another process.
+  bool reaped_ ABSL_GUARDED_BY(mu_) = false;
   // Read end of a pipe whose write end only the server holds: it hangs up when the server has
   // ended.
   int lifeline_ = -1;

@@ -1,0 +1,42 @@
+// The four commands of `reenact`. Each returns the program's exit code and has told the user
+// everything.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "absl/time/time.h"
+#include "client/tool/explain.h"
+#include "client/tool/interruption.h"
+#include "reenact/v1/reenact.pb.h"
+
+namespace reenact::tool {
+
+// Which server, and how to talk to the user.
+struct CommonOptions {
+  std::string server;       // empty: a private one
+  std::string bundle;       // for a private server; empty: the demo bundle
+  std::string face_models;  // for a private server; empty: its default
+  absl::Duration start_timeout = absl::Seconds(120);  // of a private server
+  bool quiet = false;  // no progress, no summary; errors are still told
+  bool json = false;   // the result as JSON on standard output
+};
+
+struct RunOptions {
+  std::string source;
+  std::string driving;
+  std::string output;                                       // a file, a folder, or "-"
+  v1::OutputFormat format = v1::OUTPUT_FORMAT_UNSPECIFIED;  // unspecified: by the name of `output`
+  std::optional<int> quality;                               // CRF or JPEG quality, by the format
+  absl::Duration deadline = absl::InfiniteDuration();
+  // Everything else the user set; `source.image` and `output.format` are filled in by Run.
+  v1::JobConfig config;
+};
+
+ExitCode Run(const CommonOptions& common, const RunOptions& options, Interruption& interruption);
+ExitCode ListModels(const CommonOptions& common, Interruption& interruption);
+ExitCode ShowHealth(const CommonOptions& common);
+ExitCode CancelJob(const CommonOptions& common, const std::string& job_id);
+
+}  // namespace reenact::tool

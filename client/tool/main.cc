@@ -1,0 +1,232 @@
+// `reenact`: the command line of the client library.
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <cstdio>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
+#include "client/tool/commands.h"
+
+namespace reenact::tool {
+namespace {
+
+constexpr char kFooter[] =
+    "Exit codes: 0 done; 1 the job failed; 2 wrong usage or a file that cannot be used;\n"
+    "3 server not reachable or not ready; 4 cancelled or past its deadline.";
+
+constexpr char kDefaultServer[] = "localhost:50051";
+
+// "90", "90s", "1m30s".
+std::string CheckDuration(std::string& text) {
+  double seconds = 0;
+  if (absl::SimpleAtod(text, &seconds)) text += "s";
+  absl::Duration duration;
+  if (absl::ParseDuration(text, &duration) && duration > absl::ZeroDuration()) return "";
+  return "'" + text + "' is not a time such as 90s or 2m";
+}
+
+void AddServer(CLI::App& command, CommonOptions& common, const std::string& without) {
+  command
+      .add_option("--server", common.server,
+                  "The server: host:port or unix:PATH. Without it: " + without)
+      ->envname("REENACT_SERVER")
+      ->type_name("ADDRESS");
+}
+
+void AddPrivateServer(CLI::App& command, CommonOptions& common, std::string& start_timeout) {
+  command
+      .add_option("--bundle", common.bundle,
+                  "Model bundle of the private server. Default: the demo bundle")
+      ->envname("REENACT_BUNDLE")
+      ->type_name("FOLDER");
+  command
+      .add_option("--face-models", common.face_models,
+                  "Landmark models of the private server, if the bundle does not hold them")
+      ->type_name("FOLDER");
+  command
+      .add_option("--start-timeout", start_timeout,
+                  "How long the private server may take to be ready. Default: 2m")
+      ->transform(CLI::Validator(CheckDuration, "TIME"));
+}
+
+void AddVoice(CLI::App& command, CommonOptions& common) {
+  command.add_flag("--quiet,-q", common.quiet, "Print errors only");
+  command.add_flag("--json", common.json, "Print the result as JSON on standard output");
+}
+
+// A choice among words; case does not count, and "_" is "-".
+template <typename Enum>
+void AddChoice(CLI::App& command, const std::string& flag, Enum& value,
+               const std::vector<std::pair<std::string, Enum>>& words, const std::string& help) {
+  std::vector<std::string> names;
+  for (const auto& [word, unused] : words) names.push_back(word);
+  command
+      .add_option_function<std::string>(
+          flag,
+          [&value, words, names, flag](const std::string& text) {
+            const std::string plain =
+                absl::StrReplaceAll(absl::AsciiStrToLower(text), {{"_", "-"}});
+            for (const auto& [word, meaning] : words) {
+              if (word == plain) {
+                value = meaning;
+                return;
+              }
+            }
+            throw CLI::ValidationError(
+                flag, absl::StrCat("'", text, "' is not one of ", absl::StrJoin(names, ", ")));
+          },
+          help)
+      ->type_name(absl::StrJoin(names, "|"));
+}
+
+int Main(int argc, char** argv) {
+  // First of all: later threads inherit which signals are blocked.
+  Interruption interruption;
+  std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is a failed write, told as such
+
+  CLI::App app("Animates a portrait with the motion of a driving video.", "reenact");
+  app.footer(kFooter);
+  app.require_subcommand(1);
+  app.set_version_flag("--version", "reenact 0.1.0");
+
+  CommonOptions common;
+  RunOptions run;
+  std::string start_timeout, deadline;
+
+  CLI::App& run_command = *app.add_subcommand("run", "Make a video");
+  run_command.footer(kFooter);
+  run_command.add_option("--source,-s", run.source, "Picture of the person (PNG, JPEG, WebP, ...)")
+      ->type_name("IMAGE");
+  run_command
+      .add_option_function<std::string>(
+          "--text,-t",
+          [&run](const std::string& text) { run.config.mutable_source()->set_text(text); },
+          "Description of the person; beside --source it edits the picture")
+      ->type_name("TEXT");
+  run_command.add_option("--driving,-d", run.driving, "Video whose motion is taken")
+      ->required()
+      ->type_name("VIDEO");
+  run_command
+      .add_option("--output,-o", run.output,
+                  "Result: a file OUT.mp4, a folder OUT/ for frames, or - for standard output")
+      ->required()
+      ->type_name("OUT");
+  AddServer(run_command, common, "a private reenactd is started and ended");
+  AddPrivateServer(run_command, common, start_timeout);
+  run_command
+      .add_option_function<std::string>(
+          "--model", [&run](const std::string& name) { run.config.set_model(name); },
+          "Name of the model. Default: the server's first (`reenact models`)")
+      ->type_name("NAME");
+  run_command
+      .add_option_function<uint64_t>(
+          "--seed", [&run](uint64_t seed) { run.config.set_seed(seed); },
+          "Seed of all random numbers. Default: 0")
+      ->type_name("N");
+  run_command
+      .add_option_function<int32_t>(
+          "--steps", [&run](int32_t steps) { run.config.set_num_steps(steps); },
+          "Denoising steps. Default: the model's")
+      ->type_name("N");
+  const std::vector<std::pair<std::string, v1::Sampler>> samplers = {{"ddim", v1::SAMPLER_DDIM},
+                                                                     {"ddpm", v1::SAMPLER_DDPM}};
+  v1::Sampler sampler = v1::SAMPLER_UNSPECIFIED;
+  AddChoice(run_command, "--sampler", sampler, samplers, "Default: the model's");
+  run_command
+      .add_option_function<double>(
+          "--eta", [&run](double eta) { run.config.set_ddim_eta(eta); },
+          "Fresh noise per DDIM step, 0 to 1. Default: 0")
+      ->type_name("X");
+  const std::vector<std::pair<std::string, v1::SequencePlan>> plans = {
+      {"central-random", v1::SEQUENCE_PLAN_CENTRAL_RANDOM},
+      {"central-interleaved", v1::SEQUENCE_PLAN_CENTRAL_INTERLEAVED},
+      {"contiguous", v1::SEQUENCE_PLAN_CONTIGUOUS}};
+  v1::SequencePlan plan = v1::SEQUENCE_PLAN_UNSPECIFIED;
+  AddChoice(run_command, "--plan", plan, plans,
+            "Which frames are made together; contiguous gives the first ones soonest. Default: "
+            "central-random");
+  run_command
+      .add_option_function<double>(
+          "--guidance", [&run](double scale) { run.config.set_guidance_scale(scale); },
+          "Classifier-free guidance; 1 turns it off. Default: the model's")
+      ->type_name("X");
+  run_command
+      .add_option_function<double>(
+          "--edit-strength",
+          [&run](double strength) { run.config.mutable_source()->set_edit_strength(strength); },
+          "Weight of --text beside --source, 0 to 1. Default: 0.5")
+      ->type_name("X");
+  const std::vector<std::pair<std::string, v1::OutputFormat>> formats = {
+      {"mp4", v1::OUTPUT_FORMAT_FRAGMENTED_MP4},
+      {"jpeg", v1::OUTPUT_FORMAT_JPEG},
+      {"png", v1::OUTPUT_FORMAT_PNG}};
+  AddChoice(run_command, "--format", run.format, formats,
+            "Default: mp4 for a file, png for a folder");
+  run_command
+      .add_option_function<int32_t>(
+          "--size", [&run](int32_t size) { run.config.mutable_output()->set_size(size); },
+          "Side of the square picture in pixels. Default: the model's")
+      ->type_name("PIXELS");
+  run_command
+      .add_option("--quality", run.quality,
+                  "mp4: CRF, 0 (best) to 51, default 20. jpeg: 1 to 100 (best), default 90")
+      ->type_name("N");
+  run_command.add_flag_callback(
+      "--no-audio", [&run] { run.config.mutable_output()->set_copy_audio(false); },
+      "Leave the driving video's sound out");
+  const std::vector<std::pair<std::string, v1::NoFacePolicy>> policies = {
+      {"interpolate", v1::NO_FACE_POLICY_INTERPOLATE},
+      {"hold", v1::NO_FACE_POLICY_HOLD},
+      {"fail", v1::NO_FACE_POLICY_FAIL}};
+  v1::NoFacePolicy policy = v1::NO_FACE_POLICY_UNSPECIFIED;
+  AddChoice(run_command, "--no-face", policy, policies,
+            "What to do with a driving frame without a face. Default: interpolate");
+  run_command
+      .add_option("--deadline", deadline, "Give up when the job takes longer, such as 90s or 5m")
+      ->transform(CLI::Validator(CheckDuration, "TIME"));
+  AddVoice(run_command, common);
+
+  CLI::App& models_command = *app.add_subcommand("models", "List the models and their limits");
+  AddServer(models_command, common, "a private reenactd is started and ended");
+  AddPrivateServer(models_command, common, start_timeout);
+  AddVoice(models_command, common);
+
+  CLI::App& health_command =
+      *app.add_subcommand("health", "Ask whether a server is alive and ready (exit code 0)");
+  AddServer(health_command, common, kDefaultServer);
+  AddVoice(health_command, common);
+
+  CLI::App& cancel_command = *app.add_subcommand("cancel", "Cancel a job");
+  std::string job_id;
+  cancel_command.add_option("job", job_id, "The job's id, as `reenact run` tells it")->required();
+  AddServer(cancel_command, common, kDefaultServer);
+  AddVoice(cancel_command, common);
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kDone : kBadInput;
+  }
+
+  absl::ParseDuration(start_timeout, &common.start_timeout);
+  absl::ParseDuration(deadline, &run.deadline);
+  run.config.set_sampler(sampler);
+  run.config.set_sequence_plan(plan);
+  run.config.set_no_face_policy(policy);
+  if (run_command.parsed()) return Run(common, run, interruption);
+  if (models_command.parsed()) return ListModels(common, interruption);
+  if (common.server.empty()) common.server = kDefaultServer;
+  if (health_command.parsed()) return ShowHealth(common);
+  return CancelJob(common, job_id);
+}
+
+}  // namespace
+}  // namespace reenact::tool
+
+int main(int argc, char** argv) { return reenact::tool::Main(argc, argv); }

@@ -1,0 +1,463 @@
+// The `reenact` program as a user meets it: messages, exit codes, files, its private server.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "tests/client/fake_service.h"
+#include "tests/client/subprocess.h"
+#include "tests/support/paths.h"
+
+namespace reenact::testing {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::UnorderedElementsAre;
+
+class CommandLineTest : public ::testing::Test {
+ protected:
+  CommandLineTest() {
+    std::ofstream(inputs_.File("face.png"), std::ios::binary) << "picture";
+    std::ofstream(inputs_.File("drive.mp4"), std::ios::binary) << std::string(700'000, 'v');
+    std::ofstream(inputs_.File("bundle.json")) << "{}";
+  }
+
+  // Starts `reenact` with nothing of ours in its environment but `environment`.
+  std::unique_ptr<Subprocess> Start(std::vector<std::string> arguments,
+                                    std::map<std::string, std::string> environment = {}) {
+    for (const char* name : {"REENACT_SERVER", "REENACT_BUNDLE", "REENACTD"}) {
+      environment.emplace(name, "");
+    }
+    arguments.insert(arguments.begin(), REENACT_PROGRAM);
+    return std::make_unique<Subprocess>(arguments, environment);
+  }
+
+  // `run` with the usual inputs, into `outputs_`, on the fake server's job `model`.
+  std::vector<std::string> RunArguments(const std::string& model,
+                                        const std::vector<std::string>& more = {}) {
+    std::vector<std::string> arguments = {"run",
+                                          "--source",
+                                          inputs_.File("face.png"),
+                                          "--driving",
+                                          inputs_.File("drive.mp4"),
+                                          "-o",
+                                          outputs_.File("out.mp4"),
+                                          "--model",
+                                          model};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  }
+
+  // The environment in which a private server is the fake one.
+  std::map<std::string, std::string> PrivateServer() {
+    return {{"REENACTD", FAKE_REENACTD},
+            {"REENACT_BUNDLE", inputs_.path()},
+            {"FAKE_REENACTD_PID", inputs_.File("pid")}};
+  }
+
+  // Whether the private server has left.
+  bool PrivateServerIsGone() {
+    int pid = 0;
+    EXPECT_TRUE(absl::SimpleAtoi(ReadFile(inputs_.File("pid")), &pid));
+    return pid > 0 && kill(pid, 0) != 0;
+  }
+
+  TemporaryFolder inputs_, outputs_;
+};
+
+// With a server in this process, so that the request can be looked at.
+class RunTest : public CommandLineTest {
+ protected:
+  void SetUp() override {
+    server_ = StartFakeServer(service_, target_);
+    ASSERT_NE(server_, nullptr);
+  }
+  void TearDown() override { server_->Shutdown(std::chrono::system_clock::now()); }
+
+  std::unique_ptr<Subprocess> StartRun(const std::string& model,
+                                       std::vector<std::string> more = {}) {
+    more.insert(more.end(), {"--server", target_});
+    return Start(RunArguments(model, more));
+  }
+
+  const std::string target_ = "unix:" + inputs_.File("server.sock");
+  FakeService service_;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+TEST_F(CommandLineTest, HelpNamesTheExitCodes) {
+  auto help = Start({"run", "--help"});
+
+  EXPECT_EQ(help->Wait(), 0);
+
+  EXPECT_THAT(help->out(), AllOf(HasSubstr("--driving"), HasSubstr("--deadline"),
+                                 HasSubstr("Exit codes: 0 done; 1 the job failed; 2 wrong usage")));
+}
+
+TEST_F(CommandLineTest, WrongUsageIsTold) {
+  struct Case {
+    std::vector<std::string> arguments;
+    std::string message;
+  };
+  const std::string face = inputs_.File("face.png"), drive = inputs_.File("drive.mp4");
+  const std::string out = outputs_.File("out.mp4");
+  const Case cases[] = {
+      {{}, "subcommand"},
+      {{"run"}, "--driving"},
+      {{"run", "-d", drive, "-o", out}, "--source, --text or both"},
+      {{"run", "-s", face, "-d", drive, "-o", out, "--sampler", "best"}, "ddim, ddpm"},
+      {{"run", "-s", face, "-d", drive, "-o", out, "--steps", "many"}, "--steps"},
+      {{"run", "-s", face, "-d", drive, "-o", out, "--deadline", "soon"}, "90s"},
+      {{"run", "-s", face, "-d", drive, "-o", outputs_.File("a.avi")}, "a.avi"},
+      {{"run", "-s", face, "-d", drive, "-o", outputs_.File("f/"), "--quality", "3"}, "PNG"},
+      {{"run", "-s", face, "-d", drive, "-o", drive}, "one of the inputs"},
+      {{"run", "-s", outputs_.File("no.png"), "-d", drive, "-o", out}, outputs_.File("no.png")},
+      {{"run", "-s", face, "-d", outputs_.File("no.mp4"), "-o", out}, outputs_.File("no.mp4")},
+      {{"run", "-s", inputs_.path(), "-d", drive, "-o", out}, "it is a folder"},
+      {{"run", "-s", face, "-d", drive, "-o", outputs_.File("x/out.mp4")}, "make it first"},
+      {{"cancel"}, "job"},
+  };
+  for (const Case& wrong : cases) {
+    auto program = Start(wrong.arguments);
+    EXPECT_EQ(program->Wait(), 2) << program->err();
+    EXPECT_THAT(program->err(), HasSubstr(wrong.message));
+  }
+  EXPECT_THAT(outputs_.List(), IsEmpty());
+}
+
+TEST_F(CommandLineTest, NoServerIsExitCodeThree) {
+  const std::string target = "unix:" + inputs_.File("none.sock");
+  for (const std::vector<std::string>& arguments :
+       {RunArguments("echo", {"--server", target}),
+        std::vector<std::string>{"models", "--server", target},
+        std::vector<std::string>{"health", "--server", target},
+        std::vector<std::string>{"cancel", kFakeJobId, "--server", target}}) {
+    auto program = Start(arguments);
+    EXPECT_EQ(program->Wait(), 3) << program->err();
+    EXPECT_THAT(program->err(), HasSubstr(target));
+  }
+  EXPECT_THAT(outputs_.List(), IsEmpty());
+}
+
+TEST_F(RunTest, WritesTheVideo) {
+  auto program = StartRun("echo", {"--seed", "18446744073709551615"});
+
+  EXPECT_EQ(program->Wait(), 0) << program->err();
+
+  EXPECT_EQ(ReadFile(outputs_.File("out.mp4")), std::string(700'000, 'v'));
+  EXPECT_THAT(outputs_.List(), ElementsAre("out.mp4"));
+  EXPECT_EQ(program->out(), "");
+  EXPECT_THAT(program->err(),
+              AllOf(HasSubstr(absl::StrCat("job ", kFakeJobId)),
+                    HasSubstr("rendering  step 10/10  frames 0/3  1:15 left"),
+                    HasSubstr("out.mp4: 3 frames"), HasSubstr("seed 18446744073709551615"),
+                    HasSubstr("note: sound left out"), HasSubstr("frame 4: no face"),
+                    HasSubstr("2 more frames"), Not(HasSubstr("\x1b"))));
+}
+
+TEST_F(RunTest, EveryFlagReachesTheServer) {
+  auto program =
+      StartRun("echo", {"--text",     "with a hat", "--edit-strength", "0.25",
+                        "--seed",     "7",          "--steps",         "9",
+                        "--sampler",  "DDIM",       "--eta",           "0.5",
+                        "--guidance", "1.5",        "--plan",          "central_interleaved",
+                        "--size",     "128",        "--quality",       "31",
+                        "--no-face",  "hold",       "--no-audio"});
+
+  EXPECT_EQ(program->Wait(), 0) << program->err();
+
+  const v1::JobConfig config = service_.config();
+  EXPECT_EQ(config.source().image(), "picture");
+  EXPECT_EQ(config.source().text(), "with a hat");
+  EXPECT_EQ(config.source().edit_strength(), 0.25);
+  EXPECT_EQ(config.seed(), 7u);
+  EXPECT_EQ(config.num_steps(), 9);
+  EXPECT_EQ(config.sampler(), v1::SAMPLER_DDIM);
+  EXPECT_EQ(config.ddim_eta(), 0.5);
+  EXPECT_EQ(config.guidance_scale(), 1.5);
+  EXPECT_EQ(config.sequence_plan(), v1::SEQUENCE_PLAN_CENTRAL_INTERLEAVED);
+  EXPECT_EQ(config.no_face_policy(), v1::NO_FACE_POLICY_HOLD);
+  EXPECT_EQ(config.output().format(), v1::OUTPUT_FORMAT_FRAGMENTED_MP4);
+  EXPECT_EQ(config.output().size(), 128);
+  EXPECT_EQ(config.output().crf(), 31);
+  EXPECT_TRUE(config.output().has_copy_audio());
+  EXPECT_FALSE(config.output().copy_audio());
+}
+
+TEST_F(RunTest, UnsetFlagsStayUnset) {
+  auto program = StartRun("echo");
+
+  EXPECT_EQ(program->Wait(), 0) << program->err();
+
+  const v1::JobConfig config = service_.config();
+  EXPECT_FALSE(config.has_num_steps());
+  EXPECT_FALSE(config.has_ddim_eta());
+  EXPECT_FALSE(config.has_guidance_scale());
+  EXPECT_FALSE(config.source().has_edit_strength());
+  EXPECT_FALSE(config.output().has_size());
+  EXPECT_FALSE(config.output().has_crf());
+  EXPECT_FALSE(config.output().has_copy_audio());
+  EXPECT_EQ(config.sampler(), v1::SAMPLER_UNSPECIFIED);
+  EXPECT_EQ(config.sequence_plan(), v1::SEQUENCE_PLAN_UNSPECIFIED);
+}
+
+TEST_F(RunTest, FramesGoIntoAFolder) {
+  auto program = StartRun("frames", {"-o", outputs_.File("frames"), "--format", "jpeg"});
+  EXPECT_EQ(program->Wait(), 2) << "-o twice must not be taken silently";
+
+  program = Start({"run", "--source", inputs_.File("face.png"), "--driving",
+                   inputs_.File("drive.mp4"), "-o", outputs_.File("frames"), "--format", "jpeg",
+                   "--quality", "77", "--model", "frames", "--server", target_});
+  EXPECT_EQ(program->Wait(), 0) << program->err();
+
+  EXPECT_EQ(service_.config().output().format(), v1::OUTPUT_FORMAT_JPEG);
+  EXPECT_EQ(service_.config().output().jpeg_quality(), 77);
+  EXPECT_EQ(ReadFile(outputs_.File("frames/frame_000002.jpg")), "frame 2");
+  EXPECT_THAT(ReadFile(outputs_.File("frames/timestamps.csv")), HasSubstr("2,2002,1/30000,"));
+  EXPECT_THAT(outputs_.List(), ElementsAre("frames"));
+}
+
+TEST_F(RunTest, VideoMayGoToStandardOutput) {
+  auto program = Start(
+      {"run", "-t", "a man", "-d", inputs_.File("drive.mp4"), "-o", "-", "--server", target_});
+
+  EXPECT_EQ(program->Wait(), 0) << program->err();
+
+  EXPECT_EQ(program->out(), std::string(700'000, 'v'));
+}
+
+TEST_F(RunTest, QuietIsQuiet) {
+  auto program = StartRun("echo", {"--quiet"});
+
+  EXPECT_EQ(program->Wait(), 0);
+
+  EXPECT_EQ(program->out() + program->err(), "");
+}
+
+TEST_F(RunTest, JsonIsOneObjectOnStandardOutput) {
+  auto program = StartRun("echo", {"--json", "--quiet", "--seed", "3"});
+
+  EXPECT_EQ(program->Wait(), 0) << program->err();
+
+  EXPECT_THAT(program->out(), AllOf(HasSubstr("\"output\":"), HasSubstr("\"frames_out\":\"3\""),
+                                    HasSubstr("\"seed\":\"3\""), HasSubstr("sound left out")));
+}
+
+TEST_F(RunTest, FailuresLeaveNoFileAndSayWhatToDo) {
+  struct Case {
+    std::string model;
+    int exit_code;
+    std::vector<std::string> messages;
+  };
+  const Case cases[] = {
+      {"fail:9:no face found in the source image",
+       2,
+       {"no face found in the source image", inputs_.File("face.png"), "seen from the front"}},
+      {"fail:3:driving media: frame 17 does not decode",
+       2,
+       {"frame 17", inputs_.File("drive.mp4")}},
+      {"reject:3:num_steps: 0 is not in 1 to 50", 2, {"0 is not in 1 to 50", "--steps"}},
+      {"reject:5:model \"x\" is not known", 2, {"reenact models"}},
+      {"full", 1, {"the queue is full", "Try again in 2.5s"}},
+      {"fail:13:job 12ab failed", 1, {"12ab", "not of your files"}},
+      {"fail:14:draining", 3, {"draining"}},
+      {"fail:1:cancelled by an operator", 4, {"cancelled by an operator"}},
+      {"no-summary", 1, {"without a summary"}},
+  };
+  for (const Case& failing : cases) {
+    auto program = StartRun(failing.model);
+    EXPECT_EQ(program->Wait(), failing.exit_code) << failing.model << program->err();
+    for (const std::string& message : failing.messages) {
+      EXPECT_THAT(program->err(), HasSubstr(message));
+    }
+    EXPECT_THAT(outputs_.List(), IsEmpty()) << failing.model;
+  }
+}
+
+TEST_F(RunTest, FailureKeepsAnOlderResult) {
+  std::ofstream(outputs_.File("out.mp4")) << "older";
+
+  auto program = StartRun("fail:13:x");
+  EXPECT_EQ(program->Wait(), 1);
+
+  EXPECT_EQ(ReadFile(outputs_.File("out.mp4")), "older");
+  EXPECT_THAT(outputs_.List(), ElementsAre("out.mp4"));
+}
+
+TEST_F(RunTest, ErrorIsJsonToo) {
+  auto program = StartRun("fail:9:no face in the \"source\"", {"--json"});
+
+  EXPECT_EQ(program->Wait(), 2);
+
+  EXPECT_THAT(program->out(), HasSubstr("{\"error\":{\"code\":\"FAILED_PRECONDITION\",\"message\":"
+                                        "\"no face in the \\\"source\\\""));
+}
+
+TEST_F(RunTest, DeadlineIsExitCodeFour) {
+  auto program = StartRun("hang", {"--deadline", "0.3"});
+
+  EXPECT_EQ(program->Wait(), 4) << program->err();
+
+  EXPECT_THAT(program->err(), HasSubstr("--deadline"));
+  EXPECT_THAT(outputs_.List(), IsEmpty());
+  EXPECT_TRUE(service_.WaitForCancelled(1));
+}
+
+TEST_F(RunTest, CtrlCCancelsTheJob) {
+  auto program = StartRun("hang");
+  ASSERT_TRUE(program->ReadUntil([&] { return absl::StrContains(program->err(), "denoising"); }))
+      << program->err();
+
+  program->Signal(SIGINT);
+
+  EXPECT_EQ(program->Wait(), 4) << program->err();
+  EXPECT_THAT(program->err(), HasSubstr("interrupted"));
+  EXPECT_TRUE(service_.WaitForCancelled(1));
+  EXPECT_THAT(outputs_.List(), IsEmpty());
+}
+
+TEST_F(RunTest, ModelsHealthAndCancel) {
+  auto models = Start({"models", "--server", target_});
+  EXPECT_EQ(models->Wait(), 0) << models->err();
+  EXPECT_THAT(models->out(), AllOf(HasSubstr("echo  (default)"), HasSubstr("64 x 64"),
+                                   HasSubstr("ddim (default)"), HasSubstr("Apache-2.0")));
+
+  auto health = Start({"health", "--server", target_});
+  EXPECT_EQ(health->Wait(), 0) << health->err();
+  EXPECT_THAT(health->out(), HasSubstr("alive, ready"));
+
+  server_->GetHealthCheckService()->SetServingStatus("reenact.v1.ReenactService", false);
+  health = Start({"health"}, {{"REENACT_SERVER", target_}});
+  EXPECT_EQ(health->Wait(), 3);
+  EXPECT_THAT(health->out(), HasSubstr("alive, not ready"));
+
+  auto cancel = Start({"cancel", kFakeJobId, "--server", target_});
+  EXPECT_EQ(cancel->Wait(), 0) << cancel->err();
+  cancel = Start({"cancel", "other", "--server", target_});
+  EXPECT_EQ(cancel->Wait(), 2);
+  EXPECT_THAT(cancel->err(), HasSubstr("no such job"));
+}
+
+TEST_F(CommandLineTest, PrivateServerDoesTheJobAndLeaves) {
+  auto program = Start(RunArguments("echo"), PrivateServer());
+
+  EXPECT_EQ(program->Wait(), 0) << program->err();
+
+  EXPECT_EQ(ReadFile(outputs_.File("out.mp4")).size(), 700'000u);
+  EXPECT_TRUE(PrivateServerIsGone());
+}
+
+TEST_F(CommandLineTest, CtrlCEndsThePrivateServer) {
+  auto program = Start(RunArguments("hang"), PrivateServer());
+  ASSERT_TRUE(program->ReadUntil([&] { return absl::StrContains(program->err(), "denoising"); }))
+      << program->err();
+
+  program->Signal(SIGINT);
+
+  EXPECT_EQ(program->Wait(), 4) << program->err();
+  EXPECT_TRUE(PrivateServerIsGone());
+  EXPECT_THAT(outputs_.List(), IsEmpty());
+}
+
+TEST_F(CommandLineTest, CtrlCEndsAServerThatIsStillStarting) {
+  auto environment = PrivateServer();
+  environment["FAKE_REENACTD_START"] = "hang";
+  auto program = Start(RunArguments("echo"), environment);
+  ASSERT_TRUE(program->ReadUntil([&] { return absl::StrContains(program->err(), "starting"); }));
+
+  program->Signal(SIGTERM);
+
+  EXPECT_EQ(program->Wait(), 4) << program->err();
+  EXPECT_THAT(outputs_.List(), IsEmpty());
+}
+
+TEST_F(CommandLineTest, SecondCtrlCDoesNotWaitForADeafServer) {
+  auto environment = PrivateServer();
+  environment["FAKE_REENACTD_DEAF"] = "1";
+  auto program = Start(RunArguments("hang"), environment);
+  ASSERT_TRUE(program->ReadUntil([&] { return absl::StrContains(program->err(), "denoising"); }))
+      << program->err();
+
+  program->Signal(SIGINT);
+  ASSERT_TRUE(program->ReadUntil([&] { return absl::StrContains(program->err(), "interrupted"); }));
+  const absl::Time second = absl::Now();
+  program->Signal(SIGINT);
+
+  EXPECT_EQ(program->Wait(), 4) << program->err();
+  EXPECT_LT(absl::Now() - second, absl::Seconds(4)) << "the server's own time to end is 5 s";
+  EXPECT_TRUE(PrivateServerIsGone());
+}
+
+TEST_F(CommandLineTest, KilledToolTakesItsServerAlong) {
+  auto program = Start(RunArguments("hang"), PrivateServer());
+  ASSERT_TRUE(program->ReadUntil([&] { return absl::StrContains(program->err(), "denoising"); }))
+      << program->err();
+
+  program->Signal(SIGKILL);
+  program->Wait();
+
+  // The kernel kills it at the same moment; whoever inherits it may still have to collect it.
+  int pid = 0;
+  ASSERT_TRUE(absl::SimpleAtoi(ReadFile(inputs_.File("pid")), &pid));
+  const absl::Time deadline = absl::Now() + absl::Seconds(20);
+  std::string state;
+  do {
+    state = ReadFile(absl::StrCat("/proc/", pid, "/stat"));
+  } while (!state.empty() && !absl::StrContains(state, ") Z ") && absl::Now() < deadline);
+  EXPECT_TRUE(state.empty() || absl::StrContains(state, ") Z ")) << state;
+}
+
+TEST_F(CommandLineTest, ServerThatCannotStartIsExplained) {
+  auto environment = PrivateServer();
+  environment["FAKE_REENACTD_START"] = "fail";
+
+  auto program = Start(RunArguments("echo"), environment);
+  EXPECT_EQ(program->Wait(), 3) << program->err();
+
+  EXPECT_THAT(program->err(), AllOf(HasSubstr("exit code 1"), HasSubstr("wrong hash")));
+  EXPECT_THAT(outputs_.List(), IsEmpty());
+}
+
+TEST_F(CommandLineTest, ServerThatNeverGetsReadyIsGivenUp) {
+  auto environment = PrivateServer();
+  environment["FAKE_REENACTD_START"] = "hang";
+
+  auto program = Start(RunArguments("echo", {"--start-timeout", "300ms"}), environment);
+  EXPECT_EQ(program->Wait(), 3) << program->err();
+
+  EXPECT_THAT(program->err(), HasSubstr("not ready within 300ms"));
+  EXPECT_TRUE(PrivateServerIsGone());
+}
+
+TEST_F(CommandLineTest, ServerThatDiesInTheMiddleIsExplained) {
+  auto program = Start(RunArguments("die"), PrivateServer());
+
+  EXPECT_EQ(program->Wait(), 3) << program->err();
+
+  EXPECT_THAT(program->err(),
+              AllOf(HasSubstr("in the middle of the job"), HasSubstr("exit code 9")));
+  EXPECT_THAT(outputs_.List(), IsEmpty());
+}
+
+TEST_F(CommandLineTest, MissingServerProgramOrBundleIsWrongUsage) {
+  auto program = Start(RunArguments("echo"), {{"REENACTD", "/nowhere/reenactd"}});
+  EXPECT_EQ(program->Wait(), 2) << program->err();
+  EXPECT_THAT(program->err(), HasSubstr("/nowhere/reenactd"));
+
+  program =
+      Start(RunArguments("echo", {"--bundle", outputs_.path()}), {{"REENACTD", FAKE_REENACTD}});
+  EXPECT_EQ(program->Wait(), 2) << program->err();
+  EXPECT_THAT(program->err(), AllOf(HasSubstr(outputs_.path()), HasSubstr("bundle.json")));
+}
+
+}  // namespace
+}  // namespace reenact::testing

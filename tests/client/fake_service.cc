@@ -1,0 +1,216 @@
+#include "tests/client/fake_service.h"
+
+#include <unistd.h>
+
+#include <cstdlib>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
+#include "reenact/internal/rpc_status.pb.h"
+
+namespace reenact::testing {
+namespace {
+
+using Stream = grpc::ServerReaderWriter<v1::ReenactResponse, v1::ReenactRequest>;
+
+// "fail:5:text" -> status 5 with "text".
+grpc::Status StatusIn(const std::string& model) {
+  const std::vector<std::string> parts = absl::StrSplit(model, absl::MaxSplits(':', 2));
+  int code = 2;
+  if (parts.size() == 3 && absl::SimpleAtoi(parts[1], &code)) {
+    return {static_cast<grpc::StatusCode>(code), parts[2]};
+  }
+  return {grpc::StatusCode::INTERNAL, "the test named a status that is none"};
+}
+
+grpc::Status QueueFull() {
+  internal::RetryInfo info;
+  info.mutable_retry_delay()->set_seconds(2);
+  info.mutable_retry_delay()->set_nanos(500'000'000);
+  internal::RpcStatus details;
+  details.set_code(grpc::StatusCode::RESOURCE_EXHAUSTED);
+  auto* detail = details.add_details();
+  detail->set_type_url("type.googleapis.com/google.rpc.RetryInfo");
+  detail->set_value(info.SerializeAsString());
+  return {grpc::StatusCode::RESOURCE_EXHAUSTED, "the queue is full", details.SerializeAsString()};
+}
+
+void SendVideo(Stream& stream, const std::string& data, bool init) {
+  v1::ReenactResponse response;
+  response.mutable_video()->set_data(data);
+  response.mutable_video()->set_init_segment(init);
+  stream.Write(response);
+}
+
+void SendProgress(Stream& stream, v1::Stage stage, int64_t step) {
+  v1::ReenactResponse response;
+  v1::Progress& progress = *response.mutable_progress();
+  progress.set_stage(stage);
+  progress.set_step(step);
+  progress.set_total_steps(10);
+  progress.set_frames_total(3);
+  progress.mutable_estimated_time_left()->set_seconds(75);
+  stream.Write(response);
+}
+
+}  // namespace
+
+void FakeService::WaitForEnd(grpc::ServerContext& context) {
+  absl::MutexLock lock(&mu_);
+  // The synchronous server has no other way to hear of a cancellation; bounded by ten minutes.
+  for (int i = 0; i < 60'000 && !context.IsCancelled(); ++i) {
+    const auto never = [] { return false; };
+    mu_.AwaitWithTimeout(absl::Condition(&never), absl::Milliseconds(10));
+  }
+  if (context.IsCancelled()) ++num_cancelled_;
+}
+
+grpc::Status FakeService::Reenact(grpc::ServerContext* context, Stream* stream) {
+  v1::ReenactRequest request;
+  if (!stream->Read(&request) || !request.has_config()) {
+    return {grpc::StatusCode::INVALID_ARGUMENT, "the first message must be config"};
+  }
+  const v1::JobConfig config = request.config();
+  {
+    absl::MutexLock lock(&mu_);
+    config_ = config;
+  }
+  const std::string& model = config.model();
+  if (absl::StartsWith(model, "reject:")) return StatusIn(model);
+  if (model == "full") return QueueFull();
+  if (model == "die") _exit(9);
+
+  v1::ReenactResponse accepted;
+  accepted.mutable_accepted()->set_job_id(kFakeJobId);
+  accepted.mutable_accepted()->set_model(model);
+  stream->Write(accepted);
+
+  if (absl::StartsWith(model, "flood:")) {
+    int count = 0;
+    if (!absl::SimpleAtoi(model.substr(6), &count)) count = 0;
+    for (int i = 0; i < count; ++i) SendProgress(*stream, v1::STAGE_DENOISING, i);
+    WaitForEnd(*context);
+    return grpc::Status::CANCELLED;
+  }
+  if (model == "hang") {
+    SendVideo(*stream, "half", true);
+    SendProgress(*stream, v1::STAGE_DENOISING, 1);
+    WaitForEnd(*context);
+    return grpc::Status::CANCELLED;
+  }
+  if (absl::StartsWith(model, "fail:")) {
+    SendVideo(*stream, "half", true);
+    return StatusIn(model);
+  }
+  if (model == "no-summary") return grpc::Status::OK;
+
+  SendProgress(*stream, v1::STAGE_RECEIVING, 0);
+  bool first = true;
+  int64_t bytes = 0;
+  while (stream->Read(&request)) {
+    {
+      absl::MutexLock lock(&mu_);
+      chunk_sizes_.push_back(request.driving_chunk().size());
+    }
+    bytes += static_cast<int64_t>(request.driving_chunk().size());
+    if (model != "frames") SendVideo(*stream, request.driving_chunk(), std::exchange(first, false));
+  }
+  if (context->IsCancelled()) {
+    absl::MutexLock lock(&mu_);
+    ++num_cancelled_;
+    return grpc::Status::CANCELLED;
+  }
+  SendProgress(*stream, v1::STAGE_RENDERING, 10);
+  if (model == "frames") {
+    for (int i = 0; i < 3; ++i) {
+      v1::ReenactResponse response;
+      v1::Frame& frame = *response.mutable_frame();
+      frame.set_index(i);
+      frame.set_data(absl::StrCat("frame ", i));
+      frame.set_format(config.output().format());
+      frame.set_pts(1001 * i);
+      frame.mutable_time_base()->set_numerator(1);
+      frame.mutable_time_base()->set_denominator(30000);
+      stream->Write(response);
+    }
+  }
+  v1::ReenactResponse last;
+  v1::Summary& summary = *last.mutable_summary();
+  summary.set_job_id(kFakeJobId);
+  summary.set_model("echo");
+  summary.set_seed(config.seed());
+  summary.set_frames_in(3);
+  summary.set_frames_out(3);
+  summary.set_bytes_out(bytes);
+  summary.add_notes("sound left out");
+  for (int i = 0; i < 7; ++i) {
+    v1::FrameNote& note = *summary.add_frame_notes();
+    note.set_frame(i);
+    note.set_note("no face found, landmarks interpolated");
+  }
+  stream->Write(last);
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeService::CancelJob(grpc::ServerContext*, const v1::CancelJobRequest* request,
+                                    v1::CancelJobResponse* response) {
+  if (request->job_id() != kFakeJobId) return {grpc::StatusCode::NOT_FOUND, "no such job"};
+  response->mutable_job()->set_job_id(kFakeJobId);
+  response->mutable_job()->set_state(v1::JOB_STATE_CANCELLED);
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeService::GetJob(grpc::ServerContext*, const v1::GetJobRequest* request,
+                                 v1::GetJobResponse* response) {
+  if (request->job_id() != kFakeJobId) return {grpc::StatusCode::NOT_FOUND, "no such job"};
+  response->mutable_job()->set_job_id(kFakeJobId);
+  response->mutable_job()->set_state(v1::JOB_STATE_RUNNING);
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeService::ListModels(grpc::ServerContext*, const v1::ListModelsRequest*,
+                                     v1::ListModelsResponse* response) {
+  v1::ModelInfo& model = *response->add_models();
+  model.set_name("echo");
+  model.set_image_size(64);
+  model.set_frames_per_row(5);
+  model.add_samplers(v1::SAMPLER_DDIM);
+  model.set_default_sampler(v1::SAMPLER_DDIM);
+  model.set_licence("Apache-2.0");
+  return grpc::Status::OK;
+}
+
+v1::JobConfig FakeService::config() const {
+  absl::MutexLock lock(&mu_);
+  return config_;
+}
+
+std::vector<size_t> FakeService::chunk_sizes() const {
+  absl::MutexLock lock(&mu_);
+  return chunk_sizes_;
+}
+
+bool FakeService::WaitForCancelled(int count) const {
+  absl::MutexLock lock(&mu_);
+  const auto enough = [this, count]()
+                          ABSL_SHARED_LOCKS_REQUIRED(mu_) { return num_cancelled_ >= count; };
+  return mu_.AwaitWithTimeout(absl::Condition(&enough), absl::Seconds(30));
+}
+
+std::unique_ptr<grpc::Server> StartFakeServer(FakeService& service, const std::string& address) {
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort(address, grpc::InsecureServerCredentials());
+  builder.RegisterService(&service);
+  std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
+  if (server != nullptr) {
+    server->GetHealthCheckService()->SetServingStatus("reenact.v1.ReenactService", true);
+  }
+  return server;
+}
+
+}  // namespace reenact::testing

@@ -1,0 +1,209 @@
+// The parts of the `reenact` program that can be reached without running it.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <fstream>
+#include <string>
+
+#include "absl/status/status.h"
+#include "client/tool/explain.h"
+#include "client/tool/output.h"
+#include "client/tool/progress.h"
+#include "client/tool/server_process.h"
+#include "tests/client/subprocess.h"
+#include "tests/support/paths.h"
+
+namespace reenact::tool {
+namespace {
+
+using ::reenact::testing::ReadFile;
+using ::reenact::testing::TemporaryFolder;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+TEST(OutputTest, FileAppearsOnlyWhenComplete) {
+  TemporaryFolder folder;
+  const std::string path = folder.File("out.mp4");
+  std::ofstream(path) << "old";
+
+  auto output = CreateFileOutput(path);
+  ASSERT_TRUE(output.ok()) << output.status();
+  ASSERT_TRUE((*output)->WriteVideo("new ").ok());
+  ASSERT_TRUE((*output)->WriteVideo("content").ok());
+  EXPECT_EQ(ReadFile(path), "old");
+  ASSERT_TRUE((*output)->Commit().ok());
+
+  EXPECT_EQ(ReadFile(path), "new content");
+  EXPECT_THAT(folder.List(), ElementsAre("out.mp4"));
+  // As any program would have made it, not as private as a temporary file.
+  struct stat about = {};
+  ASSERT_EQ(stat(path.c_str(), &about), 0);
+  const mode_t mask = umask(0);
+  umask(mask);
+  EXPECT_EQ(about.st_mode & 0777, 0666 & ~mask);
+}
+
+TEST(OutputTest, AbandonedFileLeavesNothing) {
+  TemporaryFolder folder;
+
+  ASSERT_TRUE(CreateFileOutput(folder.File("out.mp4")).value()->WriteVideo("half").ok());
+
+  EXPECT_THAT(folder.List(), IsEmpty());
+}
+
+TEST(OutputTest, FramesAppearTogether) {
+  TemporaryFolder folder;
+
+  auto output = CreateFolderOutput(folder.File("frames/"), "png");
+  ASSERT_TRUE(output.ok()) << output.status();
+  ASSERT_TRUE((*output)->WriteFrame({0, 0, 1, 30000, "zero"}).ok());
+  ASSERT_TRUE((*output)->WriteFrame({1, 1001, 1, 30000, "one"}).ok());
+  EXPECT_FALSE(std::filesystem::exists(folder.File("frames")));
+  ASSERT_TRUE((*output)->Commit().ok());
+
+  EXPECT_EQ(ReadFile(folder.File("frames/frame_000001.png")), "one");
+  EXPECT_EQ(ReadFile(folder.File("frames/timestamps.csv")),
+            "index,pts,time_base,seconds\n0,0,1/30000,0.000000\n1,1001,1/30000,0.033367\n");
+  EXPECT_THAT(folder.List(), ElementsAre("frames"));
+}
+
+TEST(OutputTest, FolderWithContentIsKept) {
+  TemporaryFolder folder;
+  std::ofstream(folder.File("precious")) << "x";
+
+  const auto output = CreateFolderOutput(folder.path(), "png");
+
+  EXPECT_EQ(output.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(output.status().message()), HasSubstr("not empty"));
+  EXPECT_THAT(folder.List(), ElementsAre("precious"));
+}
+
+TEST(OutputTest, SaysWhyAPlaceCannotBeWritten) {
+  TemporaryFolder folder;
+
+  const auto output = CreateFileOutput(folder.File("missing/out.mp4"));
+
+  EXPECT_EQ(output.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(output.status().message()),
+              HasSubstr("there is no folder " + folder.File("missing")));
+}
+
+TEST(ProgressTest, SaysWhatIsKnown) {
+  ProgressState state;
+  state.stage = "denoising";
+  EXPECT_EQ(Describe(state), "denoising");
+
+  state.steps_done = 12;
+  state.total_steps = 50;
+  state.frames_done = 3;
+  state.total_frames = 216;
+  state.time_left = absl::Milliseconds(40'100);
+  EXPECT_EQ(Describe(state), "denoising  step 12/50  frames 3/216  0:41 left");
+
+  state.time_left = absl::Seconds(3 * 3600 + 62);
+  EXPECT_THAT(Describe(state), HasSubstr("3:01:02 left"));
+}
+
+TEST(ProgressTest, BarIsNeverLongerThanItsWidth) {
+  EXPECT_EQ(Bar(0, 4), "[....]");
+  EXPECT_EQ(Bar(0.5, 4), "[##..]");
+  EXPECT_EQ(Bar(7, 4), "[####]");
+  EXPECT_EQ(Bar(-1, 4), "[....]");
+  EXPECT_EQ(Bar(0.0 / 0.0, 4), "[....]");
+}
+
+TEST(ProgressTest, LinesComeAtStagesAndTenths) {
+  TemporaryFolder folder;
+  std::FILE* out = std::fopen(folder.File("log").c_str(), "w");
+  ASSERT_NE(out, nullptr);
+  {
+    Progress progress(out, Progress::Style::kLines);
+    ProgressState state;
+    state.stage = "denoising";
+    state.total_steps = 1000;
+    for (; state.steps_done <= 1000; ++state.steps_done) progress.Update(state);
+    state.stage = "rendering";
+    progress.Update(state);
+  }
+  std::fclose(out);
+
+  const std::string log = ReadFile(folder.File("log"));
+  EXPECT_EQ(std::count(log.begin(), log.end(), '\n'), 12);
+  EXPECT_THAT(log, StartsWith("reenact: denoising  step 0/1000\n"));
+  EXPECT_THAT(log, Not(HasSubstr("\x1b")));
+}
+
+TEST(ExplainTest, EveryCodeHasItsExitCode) {
+  EXPECT_EQ(ExitCodeFor(absl::OkStatus()), 0);
+  EXPECT_EQ(ExitCodeFor(absl::InternalError("")), 1);
+  EXPECT_EQ(ExitCodeFor(absl::ResourceExhaustedError("")), 1);
+  EXPECT_EQ(ExitCodeFor(absl::InvalidArgumentError("")), 2);
+  EXPECT_EQ(ExitCodeFor(absl::FailedPreconditionError("")), 2);
+  EXPECT_EQ(ExitCodeFor(absl::NotFoundError("")), 2);
+  EXPECT_EQ(ExitCodeFor(absl::UnavailableError("")), 3);
+  EXPECT_EQ(ExitCodeFor(absl::CancelledError("")), 4);
+  EXPECT_EQ(ExitCodeFor(absl::DeadlineExceededError("")), 4);
+}
+
+TEST(ExplainTest, NamesTheFileOrFlag) {
+  const JobNames names = {"dog.jpg", "walk.mp4", ""};
+
+  EXPECT_THAT(Explain(absl::FailedPreconditionError("no face found in the source image"), names),
+              HasSubstr("dog.jpg"));
+  EXPECT_THAT(Explain(absl::InvalidArgumentError("driving media: not a video"), names),
+              HasSubstr("walk.mp4"));
+  EXPECT_THAT(Explain(absl::InvalidArgumentError("num_steps: 0 is not in 1 to 50"), names),
+              HasSubstr("--steps"));
+  EXPECT_THAT(Explain(absl::NotFoundError("no such model: x"), names), HasSubstr("reenact models"));
+}
+
+TEST(ServerProcessTest, EndsWithItsOwnerAndLeavesNothing) {
+  auto server = ServerProcess::Start({FAKE_REENACTD, "unused", {}});
+  ASSERT_TRUE(server.ok()) << server.status();
+  EXPECT_TRUE((*server)->Running());
+  const pid_t pid = (*server)->pid();
+  const std::string socket = (*server)->target().substr(5);
+
+  server->reset();
+
+  EXPECT_NE(kill(pid, 0), 0);
+  EXPECT_FALSE(std::filesystem::exists(std::filesystem::path(socket).parent_path()));
+}
+
+TEST(ServerProcessTest, DeafServerIsKilled) {
+  setenv("FAKE_REENACTD_DEAF", "1", 1);
+  ServerProcess::Options options = {FAKE_REENACTD, "unused", {}};
+  options.stop_timeout = absl::Milliseconds(100);
+  auto server = ServerProcess::Start(options);
+  unsetenv("FAKE_REENACTD_DEAF");
+  ASSERT_TRUE(server.ok()) << server.status();
+
+  (*server)->Stop();
+
+  EXPECT_FALSE((*server)->Running());
+  EXPECT_THAT((*server)->how_it_ended(), StartsWith("signal"));
+}
+
+TEST(ServerProcessTest, TellsHowAServerEnded) {
+  setenv("FAKE_REENACTD_START", "fail", 1);
+  auto server = ServerProcess::Start({FAKE_REENACTD, "unused", {}});
+  unsetenv("FAKE_REENACTD_START");
+  ASSERT_TRUE(server.ok()) << server.status();
+
+  ASSERT_TRUE((*server)->EndsWithin(absl::Seconds(30)));
+
+  EXPECT_EQ((*server)->how_it_ended(), "exit code 1");
+  EXPECT_THAT((*server)->LogTail(3), HasSubstr("wrong hash"));
+}
+
+TEST(ServerProcessTest, NoSuchProgram) {
+  EXPECT_EQ(ServerProcess::Start({"/nowhere/reenactd", "unused", {}}).status().code(),
+            absl::StatusCode::kNotFound);
+}
+
+}  // namespace
+}  // namespace reenact::tool
