@@ -26,6 +26,7 @@ class ClipTokenizer {
 
   // kLength ids: start, the text, end, and end again as padding. A text that is too long is cut,
   // the end kept, and `*truncated` set (it may be null). Bytes that are not UTF-8 count as U+FFFD.
+  // Takes time up to the square of the longest word: the caller bounds `text`.
   std::vector<int64_t> Encode(std::string_view text, bool* truncated = nullptr) const;
 
   int64_t vocab_size() const { return end_id_ + 1; }

@@ -42,6 +42,7 @@ class DiTImpl : public torch::nn::Module {
   TimestepEmbedder t_embedder() const { return t_embedder_; }
   PatchEmbed x_embedder() const { return x_embedder_; }
   torch::Tensor label_embedding(const torch::Tensor& y) { return y_embedder_(y); }
+  torch::Tensor label_table() const { return y_embedder_->weight; }
 
   const DiTConfig& config() const { return config_; }
 

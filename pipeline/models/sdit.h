@@ -128,6 +128,9 @@ class SDiTImpl : public torch::nn::Module {
   Source embed_source(const torch::Tensor& latent, const torch::Tensor& C,
                       const std::optional<torch::Tensor>& landmark_map);
 
+  // Which keys may be attended to, [B, 1, 1, num_frame_tokens + S]; undefined if all.
+  torch::Tensor source_key_mask(const SDiTInput& input, int64_t num_frame_tokens) const;
+
   const SDiTConfig config_;
   PatchEmbed x_embedder_{nullptr};
   TimestepEmbedder t_embedder_{nullptr};
