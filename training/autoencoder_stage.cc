@@ -1,0 +1,83 @@
+// `autoencoder`: trains it and writes autoencoder.safetensors and pictures to judge it by.
+#include <iostream>
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+#include "nlohmann/json.hpp"
+#include "pipeline/models/config_json.h"
+#include "pipeline/weights/load.h"
+#include "pipeline/weights/safetensors.h"
+#include "training/autoencoder_trainer.h"
+#include "training/contact_sheet.h"
+#include "training/run_flags.h"
+#include "training/stages.h"
+#include "training/trained_parts.h"
+
+namespace reenact {
+namespace {
+
+struct AutoencoderFlags : RunFlags {
+  AutoencoderTrainingOptions training;
+};
+
+// Held-out pictures above, their reconstructions below.
+absl::Status WriteReconstructions(const std::string& path, AutoencoderKL& autoencoder,
+                                  const DataCache& data) {
+  torch::NoGradGuard no_grad;
+  std::vector<std::vector<torch::Tensor>> rows(4);
+  const int64_t half = std::min<int64_t>(10, data.num_people() / 2);
+  for (int64_t i = 0; i < 2 * half; ++i) {
+    const torch::Tensor picture = data.frames[i][i % data.num_frames()];
+    const auto z = autoencoder->encode(ToUnitRange(picture.unsqueeze(0))).mean;
+    const size_t row = i < half ? 0 : 2;
+    rows[row].push_back(picture);
+    rows[row + 1].push_back(ToBytes(autoencoder->decode(z))[0]);
+  }
+  return WriteContactSheet(path, rows);
+}
+
+absl::Status Train(AutoencoderFlags flags, const StageContext& context) {
+  auto data = ReadTrainingData(flags);
+  if (!data.ok()) return data.status();
+  flags.training.seed = flags.run.seed;
+  flags.run.stop = context.stop;
+  auto trainee =
+      AutoencoderTrainee::Create(flags.training, data->training, data->held_out_or_null());
+  if (!trainee.ok()) return trainee.status();
+  if (!data->held_out) flags.run.evaluate_minutes = 0;
+  const auto summary = RunTraining(flags.run, **trainee, std::cout);
+  if (!summary.ok()) return summary.status();
+  if (data->held_out) {
+    const absl::Status status = WriteReconstructions(flags.run.out + "/reconstructions.png",
+                                                     (*trainee)->averaged(), *data->held_out);
+    if (!status.ok()) return status;
+  }
+  return WriteAutoencoder(flags.run.out, (*trainee)->config(), (*trainee)->averaged(), *summary);
+}
+
+}  // namespace
+
+void AddAutoencoderStage(CLI::App& app, std::vector<Stage>& stages) {
+  auto flags = std::make_shared<AutoencoderFlags>();
+  CLI::App* command = app.add_subcommand("autoencoder", "train the autoencoder");
+  flags->AddTo(*command, /*minutes=*/30);
+  AutoencoderTrainingOptions& o = flags->training;
+  command->add_option("--latent-channels", o.latent_channels)->capture_default_str();
+  command->add_option("--channels", o.block_out_channels, "channels per level; f = 2^(levels-1)")
+      ->delimiter(',')
+      ->capture_default_str();
+  command->add_option("--layers", o.layers_per_block)->capture_default_str();
+  command->add_option("--groups", o.norm_num_groups)->capture_default_str();
+  command->add_option("--crop", o.crop, "pixels")->capture_default_str();
+  command->add_option("--batch", o.batch)->capture_default_str();
+  command->add_option("--learning-rate", o.learning_rate)->capture_default_str();
+  command->add_option("--ema", o.ema)->capture_default_str();
+  command->add_option("--kl-weight", o.kl_weight)->capture_default_str();
+  command->add_option("--expressive-weight", o.expressive_weight, "of eyes and mouth")
+      ->capture_default_str();
+  command->add_option("--bfloat16", o.bfloat16)->capture_default_str();
+  stages.push_back(
+      {command, [flags](const StageContext& context) { return Train(*flags, context); }});
+}
+
+}  // namespace reenact

@@ -1,0 +1,231 @@
+#include "training/clip_trainer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <random>
+
+#include "absl/strings/str_cat.h"
+#include "pipeline/models/clip_preprocess.h"
+#include "training/bpe_trainer.h"
+#include "training/state.h"
+
+namespace reenact {
+namespace {
+
+constexpr int64_t kEmbedBatch = 64;
+const double kMaxLogitScale = std::log(100.0);  // as CLIP
+
+ClipConfig ConfigFrom(const ClipTrainingOptions& options, const ClipTokenizer& tokenizer) {
+  ClipConfig config;
+  config.projection_dim = options.projection_dim;
+  config.vision = {.hidden_size = options.hidden_size,
+                   .image_size = options.image_size,
+                   .intermediate_size = 4 * options.hidden_size,
+                   .num_attention_heads = options.num_heads,
+                   .num_hidden_layers = options.depth,
+                   .patch_size = options.patch_size};
+  config.text = {.hidden_size = options.hidden_size,
+                 .intermediate_size = 4 * options.hidden_size,
+                 .num_attention_heads = options.num_heads,
+                 .num_hidden_layers = options.depth,
+                 .vocab_size = tokenizer.vocab_size(),
+                 .max_position_embeddings = static_cast<int64_t>(ClipTokenizer::kLength),
+                 .bos_token_id = tokenizer.start_id(),
+                 .eos_token_id = tokenizer.end_id()};
+  return config;
+}
+
+// Without the padding that every row shares: text after the first end is ignored anyway.
+torch::Tensor TrimPadding(const torch::Tensor& ids, int64_t end_id) {
+  const int64_t longest = (ids != end_id).sum(1).max().item<int64_t>();
+  return ids.narrow(1, 0, std::min(ids.size(1), longest + 1));
+}
+
+Clip Build(const ClipConfig& config, uint64_t seed) {
+  torch::manual_seed(seed);
+  Clip model(config);
+  InitializeWeights(model);
+  return model;
+}
+
+// The share of rows whose largest entry is on the diagonal.
+double DiagonalWins(const torch::Tensor& similarity) {
+  const torch::Tensor best = similarity.argmax(1);
+  return (best == torch::arange(best.size(0))).to(torch::kFloat32).mean().item<double>();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<ClipTrainee>> ClipTrainee::Create(ClipTrainingOptions options,
+                                                                 const DataCache& data,
+                                                                 const DataCache* held_out) {
+  std::vector<std::string> texts;
+  for (const auto& phrasings : data.captions) {
+    texts.insert(texts.end(), phrasings.begin(), phrasings.end());
+  }
+  auto merges = LearnMerges(texts, options.max_merges);
+  if (!merges.ok()) return merges.status();
+  auto tokenizer = ClipTokenizer::FromMerges(*merges, options.max_merges);
+  if (!tokenizer.ok()) return tokenizer.status();
+  ClipConfig config = ConfigFrom(options, *tokenizer);
+  if (absl::Status status = Validate(config); !status.ok()) return status;
+  if (options.batch < 2 || options.batch > data.num_people()) {
+    return absl::InvalidArgumentError(absl::StrCat("batch must be 2..", data.num_people()));
+  }
+  return std::unique_ptr<ClipTrainee>(new ClipTrainee(
+      std::move(options), config, *std::move(merges), *std::move(tokenizer), data, held_out));
+}
+
+ClipTrainee::ClipTrainee(ClipTrainingOptions options, ClipConfig config, std::string merges,
+                         ClipTokenizer tokenizer, const DataCache& data, const DataCache* held_out)
+    : options_(std::move(options)),
+      config_(config),
+      merges_(std::move(merges)),
+      tokenizer_(std::move(tokenizer)),
+      data_(data),
+      held_out_(held_out),
+      pictures_(ClipPictures(data, options_.image_size)),
+      tokens_(ClipTokens(data, tokenizer_)),
+      model_(Build(config_, options_.seed)),
+      averaged_(config_),
+      optimizer_(NamedParameters(*model_),
+                 {.beta1 = 0.9, .beta2 = 0.98, .weight_decay = options_.weight_decay}),
+      average_(*model_, *averaged_, options_.ema) {}
+
+Trainee::StepResult ClipTrainee::Step(int64_t step, double progress) {
+  std::mt19937_64 random(StepSeed(options_.seed, static_cast<uint64_t>(step)));
+  const auto below = [&random](int64_t bound) {
+    return static_cast<int64_t>(random() % static_cast<uint64_t>(bound));
+  };
+  // Different people: a partial Fisher-Yates shuffle.
+  std::vector<int64_t> people(static_cast<size_t>(data_.num_people()));
+  for (size_t i = 0; i < people.size(); ++i) people[i] = static_cast<int64_t>(i);
+  std::vector<torch::Tensor> pictures, ids;
+  for (int64_t i = 0; i < options_.batch; ++i) {
+    const int64_t j = i + below(data_.num_people() - i);
+    std::swap(people[static_cast<size_t>(i)], people[static_cast<size_t>(j)]);
+    const int64_t person = people[static_cast<size_t>(i)];
+    pictures.push_back(pictures_[person][below(pictures_.size(1))]);
+    ids.push_back(tokens_[person][below(tokens_.size(1))]);
+  }
+  torch::Tensor logits;
+  {
+    AutocastScope autocast(options_.bfloat16);
+    const torch::Tensor image = model_->image_embeds(ClipStandardize(torch::stack(pictures)));
+    const torch::Tensor text =
+        model_->text_embeds(TrimPadding(torch::stack(ids), config_.text.eos_token_id));
+    logits = NormalizeEmbedding(image.to(torch::kFloat32))
+                 .matmul(NormalizeEmbedding(text.to(torch::kFloat32)).t())
+                 .to(torch::kFloat32);
+  }
+  logits = logits * model_->logit_scale().exp();
+  const torch::Tensor own = torch::arange(options_.batch);
+  const torch::Tensor loss = 0.5 * (torch::nn::functional::cross_entropy(logits, own) +
+                                    torch::nn::functional::cross_entropy(logits.t(), own));
+  loss.backward();
+  const double rate = LearningRate(options_.learning_rate, step, options_.warmup_steps, progress,
+                                   /*decay_from=*/0, options_.final_lr_ratio);
+  const double norm = optimizer_.Step(rate);
+  {
+    torch::NoGradGuard no_grad;
+    model_->logit_scale().clamp_(0, kMaxLogitScale);
+  }
+  average_.Update();
+  return {loss.item<double>(), rate, norm};
+}
+
+std::vector<std::pair<std::string, double>> ClipTrainee::Evaluate() {
+  if (held_out_ == nullptr) return {};
+  const torch::Tensor images = EmbedPictures(averaged_, *held_out_);
+  const torch::Tensor texts = EmbedCaptions(averaged_, *held_out_, tokenizer_);
+  const torch::Tensor first = images.select(1, 0), last = images.select(1, images.size(1) - 1);
+  return {{"caption_top1", DiagonalWins(first.matmul(texts.select(1, 0).t()))},
+          {"same_person_top1", DiagonalWins(first.matmul(last.t()))},
+          {"same_person_cosine", (first * last).sum(1).mean().item<double>()}};
+}
+
+void ClipTrainee::Save(TensorMap& tensors) const {
+  SaveModule(*model_, "model.", tensors);
+  SaveModule(*averaged_, "average.", tensors);
+  SaveCount(average_, tensors);
+  optimizer_.Save("adam.", tensors);
+}
+
+absl::Status ClipTrainee::Load(const TensorMap& tensors) {
+  absl::Status status = LoadModule(*model_, "model.", tensors);
+  status.Update(LoadModule(*averaged_, "average.", tensors));
+  status.Update(LoadCount(tensors, average_));
+  status.Update(optimizer_.Load("adam.", tensors));
+  return status;
+}
+
+std::string ClipTrainee::Description() const {
+  return absl::StrCat("clip image ", options_.image_size, " patch ", options_.patch_size, " width ",
+                      options_.hidden_size, " depth ", options_.depth, " heads ",
+                      options_.num_heads, " projection ", options_.projection_dim, " vocabulary ",
+                      config_.text.vocab_size, " seed ", options_.seed);
+}
+
+torch::Tensor ClipPictures(const DataCache& data, int64_t size) {
+  const int64_t people = data.num_people(), frames = data.num_frames(), side = data.size();
+  torch::Tensor pictures = torch::empty({people, frames, 3, size, size}, torch::kUInt8);
+  Image image;
+  image.width = image.height = static_cast<int>(side);
+  image.rgb.resize(static_cast<size_t>(3 * side * side));
+  for (int64_t p = 0; p < people; ++p) {
+    for (int64_t f = 0; f < frames; ++f) {
+      const torch::Tensor rgb = data.frames[p][f].permute({1, 2, 0}).contiguous();
+      std::memcpy(image.rgb.data(), rgb.data_ptr<uint8_t>(), image.rgb.size());
+      pictures[p][f].copy_(ClipResize(image, size));
+    }
+  }
+  return pictures;
+}
+
+torch::Tensor ClipStandardize(const torch::Tensor& pictures) {
+  static const torch::Tensor mean =
+      torch::tensor({0.48145466f, 0.4578275f, 0.40821073f}).view({1, 3, 1, 1});
+  static const torch::Tensor deviation =
+      torch::tensor({0.26862954f, 0.26130258f, 0.27577711f}).view({1, 3, 1, 1});
+  return (pictures.to(torch::kFloat32) / 255 - mean) / deviation;
+}
+
+torch::Tensor ClipTokens(const DataCache& data, const ClipTokenizer& tokenizer) {
+  std::vector<torch::Tensor> people;
+  for (const auto& phrasings : data.captions) {
+    std::vector<torch::Tensor> ids;
+    for (const std::string& text : phrasings) {
+      ids.push_back(torch::tensor(tokenizer.Encode(text), torch::kInt64));
+    }
+    people.push_back(torch::stack(ids));
+  }
+  return torch::stack(people);
+}
+
+torch::Tensor EmbedPictures(Clip& clip, const DataCache& data) {
+  torch::NoGradGuard no_grad;
+  const int64_t size = clip->config().vision.image_size;
+  const torch::Tensor pictures = ClipPictures(data, size).view({-1, 3, size, size});
+  std::vector<torch::Tensor> embeddings;
+  for (int64_t i = 0; i < pictures.size(0); i += kEmbedBatch) {
+    const auto batch = pictures.narrow(0, i, std::min(kEmbedBatch, pictures.size(0) - i));
+    embeddings.push_back(NormalizeEmbedding(clip->image_embeds(ClipStandardize(batch))));
+  }
+  return torch::cat(embeddings).view({data.num_people(), data.num_frames(), -1});
+}
+
+torch::Tensor EmbedCaptions(Clip& clip, const DataCache& data, const ClipTokenizer& tokenizer) {
+  torch::NoGradGuard no_grad;
+  const torch::Tensor tokens = ClipTokens(data, tokenizer);
+  const torch::Tensor ids = tokens.view({-1, tokens.size(2)});
+  std::vector<torch::Tensor> embeddings;
+  for (int64_t i = 0; i < ids.size(0); i += kEmbedBatch) {
+    const auto batch = ids.narrow(0, i, std::min(kEmbedBatch, ids.size(0) - i));
+    embeddings.push_back(NormalizeEmbedding(
+        clip->text_embeds(TrimPadding(batch, clip->config().text.eos_token_id))));
+  }
+  return torch::cat(embeddings).view({tokens.size(0), tokens.size(1), -1});
+}
+
+}  // namespace reenact

@@ -1,0 +1,277 @@
+#include "training/data_cache.h"
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <ostream>
+#include <random>
+#include <thread>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "pipeline/weights/safetensors.h"
+#include "training/people/people.h"
+#include "training/training_run.h"
+
+namespace reenact {
+namespace {
+
+constexpr char kFormat[] = "reenact-people-1";
+constexpr double kFps = 30;
+// A clip is this long, in frames; the frames kept are drawn from it without replacement.
+constexpr int kMinClip = 30, kMaxClip = 120;
+// Streams of StepSeed() for what is drawn beside the person.
+constexpr uint64_t kClipStream = 101, kChoiceStream = 102, kLookalikeStream = 103;
+
+std::string ShardPath(const std::string& folder, int64_t shard) {
+  return absl::StrFormat("%s/people-%05d.safetensors", folder, shard);
+}
+
+std::map<std::string, std::string> ShardMetadata(const DataOptions& o, int64_t first,
+                                                 int64_t count) {
+  nlohmann::json captions = nlohmann::json::array();
+  for (int64_t i = 0; i < count; ++i) {
+    const Person person = MakePerson(o.first_seed + static_cast<uint64_t>(first + i));
+    nlohmann::json phrasings = nlohmann::json::array();
+    for (int k = 0; k < o.captions; ++k) {
+      phrasings.push_back(Caption(person, static_cast<uint64_t>(k)));
+    }
+    captions.push_back(std::move(phrasings));
+  }
+  return {{"format", kFormat},
+          {"size", absl::StrCat(o.size)},
+          {"options", absl::StrCat("people ", o.first_seed + static_cast<uint64_t>(first), "+",
+                                   count, " frames ", o.frames, " supersampling ", o.supersampling,
+                                   " lookalikes ", o.lookalikes)},
+          {"captions", captions.dump()}};
+}
+
+// The moments of a clip that are kept: distinct, in order, anywhere in the clip.
+std::vector<int> ChooseMoments(std::mt19937_64& random, int clip_length, int count) {
+  std::vector<int> all(static_cast<size_t>(clip_length));
+  for (int i = 0; i < clip_length; ++i) all[static_cast<size_t>(i)] = i;
+  // A partial Fisher-Yates shuffle by hand: std::shuffle differs between standard libraries.
+  for (int i = 0; i < count; ++i) {
+    const auto j = static_cast<size_t>(i) + random() % static_cast<uint64_t>(clip_length - i);
+    std::swap(all[static_cast<size_t>(i)], all[j]);
+  }
+  all.resize(static_cast<size_t>(count));
+  std::sort(all.begin(), all.end());
+  return all;
+}
+
+void StoreLandmarks(const Landmarks& landmarks, float* out) {
+  for (const Point3& point : landmarks) {
+    *out++ = point.x;
+    *out++ = point.y;
+    *out++ = point.z;
+  }
+}
+
+absl::Status WriteShard(const DataOptions& o, int64_t shard) {
+  const int64_t first = shard * kPeoplePerShard;
+  const int64_t count = std::min(kPeoplePerShard, o.people - first);
+  const int64_t side = o.size, pixels = side * side;
+  auto frames = torch::empty({count, o.frames, 3, side, side}, torch::kUInt8);
+  auto masks = torch::empty({count, o.frames, side, side}, torch::kUInt8);
+  auto landmarks = torch::empty({count, o.frames, kNumLandmarks, 3});
+  auto lookalikes = torch::empty({count, o.frames, o.lookalikes, kNumLandmarks, 3});
+  auto seeds = torch::empty({count}, torch::kInt64);
+  for (int64_t i = 0; i < count; ++i) {
+    const uint64_t seed = o.first_seed + static_cast<uint64_t>(first + i);
+    seeds[i] = static_cast<int64_t>(seed);
+    std::mt19937_64 random(StepSeed(kChoiceStream, seed));
+    const int length = std::max(
+        o.frames, kMinClip + static_cast<int>(random() % uint64_t{kMaxClip - kMinClip + 1}));
+    const std::vector<FaceState> clip = MakeClip(StepSeed(kClipStream, seed), length, kFps);
+    const std::vector<int> moments = ChooseMoments(random, length, o.frames);
+    const PersonRenderer renderer(MakePerson(seed));
+    std::vector<PersonRenderer> others;
+    for (int k = 0; k < o.lookalikes; ++k) {
+      // Below the held-out seeds, whoever is drawn: a lookalike lends only the shape of a face.
+      others.emplace_back(MakePerson(
+          StepSeed(kLookalikeStream, seed * 64 + static_cast<uint64_t>(k)) % kFirstHeldOutSeed));
+    }
+    for (int f = 0; f < o.frames; ++f) {
+      const FaceState& state = clip[static_cast<size_t>(moments[static_cast<size_t>(f)])];
+      const Render render = renderer.Draw(state, o.size, o.supersampling);
+      uint8_t* planes = frames[i][f].data_ptr<uint8_t>();
+      for (int64_t p = 0; p < pixels; ++p) {
+        for (int c = 0; c < 3; ++c) {
+          planes[c * pixels + p] = render.image.rgb[static_cast<size_t>(3 * p + c)];
+        }
+      }
+      StoreLandmarks(render.landmarks, landmarks[i][f].data_ptr<float>());
+      const std::vector<uint8_t> mask = ExpressiveMask(render.landmarks, o.size);
+      std::memcpy(masks[i][f].data_ptr<uint8_t>(), mask.data(), mask.size());
+      for (int k = 0; k < o.lookalikes; ++k) {
+        // Landmarks do not depend on the size of the picture.
+        StoreLandmarks(others[static_cast<size_t>(k)].Draw(state, 8, 1).landmarks,
+                       lookalikes[i][f][k].data_ptr<float>());
+      }
+    }
+  }
+  return WriteSafetensors(ShardPath(o.out, shard),
+                          {{"frames", frames},
+                           {"masks", masks},
+                           {"landmarks", landmarks},
+                           {"lookalikes", lookalikes},
+                           {"seeds", seeds}},
+                          ShardMetadata(o, first, count));
+}
+
+bool ShardIsCurrent(const DataOptions& o, int64_t shard) {
+  const std::string path = ShardPath(o.out, shard);
+  if (!std::filesystem::exists(path)) return false;
+  const auto file = ReadSafetensors(path);
+  const int64_t first = shard * kPeoplePerShard;
+  return file.ok() &&
+         file->metadata == ShardMetadata(o, first, std::min(kPeoplePerShard, o.people - first));
+}
+
+// What the drawing threads share.
+struct Progress {
+  std::atomic<int64_t> next_shard{0};
+  absl::Mutex mu;
+  absl::Status status ABSL_GUARDED_BY(mu);
+  int64_t done ABSL_GUARDED_BY(mu) = 0;
+};
+
+}  // namespace
+
+absl::Status WriteDataCache(const DataOptions& options, std::ostream& log) {
+  if (options.people < 1 || options.frames < 2 || options.frames > kMinClip || options.size < 8 ||
+      options.lookalikes < 0 || options.captions < 1 || options.threads < 1) {
+    return absl::InvalidArgumentError(absl::StrCat("need people >= 1, 2 <= frames <= ", kMinClip,
+                                                   ", size >= 8, captions >= 1, threads >= 1"));
+  }
+  if (options.first_seed < kFirstHeldOutSeed &&
+      options.first_seed + static_cast<uint64_t>(options.people) > kFirstHeldOutSeed) {
+    return absl::InvalidArgumentError("people reach into the held-out seeds");
+  }
+  std::error_code error;
+  std::filesystem::create_directories(options.out, error);
+  if (error) return absl::InvalidArgumentError(absl::StrCat(options.out, ": ", error.message()));
+
+  const int64_t shards = (options.people + kPeoplePerShard - 1) / kPeoplePerShard;
+  const absl::Time started = absl::Now();
+  Progress progress;
+  const auto work = [&] {
+    while (options.stop == nullptr || !options.stop->load()) {
+      const int64_t shard = progress.next_shard.fetch_add(1);
+      if (shard >= shards) return;
+      const absl::Status status =
+          ShardIsCurrent(options, shard) ? absl::OkStatus() : WriteShard(options, shard);
+      absl::MutexLock lock(&progress.mu);
+      progress.status.Update(status);
+      if (!progress.status.ok()) return;
+      ++progress.done;
+      const double seconds = absl::ToDoubleSeconds(absl::Now() - started);
+      log << absl::StrFormat("shard %d of %d, %.0f s, %.0f s left", progress.done, shards, seconds,
+                             seconds / static_cast<double>(progress.done) *
+                                 static_cast<double>(shards - progress.done))
+          << std::endl;
+    }
+  };
+  std::vector<std::thread> threads;
+  for (int i = 1; i < options.threads; ++i) threads.emplace_back(work);
+  work();
+  for (std::thread& thread : threads) thread.join();
+  absl::MutexLock lock(&progress.mu);
+  return progress.status;
+}
+
+absl::StatusOr<DataCache> ReadDataCache(const std::string& folder, int64_t max_people) {
+  std::vector<std::string> paths;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with("people-") && name.ends_with(".safetensors")) {
+      paths.push_back(entry.path().string());
+    }
+  }
+  if (paths.empty()) {
+    return absl::NotFoundError(
+        absl::StrCat("no people-*.safetensors in ", folder, "; make them with `data`"));
+  }
+  std::sort(paths.begin(), paths.end());
+  if (max_people > 0) {
+    const int64_t needed = (max_people + kPeoplePerShard - 1) / kPeoplePerShard;
+    if (static_cast<int64_t>(paths.size()) > needed) paths.resize(static_cast<size_t>(needed));
+  }
+
+  DataCache cache;
+  int64_t filled = 0;
+  const auto capacity = static_cast<int64_t>(paths.size()) * kPeoplePerShard;
+  const std::vector<std::pair<std::string, torch::Tensor*>> parts = {
+      {"frames", &cache.frames},
+      {"landmarks", &cache.landmarks},
+      {"lookalikes", &cache.lookalikes},
+      {"masks", &cache.masks}};
+  for (const std::string& path : paths) {
+    auto file = ReadSafetensors(path);
+    if (!file.ok()) return file.status();
+    const auto damaged = [&](const std::string& what) {
+      return absl::InvalidArgumentError(absl::StrCat(path, ": ", what));
+    };
+    if (file->metadata["format"] != kFormat) return damaged("not a shard of people");
+    const auto seeds = file->tensors.find("seeds");
+    if (seeds == file->tensors.end() || seeds->second.dim() != 1) return damaged("no seeds");
+    const int64_t count = seeds->second.size(0);
+    if (count > kPeoplePerShard) return damaged("too many people");
+    for (const auto& [name, target] : parts) {
+      const auto found = file->tensors.find(name);
+      if (found == file->tensors.end() || found->second.dim() < 4) return damaged("no " + name);
+      const torch::Tensor& part = found->second;
+      if (!target->defined()) {
+        std::vector<int64_t> shape = part.sizes().vec();
+        shape[0] = capacity;
+        *target = torch::empty(shape, part.scalar_type());
+      }
+      if (part.size(0) != count || part.sizes().slice(1) != target->sizes().slice(1) ||
+          part.scalar_type() != target->scalar_type()) {
+        return damaged(name + " does not fit the other shards");
+      }
+      target->narrow(0, filled, count).copy_(part);
+    }
+    const auto captions = nlohmann::json::parse(file->metadata["captions"], nullptr, false);
+    if (!captions.is_array() || static_cast<int64_t>(captions.size()) != count) {
+      return damaged("no captions");
+    }
+    for (int64_t i = 0; i < count; ++i) {
+      cache.seeds.push_back(static_cast<uint64_t>(seeds->second[i].item<int64_t>()));
+      std::vector<std::string>& phrasings = cache.captions.emplace_back();
+      for (const auto& text : captions[static_cast<size_t>(i)]) {
+        if (!text.is_string()) return damaged("a caption is not text");
+        phrasings.push_back(text.get<std::string>());
+      }
+      if (phrasings.empty()) return damaged("a person without a caption");
+    }
+    filled += count;
+  }
+  if (max_people > 0) filled = std::min(filled, max_people);
+  for (const auto& [name, target] : parts) *target = target->narrow(0, 0, filled);
+  cache.seeds.resize(static_cast<size_t>(filled));
+  cache.captions.resize(static_cast<size_t>(filled));
+  return cache;
+}
+
+Landmarks ToLandmarks(const torch::Tensor& frame) {
+  const torch::Tensor values = frame.to(torch::kFloat32).contiguous();
+  TORCH_CHECK(values.numel() == 3 * kNumLandmarks, "not a frame of landmarks");
+  const float* p = values.data_ptr<float>();
+  Landmarks landmarks;
+  for (Point3& point : landmarks) {
+    point = {p[0], p[1], p[2]};
+    p += 3;
+  }
+  return landmarks;
+}
+
+}  // namespace reenact

@@ -1,0 +1,69 @@
+// The training pictures on disk: people drawn once, read by every training.
+//
+// A folder of shards "people-00000.safetensors", each with up to kPeoplePerShard people:
+//   frames      uint8   [P,F,3,S,S]   pictures, RGB
+//   landmarks   float32 [P,F,478,3]   exact landmarks, image-normalised
+//   lookalikes  float32 [P,F,K,478,3] landmarks of K other people with the same pose and expression
+//   masks       uint8   [P,F,S,S]     1 in eyes and mouth (ExpressiveMask)
+//   seeds       int64   [P]
+// and metadata: format, size, captions (JSON: per person a list of phrasings).
+// Frames of a person are moments of one clip in order of time, at irregular distances.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <atomic>
+#include <cstdint>
+#include <iosfwd>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "pipeline/face/landmarks.h"
+
+namespace reenact {
+
+struct DataOptions {
+  std::string out;  // folder, created if absent
+  int64_t people = 2000;
+  int frames = 8;  // kept of each clip
+  int size = 128;  // pixels
+  int supersampling = 2;
+  int lookalikes = 2;       // K above
+  int captions = 4;         // phrasings of each person's caption
+  uint64_t first_seed = 0;  // people are first_seed .. first_seed + people - 1
+  int threads = 1;
+  const std::atomic<bool>* stop = nullptr;
+};
+
+// People from this seed on are never trained on.
+inline constexpr uint64_t kFirstHeldOutSeed = 10'000'000;
+
+inline constexpr int64_t kPeoplePerShard = 50;
+
+// Draws what is missing; shards that exist with the same options are kept. The bytes do not depend
+// on the number of threads.
+absl::Status WriteDataCache(const DataOptions& options, std::ostream& log);
+
+struct DataCache {
+  torch::Tensor frames;      // uint8   [P,F,3,S,S]
+  torch::Tensor landmarks;   // float32 [P,F,478,3]
+  torch::Tensor lookalikes;  // float32 [P,F,K,478,3]
+  torch::Tensor masks;       // uint8   [P,F,S,S]
+  std::vector<uint64_t> seeds;
+  std::vector<std::vector<std::string>> captions;  // [P][phrasing]
+
+  int64_t num_people() const { return frames.size(0); }
+  int64_t num_frames() const { return frames.size(1); }
+  int64_t size() const { return frames.size(3); }
+};
+
+// At most `max_people` of the folder's people (0: all). kNotFound without shards; kInvalidArgument
+// if a shard is damaged or the shards do not fit together.
+absl::StatusOr<DataCache> ReadDataCache(const std::string& folder, int64_t max_people = 0);
+
+// `frame` [478,3] float32 as Landmarks.
+Landmarks ToLandmarks(const torch::Tensor& frame);
+
+}  // namespace reenact

@@ -1,0 +1,81 @@
+// `people` and `data`: drawing the people.
+#include <fstream>
+#include <iostream>
+#include <memory>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "pipeline/media/image_codec.h"
+#include "training/data_cache.h"
+#include "training/people/people.h"
+#include "training/stages.h"
+
+namespace reenact {
+namespace {
+
+struct PeopleOptions {
+  std::string preview;
+  uint64_t first_seed = 0;
+  int columns = 8, rows = 4, size = 192;
+};
+
+absl::Status Preview(const PeopleOptions& options) {
+  const auto png =
+      EncodePng(ContactSheet(options.first_seed, options.columns, options.rows, options.size));
+  if (!png.ok()) return png.status();
+  std::ofstream out(options.preview, std::ios::binary);
+  out << *png;
+  out.close();
+  if (!out) return absl::UnavailableError(absl::StrCat("cannot write ", options.preview));
+  for (int i = 0; i < options.columns * options.rows; ++i) {
+    const uint64_t seed = options.first_seed + static_cast<uint64_t>(i);
+    std::cout << seed << ": " << Caption(MakePerson(seed)) << '\n';
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddPeopleStage(CLI::App& app, std::vector<Stage>& stages) {
+  auto options = std::make_shared<PeopleOptions>();
+  CLI::App* command =
+      app.add_subcommand("people", "draw a sheet of people and print their captions");
+  command->add_option("--preview", options->preview, "PNG file to write")->required();
+  command->add_option("--seed", options->first_seed, "first person")->capture_default_str();
+  command->add_option("--columns", options->columns)
+      ->check(CLI::Range(1, 100))
+      ->capture_default_str();
+  command->add_option("--rows", options->rows)->check(CLI::Range(1, 100))->capture_default_str();
+  command->add_option("--size", options->size, "pixels of one picture")
+      ->check(CLI::Range(16, 1024))
+      ->capture_default_str();
+  stages.push_back({command, [options](const StageContext&) { return Preview(*options); }});
+}
+
+void AddDataStage(CLI::App& app, std::vector<Stage>& stages) {
+  auto options = std::make_shared<DataOptions>();
+  CLI::App* command = app.add_subcommand("data", "draw the training pictures into a folder");
+  command->add_option("--out", options->out, "folder")->required();
+  command->add_option("--people", options->people)->capture_default_str();
+  command->add_option("--frames", options->frames, "frames kept of each person's clip")
+      ->capture_default_str();
+  command->add_option("--size", options->size, "pixels")->capture_default_str();
+  command->add_option("--supersampling", options->supersampling)->capture_default_str();
+  command->add_option("--lookalikes", options->lookalikes, "other faces per frame, landmarks only")
+      ->capture_default_str();
+  command->add_option("--captions", options->captions, "phrasings per person")
+      ->capture_default_str();
+  command
+      ->add_option(
+          "--seed", options->first_seed,
+          absl::StrCat("first person; from ", kFirstHeldOutSeed, " on they are never trained on"))
+      ->capture_default_str();
+  stages.push_back({command, [options](const StageContext& context) {
+                      DataOptions run = *options;
+                      run.threads = context.threads;
+                      run.stop = context.stop;
+                      return WriteDataCache(run, std::cout);
+                    }});
+}
+
+}  // namespace reenact

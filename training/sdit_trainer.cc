@@ -1,0 +1,428 @@
+#include "training/sdit_trainer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <random>
+
+#include "absl/strings/str_cat.h"
+#include "nlohmann/json.hpp"
+#include "pipeline/diffusion/losses.h"
+#include "pipeline/diffusion/noise.h"
+#include "pipeline/face/landmark_map.h"
+#include "pipeline/models/config_json.h"
+#include "training/autoencoder_trainer.h"
+#include "training/state.h"
+
+namespace reenact {
+namespace {
+
+constexpr int kTrainSteps = 1000;
+constexpr int64_t kWhiteningSamples = 8000;
+constexpr uint64_t kWhiteningStream = 201;
+constexpr int64_t kEvaluationBatch = 8;
+constexpr int64_t kLandmarkNumbers = 3 * kNumLandmarks;
+
+SDiTConfig ConfigFrom(const SditTrainingOptions& options, const SditData& data) {
+  SDiTConfig config;
+  config.latent_channels = data.latents.size(2);
+  config.latent_size = data.latents.size(3);
+  config.patch_size = options.patch_size;
+  config.hidden_size = options.hidden_size;
+  config.depth = options.depth;
+  config.num_heads = options.num_heads;
+  config.num_frames = options.num_frames;
+  config.clip_dim = data.image_identity.size(2);
+  config.mapping_blocks = options.mapping_blocks;
+  config.learn_sigma = options.learn_sigma;
+  config.source = options.source;
+  config.landmark_map = options.landmark_map;
+  return config;
+}
+
+Landmarks CachedLandmarks(const DataCache& data, int64_t person, int64_t frame) {
+  return ToLandmarks(data.landmarks[person][frame]);
+}
+
+void StoreNormalized(const Landmarks& landmarks, torch::Tensor target) {
+  const auto numbers = NormalizeLandmarks(landmarks);
+  std::memcpy(target.data_ptr<float>(), numbers.data(), sizeof(numbers));
+}
+
+void StoreMap(const Landmarks& landmarks, int64_t tokens_side, torch::Tensor target) {
+  const std::vector<float> map = LandmarkMap(landmarks, static_cast<int>(tokens_side));
+  std::memcpy(target.data_ptr<float>(), map.data(), map.size() * sizeof(float));
+}
+
+// Rows with every tensor of its shape, zeros, and everything kept.
+SditRows EmptyRows(const SDiTConfig& config, int64_t rows) {
+  const int64_t T = config.num_frames, C = config.latent_channels, h = config.latent_size;
+  const int64_t S = config.tokens_side() * config.tokens_side();
+  const auto flags = torch::ones({rows}, torch::kBool);
+  return {.latents = torch::zeros({rows, T, C, h, h}),
+          .weight = torch::ones({rows, T, 1, h, h}),
+          .source_latent = torch::zeros({rows, C, h, h}),
+          .identity = torch::zeros({rows, config.clip_dim}),
+          .keep_identity = flags.clone(),
+          .keep_source = flags.clone(),
+          .landmarks = torch::zeros({rows, T, kLandmarkNumbers}),
+          .keep_landmarks = flags.clone(),
+          .landmark_map = torch::zeros({rows, T, S, kLandmarkMapWidth}),
+          .source_landmarks = torch::zeros({rows, 1, kLandmarkNumbers}),
+          .source_landmark_map = torch::zeros({rows, S, kLandmarkMapWidth})};
+}
+
+// Everything but noise, time and conditions C.
+SDiTInput InputFrom(const SDiTConfig& config, const SditRows& rows) {
+  SDiTInput input;
+  if (config.source != SourceTokens::kNone) {
+    input.source_latent = rows.source_latent;
+    input.source_mask = rows.keep_source;
+  }
+  if (config.landmark_map) {
+    input.landmark_map = rows.landmark_map;
+    if (config.source != SourceTokens::kNone) {
+      input.source_landmark_map = rows.source_landmark_map;
+    }
+  }
+  return input;
+}
+
+// G with null_clip where it is dropped.
+torch::Tensor IdentityOf(const SditRows& rows, const torch::Tensor& null_clip) {
+  return torch::where(rows.keep_identity.unsqueeze(1), rows.identity, null_clip.unsqueeze(0));
+}
+
+WhitenedSdit Build(const SDiTConfig& config, const LandmarkWhitening& whitening, uint64_t seed) {
+  torch::manual_seed(seed);
+  return WhitenedSdit(config, whitening);
+}
+
+std::vector<NamedParameter> Parameters(const WhitenedSdit& model, double mapping_lr_ratio) {
+  std::vector<NamedParameter> parameters = NamedParameters(*model);
+  for (NamedParameter& p : parameters) {
+    if (p.name.starts_with("sdit.mapping.") || p.name.starts_with("whitened.")) {
+      p.lr_ratio = mapping_lr_ratio;
+    }
+  }
+  return parameters;
+}
+
+// Landmarks as training will see them, for the principal directions.
+torch::Tensor WhiteningSamples(const SditData& data, const SditTrainingOptions& options) {
+  std::mt19937_64 random(StepSeed(options.seed, kWhiteningStream));
+  torch::Tensor samples = torch::empty({kWhiteningSamples, kLandmarkNumbers});
+  for (int64_t i = 0; i < kWhiteningSamples; ++i) {
+    const auto person = static_cast<int64_t>(random() % static_cast<uint64_t>(data.num_people()));
+    const auto frame = static_cast<int64_t>(random() % static_cast<uint64_t>(data.num_frames()));
+    const LandmarkAugmentation augmentation(options.augmentation, random);
+    StoreNormalized(augmentation.Driving(CachedLandmarks(*data.people, person, frame), random),
+                    samples[i]);
+  }
+  return samples;
+}
+
+}  // namespace
+
+torch::Tensor ExpressiveShare(const DataCache& data, int64_t latent_size) {
+  torch::NoGradGuard no_grad;
+  const int64_t people = data.num_people(), frames = data.num_frames();
+  torch::Tensor share = torch::empty({people, frames, latent_size, latent_size});
+  for (int64_t p = 0; p < people; ++p) {
+    share[p].copy_(torch::avg_pool2d(data.masks[p].to(torch::kFloat32), data.size() / latent_size));
+  }
+  return share;
+}
+
+WhitenedSditImpl::WhitenedSditImpl(const SDiTConfig& config, LandmarkWhitening whitening)
+    : whitening_(std::move(whitening)),
+      sdit_(register_module("sdit", SDiT(config))),
+      whitened_(register_module("whitened",
+                                torch::nn::Linear(whitening_.basis.size(1), config.hidden_size))) {
+  InitializeWeights(sdit_);
+  torch::NoGradGuard no_grad;
+  whitened_->weight.normal_(0, 0.02).clamp_(-0.04, 0.04);
+  torch::nn::init::zeros_(whitened_->bias);
+  // G has unit length, so its numbers are sqrt(clip_dim) times smaller than the whitened
+  // landmarks'.
+  sdit_->mapping()->clip_proj()->weight.mul_(std::sqrt(static_cast<double>(config.clip_dim)));
+  // The raw landmark layer is filled in by Fold(); no landmarks means average ones.
+  sdit_->null_lmk().copy_(whitening_.mean);
+  sdit_->null_lmk().requires_grad_(false);
+  sdit_->mapping()->lmk_proj()->weight.zero_().requires_grad_(false);
+  sdit_->mapping()->lmk_proj()->bias.zero_().requires_grad_(false);
+}
+
+torch::Tensor WhitenedSditImpl::map(const torch::Tensor& G, const torch::Tensor& L,
+                                    const torch::Tensor& keep_landmarks) {
+  const torch::Tensor keep = keep_landmarks.to(torch::kFloat32).view({-1, 1, 1});
+  return sdit_->map_projected(sdit_->mapping()->clip_proj()(G).unsqueeze(1) +
+                              whitened_(whitening_.Apply(L) * keep));
+}
+
+void WhitenedSditImpl::Fold() {
+  FoldWhitening(whitening_, whitened_, sdit_->mapping()->lmk_proj());
+}
+
+absl::StatusOr<std::unique_ptr<SditTrainee>> SditTrainee::Create(SditTrainingOptions options,
+                                                                 const SditData& data,
+                                                                 const SditData* held_out,
+                                                                 AutoencoderKL autoencoder) {
+  SDiTConfig config = ConfigFrom(options, data);
+  if (absl::Status status = Validate(config); !status.ok()) return status;
+  // The far source is the first or last frame, and the T are drawn from those between.
+  if (data.num_frames() < options.num_frames + 2 || options.clips < 1) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "rows of ", options.num_frames, " frames need clips of ", options.num_frames + 2));
+  }
+  auto schedule = Schedule::Create("linear", kTrainSteps, "");
+  if (!schedule.ok()) return schedule.status();
+  LandmarkWhitening whitening = ComputeWhitening(
+      WhiteningSamples(data, options), options.whitened_components, options.whitening_floor);
+  return std::unique_ptr<SditTrainee>(new SditTrainee(std::move(options), config,
+                                                      std::move(whitening), *std::move(schedule),
+                                                      data, held_out, std::move(autoencoder)));
+}
+
+SditTrainee::SditTrainee(SditTrainingOptions options, SDiTConfig config,
+                         LandmarkWhitening whitening, Schedule schedule, const SditData& data,
+                         const SditData* held_out, AutoencoderKL autoencoder)
+    : options_(std::move(options)),
+      config_(config),
+      whitening_(std::move(whitening)),
+      schedule_(std::move(schedule)),
+      data_(data),
+      held_out_(held_out),
+      autoencoder_(std::move(autoencoder)),
+      model_(Build(config_, whitening_, options_.seed)),
+      averaged_(config_, whitening_),
+      optimizer_(Parameters(model_, options_.mapping_lr_ratio),
+                 {.beta1 = 0.9, .beta2 = 0.98, .weight_decay = options_.weight_decay}),
+      average_(*model_, *averaged_, options_.ema) {}
+
+SditRows SditTrainee::DrawRows(int64_t step) const {
+  std::mt19937_64 random(StepSeed(options_.seed, static_cast<uint64_t>(step)));
+  const auto below = [&random](int64_t bound) {
+    return static_cast<int64_t>(random() % static_cast<uint64_t>(bound));
+  };
+  const auto chance = [&random](double p) { return DrawUniform(random) < p; };
+  const int64_t T = config_.num_frames, F = data_.num_frames(), side = config_.tokens_side();
+  const int64_t num_lookalikes = data_.people->lookalikes.size(2);
+
+  SditRows rows = EmptyRows(config_, options_.clips);
+  for (int64_t b = 0; b < options_.clips; ++b) {
+    const int64_t person = below(data_.num_people());
+    // The T frames: T of the candidates, in order of time.
+    const bool far = chance(options_.far_source);
+    int64_t source = below(F);
+    std::vector<int64_t> frames;
+    for (int64_t f = 0; f < F; ++f) {
+      if (far ? f != 0 && f != F - 1 : f != source) frames.push_back(f);
+    }
+    while (static_cast<int64_t>(frames.size()) > T) {
+      frames.erase(frames.begin() + below(static_cast<int64_t>(frames.size())));
+    }
+    if (far) {
+      const Landmarks first = CachedLandmarks(*data_.people, person, 0);
+      const Landmarks last = CachedLandmarks(*data_.people, person, F - 1);
+      double to_first = 0, to_last = 0;
+      for (const int64_t f : frames) {
+        const Landmarks landmarks = CachedLandmarks(*data_.people, person, f);
+        to_first += MeanDistance(first, landmarks);
+        to_last += MeanDistance(last, landmarks);
+      }
+      source = to_first > to_last ? 0 : F - 1;
+    }
+
+    const LandmarkAugmentation augmentation(options_.augmentation, random);
+    const int64_t lookalike =
+        num_lookalikes > 0 && chance(options_.lookalike) ? below(num_lookalikes) : -1;
+    const bool keep_landmarks = !chance(options_.drop_landmarks);
+    rows.keep_landmarks[b] = keep_landmarks;
+    for (int64_t k = 0; k < T; ++k) {
+      const int64_t frame = frames[static_cast<size_t>(k)];
+      rows.latents[b][k] = data_.latents[person][frame];
+      rows.weight[b][k][0] = 1 + options_.expressive_weight * data_.expressive[person][frame];
+      const Landmarks exact = lookalike < 0
+                                  ? CachedLandmarks(*data_.people, person, frame)
+                                  : ToLandmarks(data_.people->lookalikes[person][frame][lookalike]);
+      const Landmarks landmarks = augmentation.Driving(exact, random);
+      StoreNormalized(landmarks, rows.landmarks[b][k]);
+      if (keep_landmarks && config_.landmark_map) {
+        StoreMap(landmarks, side, rows.landmark_map[b][k]);
+      }
+    }
+
+    const Landmarks source_landmarks =
+        augmentation.Source(CachedLandmarks(*data_.people, person, source), random);
+    rows.source_latent[b] = data_.latents[person][source];
+    StoreNormalized(source_landmarks, rows.source_landmarks[b][0]);
+    if (config_.landmark_map) StoreMap(source_landmarks, side, rows.source_landmark_map[b]);
+
+    const bool keep_source = !chance(options_.drop_source_tokens);
+    const bool from_text = chance(keep_source ? options_.text_identity : 0.5);
+    const int64_t phrasing = below(data_.text_identity.size(1));
+    rows.keep_source[b] = keep_source;
+    rows.keep_identity[b] = !chance(options_.drop_identity);
+    rows.identity[b] =
+        from_text ? data_.text_identity[person][phrasing] : data_.image_identity[person][source];
+  }
+  return rows;
+}
+
+Trainee::StepResult SditTrainee::Step(int64_t step, double progress) {
+  const SditRows rows = DrawRows(step);
+  torch::manual_seed(StepSeed(options_.seed + 1, static_cast<uint64_t>(step)));
+  const torch::Tensor t = torch::randint(kTrainSteps, {options_.clips}, torch::kInt64);
+  const torch::Tensor noise = torch::randn_like(rows.latents);
+  SDiTInput input = InputFrom(config_, rows);
+  input.x = AddNoise(schedule_, rows.latents, t, noise);
+  input.t = t;
+  torch::Tensor output;
+  {
+    AutocastScope autocast(options_.bfloat16);
+    const torch::Tensor G = IdentityOf(rows, model_->sdit()->null_clip());
+    input.C = model_->map(G, rows.landmarks, rows.keep_landmarks);
+    if (input.source_latent) {
+      input.source_C =
+          model_->map(G, rows.source_landmarks, torch::ones_like(rows.keep_landmarks)).select(1, 0);
+    }
+    output = model_->sdit()->forward(input).to(torch::kFloat32);
+  }
+  const torch::Tensor loss = ComputeDiffusionLoss(schedule_, options_.prediction, rows.latents,
+                                                  input.x, t, noise, output, rows.weight)
+                                 .loss.mean();
+  loss.backward();
+  const double rate = LearningRate(options_.learning_rate, step, options_.warmup_steps, progress,
+                                   options_.decay_from, options_.final_lr_ratio);
+  const double norm = optimizer_.Step(rate);
+  average_.Update();
+  return {loss.item<double>(), rate, norm};
+}
+
+std::vector<std::pair<std::string, double>> SditTrainee::Evaluate() {
+  if (held_out_ == nullptr) return {};
+  torch::NoGradGuard no_grad;
+  SDiT sdit = Folded();
+  const torch::Tensor mean_latent = data_.latents.mean(c10::IntArrayRef{0, 1});
+  double error = 0, variance = 0, picture_error = 0, picture_count = 0;
+  const int64_t people = std::min(options_.evaluation_clips, held_out_->num_people());
+  const auto frames = EvaluationFrames(held_out_->num_frames(), config_.num_frames);
+  for (int64_t first = 0; first < people; first += kEvaluationBatch) {
+    std::vector<int64_t> batch;
+    for (int64_t p = first; p < std::min(people, first + kEvaluationBatch); ++p) batch.push_back(p);
+    const SditRows rows = EvaluationRows(*held_out_, config_, batch, batch);
+    const torch::Tensor sample =
+        SampleRows(sdit, options_.prediction, rows, options_.evaluation_steps, options_.seed);
+    error += (sample - rows.latents).square().sum().item<double>();
+    variance += (mean_latent - rows.latents).square().sum().item<double>();
+    if (autoencoder_.is_empty()) continue;
+    const torch::Tensor pictures =
+        ToBytes(autoencoder_->decode(sample.flatten(0, 1) / autoencoder_->config().scaling_factor));
+    for (size_t i = 0; i < batch.size(); ++i) {
+      for (size_t k = 0; k < frames.size(); ++k) {
+        const torch::Tensor truth = held_out_->people->frames[batch[i]][frames[k]];
+        const torch::Tensor picture = pictures[static_cast<int64_t>(i * frames.size() + k)];
+        picture_error +=
+            (picture.to(torch::kFloat32) - truth.to(torch::kFloat32)).square().sum().item<double>();
+        picture_count += static_cast<double>(truth.numel());
+      }
+    }
+  }
+  std::vector<std::pair<std::string, double>> metrics = {{"fvu", error / variance}};
+  if (picture_count > 0) {
+    metrics.emplace_back("psnr", 10 * std::log10(255.0 * 255.0 * picture_count / picture_error));
+  }
+  return metrics;
+}
+
+void SditTrainee::Save(TensorMap& tensors) const {
+  SaveModule(*model_, "model.", tensors);
+  SaveModule(*averaged_, "average.", tensors);
+  SaveCount(average_, tensors);
+  optimizer_.Save("adam.", tensors);
+}
+
+absl::Status SditTrainee::Load(const TensorMap& tensors) {
+  absl::Status status = LoadModule(*model_, "model.", tensors);
+  status.Update(LoadModule(*averaged_, "average.", tensors));
+  status.Update(LoadCount(tensors, average_));
+  status.Update(optimizer_.Load("adam.", tensors));
+  return status;
+}
+
+std::string SditTrainee::Description() const {
+  return absl::StrCat("sdit ", ToJson(config_).dump(), " predicts ",
+                      PredictionName(options_.prediction), " seed ", options_.seed);
+}
+
+SDiT SditTrainee::Folded() const {
+  torch::NoGradGuard no_grad;
+  WhitenedSdit copy(config_, whitening_);
+  TensorMap tensors;
+  SaveModule(*averaged_, "", tensors);
+  const absl::Status status = LoadModule(*copy, "", tensors);
+  TORCH_CHECK(status.ok(), status.ToString());
+  copy->Fold();
+  copy->eval();
+  for (torch::Tensor& parameter : copy->parameters()) parameter.requires_grad_(false);
+  return copy->sdit();
+}
+
+torch::Tensor SampleRows(SDiT& sdit, Prediction prediction, const SditRows& rows, int steps,
+                         uint64_t seed) {
+  torch::NoGradGuard no_grad;
+  const auto schedule = Schedule::Create("linear", kTrainSteps, absl::StrCat(steps));
+  TORCH_CHECK(schedule.ok(), schedule.status().ToString());
+  const SDiTConfig& config = sdit->config();
+  const torch::Tensor G = IdentityOf(rows, sdit->null_clip());
+  SDiTInput input = InputFrom(config, rows);
+  input.C = sdit->map(
+      G, torch::where(rows.keep_landmarks.view({-1, 1, 1}), rows.landmarks, sdit->null_lmk()));
+  if (input.source_latent) input.source_C = sdit->map(G, rows.source_landmarks).select(1, 0);
+  std::vector<torch::Tensor> noise;
+  for (int64_t b = 0; b < rows.latents.size(0); ++b) {
+    noise.push_back(FrameNoise(seed, static_cast<uint64_t>(b), 0, rows.latents[b].sizes()));
+  }
+  torch::Tensor x = torch::stack(noise);
+  for (int i = schedule->size() - 1; i >= 0; --i) {
+    input.x = x;
+    input.t = torch::full({x.size(0)}, schedule->timestep(i), torch::kInt64);
+    x = DdimStep(*schedule, i, x, sdit->forward(input), prediction, /*eta=*/0, {});
+  }
+  return x;
+}
+
+std::vector<int64_t> EvaluationFrames(int64_t num_frames, int64_t row_frames) {
+  std::vector<int64_t> frames;
+  for (int64_t k = 0; k < row_frames; ++k) {
+    frames.push_back((k + 1) * (num_frames - 1) / row_frames);
+  }
+  return frames;
+}
+
+SditRows EvaluationRows(const SditData& data, const SDiTConfig& config,
+                        const std::vector<int64_t>& people, const std::vector<int64_t>& drivers) {
+  const auto frames = EvaluationFrames(data.num_frames(), config.num_frames);
+  const int64_t side = config.tokens_side();
+  SditRows rows = EmptyRows(config, static_cast<int64_t>(people.size()));
+  for (int64_t b = 0; b < static_cast<int64_t>(people.size()); ++b) {
+    const int64_t person = people[static_cast<size_t>(b)];
+    const int64_t driver = drivers[static_cast<size_t>(b)];
+    for (int64_t k = 0; k < config.num_frames; ++k) {
+      const int64_t frame = frames[static_cast<size_t>(k)];
+      const Landmarks landmarks = CachedLandmarks(*data.people, driver, frame);
+      rows.latents[b][k] = data.latents[person][frame];
+      StoreNormalized(landmarks, rows.landmarks[b][k]);
+      StoreMap(landmarks, side, rows.landmark_map[b][k]);
+    }
+    const Landmarks source = CachedLandmarks(*data.people, person, 0);
+    rows.source_latent[b] = data.latents[person][0];
+    rows.identity[b] = data.image_identity[person][0];
+    StoreNormalized(source, rows.source_landmarks[b][0]);
+    StoreMap(source, side, rows.source_landmark_map[b]);
+  }
+  return rows;
+}
+
+}  // namespace reenact

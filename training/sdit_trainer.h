@@ -1,0 +1,173 @@
+// Trains the sDiT and its mapping network (paper, sections 3 and 4.1) on latents of the people.
+//
+// A training row is T frames of one person's clip at irregular distances, and another frame of the
+// clip as the source: with probability `far_source` the first or last frame, whichever is farther
+// from the T, as in the paper, else any, since a user's photograph is just any.
+//
+// Letters: P people, F frames kept of a clip, T frames of a row, C latent channels, h latent side.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "pipeline/diffusion/samplers.h"
+#include "pipeline/diffusion/schedule.h"
+#include "pipeline/models/autoencoder_kl.h"
+#include "pipeline/models/sdit.h"
+#include "training/data_cache.h"
+#include "training/landmark_augmentation.h"
+#include "training/landmark_whitening.h"
+#include "training/training_run.h"
+
+namespace reenact {
+
+struct SditTrainingOptions {
+  int64_t hidden_size = 192;
+  int64_t depth = 6;
+  int64_t num_heads = 3;
+  int64_t patch_size = 2;
+  int64_t num_frames = 4;  // T
+  int64_t mapping_blocks = 4;
+  SourceTokens source = SourceTokens::kSelf;
+  bool landmark_map = true;
+  // The paper: kEpsilon with learn_sigma. v reaches far better pictures in hours on a CPU.
+  Prediction prediction = Prediction::kV;
+  bool learn_sigma = false;
+
+  int64_t clips = 4;  // rows of a step
+  double learning_rate = 1.2e-3;
+  double mapping_lr_ratio = 1;  // the paper: 0.1
+  int64_t warmup_steps = 100;
+  double decay_from = 0.6;
+  double final_lr_ratio = 0.02;
+  double weight_decay = 0;
+  double ema = 0.999;
+  double expressive_weight = 1;  // lambda: eyes and mouth count 1 + lambda times
+
+  double far_source = 0.5;
+  double text_identity = 0.3;       // G from a caption instead of the picture
+  double drop_identity = 0.1;       // G = null_clip
+  double drop_source_tokens = 0.1;  // then G is a caption's embedding half the time
+  double drop_landmarks = 0.05;
+  double lookalike = 0.4;  // driving landmarks are another person's with the same motion
+  AugmentationOptions augmentation;
+  int64_t whitened_components = 96;
+  double whitening_floor = 0.002;
+
+  int evaluation_steps = 4;
+  int64_t evaluation_clips = 32;
+  bool bfloat16 = true;
+  uint64_t seed = 1;
+};
+
+// What the sDiT sees of a set of people.
+struct SditData {
+  torch::Tensor latents;         // float32 [P,F,C,h,h], scaled
+  torch::Tensor expressive;      // float32 [P,F,h,h]: share of a cell that is eyes or mouth
+  torch::Tensor image_identity;  // float32 [P,F,clip_dim], unit length
+  torch::Tensor text_identity;   // float32 [P,phrasings,clip_dim], unit length
+  const DataCache* people = nullptr;
+
+  int64_t num_people() const { return latents.size(0); }
+  int64_t num_frames() const { return latents.size(1); }
+};
+
+// The masks of a cache averaged over the cells of a latent grid of side `latent_size`.
+torch::Tensor ExpressiveShare(const DataCache& data, int64_t latent_size);
+
+// The sDiT while it is trained: its landmark layer reads whitened landmarks.
+class WhitenedSditImpl : public torch::nn::Module {
+ public:
+  WhitenedSditImpl(const SDiTConfig& config, LandmarkWhitening whitening);
+
+  // G [B,clip_dim], L [B,T,1434] raw; rows where `keep_landmarks` [B] is false have none.
+  torch::Tensor map(const torch::Tensor& G, const torch::Tensor& L,
+                    const torch::Tensor& keep_landmarks);
+  SDiT sdit() const { return sdit_; }
+  // Makes sdit() take raw landmarks: what is stored and used after training.
+  void Fold();
+
+ private:
+  const LandmarkWhitening whitening_;
+  SDiT sdit_;
+  torch::nn::Linear whitened_;
+};
+TORCH_MODULE(WhitenedSdit);
+
+// One row per person, ready for the network except for noise and time.
+struct SditRows {
+  torch::Tensor latents;              // [B,T,C,h,h]
+  torch::Tensor weight;               // [B,T,1,h,h]
+  torch::Tensor source_latent;        // [B,C,h,h]
+  torch::Tensor identity;             // [B,clip_dim]; zeros where dropped
+  torch::Tensor keep_identity;        // [B] bool
+  torch::Tensor keep_source;          // [B] bool
+  torch::Tensor landmarks;            // [B,T,1434] normalised
+  torch::Tensor keep_landmarks;       // [B] bool
+  torch::Tensor landmark_map;         // [B,T,S,192]; zeros where landmarks are dropped
+  torch::Tensor source_landmarks;     // [B,1,1434]
+  torch::Tensor source_landmark_map;  // [B,S,192]
+};
+
+class SditTrainee : public Trainee {
+ public:
+  // The data and what they point to must outlive the trainee; `held_out` may be null, and so may
+  // `autoencoder` (its scaling factor set), which turns latents back into pictures for Evaluate().
+  static absl::StatusOr<std::unique_ptr<SditTrainee>> Create(SditTrainingOptions options,
+                                                             const SditData& data,
+                                                             const SditData* held_out,
+                                                             AutoencoderKL autoencoder);
+
+  StepResult Step(int64_t step, double progress) override;
+  // Of held-out people: fvu, the squared error of sampled latents as a share of the variance of the
+  // true ones, and psnr of the decoded pictures.
+  std::vector<std::pair<std::string, double>> Evaluate() override;
+  void Save(TensorMap& tensors) const override;
+  absl::Status Load(const TensorMap& tensors) override;
+  std::string Description() const override;
+
+  // A copy of the averaged network that takes raw landmarks.
+  SDiT Folded() const;
+  const SDiTConfig& config() const { return config_; }
+  // The rows that step `step` trains on.
+  SditRows DrawRows(int64_t step) const;
+
+ private:
+  SditTrainee(SditTrainingOptions options, SDiTConfig config, LandmarkWhitening whitening,
+              Schedule schedule, const SditData& data, const SditData* held_out,
+              AutoencoderKL autoencoder);
+
+  const SditTrainingOptions options_;
+  const SDiTConfig config_;
+  const LandmarkWhitening whitening_;
+  const Schedule schedule_;
+  const SditData& data_;
+  const SditData* held_out_;
+  AutoencoderKL autoencoder_;
+  WhitenedSdit model_;
+  WhitenedSdit averaged_;
+  AdamW optimizer_;
+  MovingAverage average_;
+};
+
+// Samples rows by deterministic DDIM with `steps` steps. `sdit` takes raw landmarks. ->
+// [B,T,C,h,h].
+torch::Tensor SampleRows(SDiT& sdit, Prediction prediction, const SditRows& rows, int steps,
+                         uint64_t seed);
+
+// Rows of held-out people: frame `source_frame` drives nothing and is the source; T others, spread
+// over the clip, are the targets. `driver[i]` moves person i (itself: a reconstruction).
+SditRows EvaluationRows(const SditData& data, const SDiTConfig& config,
+                        const std::vector<int64_t>& people, const std::vector<int64_t>& drivers);
+
+// The frames EvaluationRows() takes from a clip of `num_frames`; the source is frame 0.
+std::vector<int64_t> EvaluationFrames(int64_t num_frames, int64_t row_frames);
+
+}  // namespace reenact

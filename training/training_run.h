@@ -1,0 +1,89 @@
+// The loop around every training: progress lines, loss table, checkpoints, exact resume, stopping.
+//
+// In the output folder:
+//   checkpoint.safetensors  everything needed to go on; replaced atomically
+//   loss.csv                step,seconds,loss,learning_rate,gradient_norm; one row per log interval
+//   metrics.csv             step,seconds,name,value; one row per metric and evaluation
+// Runs on the calling thread.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <iosfwd>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "training/optimizer.h"
+
+namespace reenact {
+
+struct RunOptions {
+  std::string out;                // output folder, created if absent
+  int64_t steps = 0;              // end after this many steps; 0: no bound
+  double minutes = 0;             // end after this much time, resumed runs added up; 0: no bound
+  double checkpoint_minutes = 2;  // between checkpoints
+  double evaluate_minutes = 5;    // between evaluations; 0: none, not even at the end
+  int64_t log_every = 50;         // steps between progress lines
+  uint64_t seed = 1;
+  const std::atomic<bool>* stop = nullptr;  // when it turns true: checkpoint and return
+};
+
+// What is trained. Random numbers drawn by Step() are a function of the seed and the step alone, so
+// a resumed run repeats exactly what an uninterrupted one does.
+class Trainee {
+ public:
+  struct StepResult {
+    double loss = 0;
+    double learning_rate = 0;
+    double gradient_norm = 0;
+  };
+
+  virtual ~Trainee() = default;
+
+  // Steps count from 0. `progress` in [0, 1] says how much of the run is done: by steps where they
+  // bound the run, else by time (then a resumed run is not bit-equal, as its clock differs).
+  virtual StepResult Step(int64_t step, double progress) = 0;
+  virtual std::vector<std::pair<std::string, double>> Evaluate() = 0;
+  // Weights, averages and optimizer state.
+  virtual void Save(TensorMap& tensors) const = 0;
+  virtual absl::Status Load(const TensorMap& tensors) = 0;
+  // The architecture and options a checkpoint must agree with, as text.
+  virtual std::string Description() const = 0;
+};
+
+struct RunSummary {
+  int64_t step = 0;       // steps done, earlier runs included
+  double seconds = 0;     // time spent, likewise
+  bool finished = false;  // false: stopped by `stop`
+};
+
+// Trains until a bound is reached, going on from the checkpoint in the output folder if there is
+// one. kFailedPrecondition if that checkpoint belongs to another architecture; kInternal if the
+// loss stays not finite.
+absl::StatusOr<RunSummary> RunTraining(const RunOptions& options, Trainee& trainee,
+                                       std::ostream& log);
+
+// base rate: a linear warm-up of `warmup_steps`, constant until progress `decay_from`, then a
+// cosine to `final_ratio` of it.
+double LearningRate(double base, int64_t step, int64_t warmup_steps, double progress,
+                    double decay_from, double final_ratio);
+
+// A well-mixed seed for step `step` of the stream `seed`.
+uint64_t StepSeed(uint64_t seed, uint64_t step);
+
+// Enables bfloat16 autocast on the CPU while it lives, if `enabled`.
+class AutocastScope {
+ public:
+  explicit AutocastScope(bool enabled);
+  ~AutocastScope();
+  AutocastScope(const AutocastScope&) = delete;
+  AutocastScope& operator=(const AutocastScope&) = delete;
+
+ private:
+  const bool before_;
+};
+
+}  // namespace reenact
