@@ -88,12 +88,6 @@ bool IsListenAddress(absl::string_view address) {
   return IsHostAndPort(address);
 }
 
-bool IsDevice(absl::string_view device) {
-  if (device == "auto" || device == "cpu" || device == "cuda") return true;
-  int index = -1;
-  return absl::ConsumePrefix(&device, "cuda:") && absl::SimpleAtoi(device, &index) && index >= 0;
-}
-
 std::vector<Flag> MakeFlags(ServerConfig& config) {
   constexpr int64_t kKiB = 1024, kGiB = int64_t{1} << 30;
   std::vector<Flag> flags;
@@ -126,16 +120,15 @@ std::vector<Flag> MakeFlags(ServerConfig& config) {
   flags.push_back(TextFlag("face-models",
                            "Folder of the landmark models a bundle names but does not hold",
                            config.face_models));
-  flags.push_back({"device", "cpu, cuda, cuda:N or auto (cuda if there is one). Default: auto",
-                   false, [&config](const Values& values, Problems& problems) {
-                     config.device = values.back();
-                     if (!IsDevice(config.device)) {
-                       AddProblem(problems, "device", config.device, "auto, cpu, cuda or cuda:N");
-                     }
-                   }});
   flags.push_back(IntFlag("compute-threads",
                           "Threads of one tensor operation on a CPU; 0 is one per core.",
                           config.compute_threads, 0, 1024));
+  flags.push_back(IntFlag("max-rows-per-pass", "Rows of frames in one forward pass of one job.",
+                          config.max_rows_per_pass, 2, 10000));
+  flags.push_back(IntFlag("max-driving-bytes", "Driving media of one job.",
+                          config.max_driving_bytes, 1, 64 * kGiB));
+  flags.push_back(
+      IntFlag("max-frames", "Frames of one driving video.", config.max_frames, 1, 10000000));
   flags.push_back(IntFlag("max-queued-jobs", "Jobs admitted and not yet denoising.",
                           config.max_queued_jobs, 1, 100000));
   flags.push_back(

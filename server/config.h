@@ -25,10 +25,16 @@ struct ServerConfig {
   std::vector<std::string> bundles;
   // --face-models. Folder of the landmark models that a bundle names but does not hold.
   std::string face_models;
-  // --device. "cpu", "cuda" or "cuda:N"; "auto": cuda if there is one.
-  std::string device = "auto";
   // --compute-threads. Threads of one tensor operation on a CPU. 0 to 1024; 0: one per core.
   int compute_threads = 0;
+
+  // --max-rows-per-pass. Rows of frames in one forward pass of one job. 2 to 10000; memory grows
+  // with it.
+  int max_rows_per_pass = 8;
+  // --max-driving-bytes. Driving media of one job. 1 to 64 GiB.
+  int64_t max_driving_bytes = int64_t{256} << 20;
+  // --max-frames. Frames of one driving video. 1 to 10000000.
+  int max_frames = 20000;
 
   // --max-queued-jobs. Jobs admitted and not yet denoising. 1 to 100000.
   int max_queued_jobs = 16;

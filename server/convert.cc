@@ -1,0 +1,320 @@
+#include "server/convert.h"
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "server/proto_time.h"
+
+namespace reenact {
+namespace {
+
+// Longest Source.text in bytes: many times what a tokenizer keeps.
+constexpr size_t kMaxTextBytes = 1000;
+constexpr int kMinOutputSize = 16;
+constexpr double kMaxGuidanceScale = 20;
+
+using Problems = std::vector<std::string>;
+
+template <typename Number>
+void CheckRange(const char* field, Number value, Number low, Number high, Problems& problems) {
+  // Written so that NaN is outside.
+  if (!(value >= low && value <= high)) {
+    problems.push_back(absl::StrCat(field, " is ", value, ", must be ", low, " to ", high));
+  }
+}
+
+// A field that only means something beside another one.
+void CheckUnused(const char* field, bool is_set, const char* needed, Problems& problems) {
+  if (is_set) problems.push_back(absl::StrCat(field, " is set, must be unset without ", needed));
+}
+
+void AddUnknownEnum(const char* field, int value, int num_values, Problems& problems) {
+  problems.push_back(absl::StrCat(field, " is ", value, ", must be 0 to ", num_values - 1));
+}
+
+v1::Sampler ToProto(Sampler sampler) {
+  return sampler == Sampler::kDdim ? v1::SAMPLER_DDIM : v1::SAMPLER_DDPM;
+}
+
+v1::OutputFormat ToProto(OutputFormat format) {
+  switch (format) {
+    case OutputFormat::kFragmentedMp4:
+      return v1::OUTPUT_FORMAT_FRAGMENTED_MP4;
+    case OutputFormat::kJpeg:
+      return v1::OUTPUT_FORMAT_JPEG;
+    case OutputFormat::kPng:
+      return v1::OUTPUT_FORMAT_PNG;
+    case OutputFormat::kRawRgb:
+      return v1::OUTPUT_FORMAT_RAW_RGB;
+  }
+  return v1::OUTPUT_FORMAT_UNSPECIFIED;
+}
+
+void ReadSource(v1::Source& source, const ModelInfo& model, JobRequest& request,
+                Problems& problems) {
+  const bool has_image = !source.image().empty(), has_text = !source.text().empty();
+  if (!has_image && !has_text) {
+    problems.push_back(absl::StrCat("source is empty, must have ",
+                                    model.accepts_image && model.accepts_text ? "an image or a text"
+                                    : model.accepts_image                     ? "an image"
+                                                                              : "a text"));
+  }
+  if (has_image && !model.accepts_image) {
+    problems.push_back(
+        absl::StrCat("source.image is set, but model \"", model.name, "\" takes no image"));
+  }
+  if (has_text && !model.accepts_text) {
+    problems.push_back(
+        absl::StrCat("source.text is set, but model \"", model.name, "\" takes no text"));
+  }
+  if (source.text().size() > kMaxTextBytes) {
+    problems.push_back(absl::StrCat("source.text has ", source.text().size(),
+                                    " bytes, must have at most ", kMaxTextBytes));
+  }
+  if (source.has_edit_strength()) {
+    CheckUnused("source.edit_strength", !(has_image && has_text), "both image and text", problems);
+    CheckRange("source.edit_strength", source.edit_strength(), 0.0, 1.0, problems);
+    request.edit_strength = source.edit_strength();
+  }
+  request.source_image = std::move(*source.mutable_image());
+  request.source_text = std::move(*source.mutable_text());
+}
+
+void ReadSampling(const v1::JobConfig& config, const ModelInfo& model, JobRequest& request,
+                  Problems& problems) {
+  request.seed = config.seed();
+  if (config.has_num_steps()) {
+    CheckRange("num_steps", config.num_steps(), 1, model.max_num_steps, problems);
+    request.num_steps = config.num_steps();
+  }
+  switch (config.sampler()) {
+    case v1::SAMPLER_UNSPECIFIED:
+      break;
+    case v1::SAMPLER_DDIM:
+      request.sampler = Sampler::kDdim;
+      break;
+    case v1::SAMPLER_DDPM:
+      request.sampler = Sampler::kDdpm;
+      break;
+    default:
+      AddUnknownEnum("sampler", config.sampler(), v1::Sampler_ARRAYSIZE, problems);
+  }
+  if (request.sampler.has_value() && std::find(model.samplers.begin(), model.samplers.end(),
+                                               *request.sampler) == model.samplers.end()) {
+    std::vector<std::string> names;
+    for (Sampler sampler : model.samplers) names.push_back(v1::Sampler_Name(ToProto(sampler)));
+    problems.push_back(absl::StrCat("sampler is ", v1::Sampler_Name(config.sampler()),
+                                    ", must be one of ", absl::StrJoin(names, ", ")));
+  }
+  if (config.has_ddim_eta()) {
+    CheckUnused("ddim_eta", request.sampler.value_or(model.default_sampler) != Sampler::kDdim,
+                "SAMPLER_DDIM", problems);
+    CheckRange("ddim_eta", config.ddim_eta(), 0.0, 1.0, problems);
+    request.ddim_eta = config.ddim_eta();
+  }
+  if (config.has_guidance_scale()) {
+    CheckRange("guidance_scale", config.guidance_scale(), 0.0, kMaxGuidanceScale, problems);
+    request.guidance_scale = config.guidance_scale();
+  }
+  switch (config.sequence_plan()) {
+    case v1::SEQUENCE_PLAN_UNSPECIFIED:
+    case v1::SEQUENCE_PLAN_CENTRAL_RANDOM:
+      request.plan = SequencePlan::kCentralRandom;
+      break;
+    case v1::SEQUENCE_PLAN_CENTRAL_INTERLEAVED:
+      request.plan = SequencePlan::kCentralInterleaved;
+      break;
+    case v1::SEQUENCE_PLAN_CONTIGUOUS:
+      request.plan = SequencePlan::kContiguous;
+      break;
+    default:
+      AddUnknownEnum("sequence_plan", config.sequence_plan(), v1::SequencePlan_ARRAYSIZE, problems);
+  }
+  switch (config.no_face_policy()) {
+    case v1::NO_FACE_POLICY_UNSPECIFIED:
+    case v1::NO_FACE_POLICY_INTERPOLATE:
+      request.no_face = NoFacePolicy::kInterpolate;
+      break;
+    case v1::NO_FACE_POLICY_HOLD:
+      request.no_face = NoFacePolicy::kHold;
+      break;
+    case v1::NO_FACE_POLICY_FAIL:
+      request.no_face = NoFacePolicy::kFail;
+      break;
+    default:
+      AddUnknownEnum("no_face_policy", config.no_face_policy(), v1::NoFacePolicy_ARRAYSIZE,
+                     problems);
+  }
+}
+
+void ReadOutput(const v1::OutputConfig& output, const ModelInfo& model, JobRequest& request,
+                Problems& problems) {
+  switch (output.format()) {
+    case v1::OUTPUT_FORMAT_UNSPECIFIED:
+    case v1::OUTPUT_FORMAT_FRAGMENTED_MP4:
+      request.format = OutputFormat::kFragmentedMp4;
+      break;
+    case v1::OUTPUT_FORMAT_JPEG:
+      request.format = OutputFormat::kJpeg;
+      break;
+    case v1::OUTPUT_FORMAT_PNG:
+      request.format = OutputFormat::kPng;
+      break;
+    case v1::OUTPUT_FORMAT_RAW_RGB:
+      request.format = OutputFormat::kRawRgb;
+      break;
+    default:
+      AddUnknownEnum("output.format", output.format(), v1::OutputFormat_ARRAYSIZE, problems);
+  }
+  if (output.has_size()) {
+    CheckRange("output.size", output.size(), kMinOutputSize, model.max_output_size, problems);
+    if (output.size() % 2 != 0) {
+      problems.push_back(absl::StrCat("output.size is ", output.size(), ", must be even"));
+    }
+    request.output_size = output.size();
+  }
+  if (output.has_crf()) {
+    CheckUnused("output.crf", request.format != OutputFormat::kFragmentedMp4,
+                "OUTPUT_FORMAT_FRAGMENTED_MP4", problems);
+    CheckRange("output.crf", output.crf(), 0, 51, problems);
+    request.quality = output.crf();
+  }
+  if (output.has_jpeg_quality()) {
+    CheckUnused("output.jpeg_quality", request.format != OutputFormat::kJpeg, "OUTPUT_FORMAT_JPEG",
+                problems);
+    CheckRange("output.jpeg_quality", output.jpeg_quality(), 1, 100, problems);
+    request.jpeg_quality = output.jpeg_quality();
+  }
+  if (output.has_copy_audio()) request.copy_audio = output.copy_audio();
+}
+
+}  // namespace
+
+absl::StatusOr<JobRequest> ToJobRequest(v1::JobConfig config,
+                                        const std::vector<ModelInfo>& models) {
+  const auto named = std::find_if(models.begin(), models.end(), [&](const ModelInfo& model) {
+    return model.name == config.model();
+  });
+  const auto model = config.model().empty() ? models.begin() : named;
+  if (model == models.end()) {
+    const std::string names =
+        absl::StrJoin(models, ", ", [](std::string* out, const ModelInfo& known) {
+          absl::StrAppend(out, "\"", known.name, "\"");
+        });
+    return absl::NotFoundError(
+        absl::StrCat("model is \"", config.model(), "\", must be one of ", names));
+  }
+
+  JobRequest request;
+  request.model = model->name;
+  Problems problems;
+  ReadSource(*config.mutable_source(), *model, request, problems);
+  ReadSampling(config, *model, request, problems);
+  ReadOutput(config.output(), *model, request, problems);
+  if (!problems.empty()) return absl::InvalidArgumentError(absl::StrJoin(problems, "; "));
+  return request;
+}
+
+v1::ModelInfo ToProto(const ModelInfo& model) {
+  v1::ModelInfo proto;
+  proto.set_name(model.name);
+  proto.set_bundle_sha256(model.bundle_sha256);
+  proto.set_licence(model.licence);
+  proto.set_image_size(model.image_size);
+  proto.set_frames_per_row(model.frames_per_row);
+  for (Sampler sampler : model.samplers) proto.add_samplers(ToProto(sampler));
+  proto.set_default_sampler(ToProto(model.default_sampler));
+  proto.set_default_num_steps(model.default_num_steps);
+  proto.set_max_num_steps(model.max_num_steps);
+  proto.set_default_guidance_scale(model.default_guidance_scale);
+  proto.set_accepts_image(model.accepts_image);
+  proto.set_accepts_text(model.accepts_text);
+  proto.set_max_driving_bytes(model.max_driving_bytes);
+  proto.set_max_frames(model.max_frames);
+  proto.set_max_image_pixels(model.max_image_pixels);
+  proto.set_max_output_size(model.max_output_size);
+  for (OutputFormat format : {OutputFormat::kFragmentedMp4, OutputFormat::kJpeg, OutputFormat::kPng,
+                              OutputFormat::kRawRgb}) {
+    proto.add_output_formats(ToProto(format));
+  }
+  return proto;
+}
+
+v1::JobState ToProto(JobState state) {
+  switch (state) {
+    case JobState::kReceiving:
+      return v1::JOB_STATE_RECEIVING;
+    case JobState::kPreparing:
+      return v1::JOB_STATE_PREPARING;
+    case JobState::kWaiting:
+      return v1::JOB_STATE_WAITING;
+    case JobState::kRunning:
+      return v1::JOB_STATE_RUNNING;
+    case JobState::kSucceeded:
+      return v1::JOB_STATE_SUCCEEDED;
+    case JobState::kFailed:
+      return v1::JOB_STATE_FAILED;
+    case JobState::kCancelled:
+      return v1::JOB_STATE_CANCELLED;
+    case JobState::kExpired:
+      return v1::JOB_STATE_EXPIRED;
+  }
+  return v1::JOB_STATE_UNSPECIFIED;
+}
+
+v1::Summary ToProto(const JobSummary& summary) {
+  v1::Summary proto;
+  proto.set_model(summary.model);
+  proto.set_bundle_sha256(summary.bundle_sha256);
+  proto.set_seed(summary.seed);
+  proto.set_frames_in(summary.frames_in);
+  proto.set_frames_out(summary.frames_out);
+  proto.set_steps_run(summary.steps_run);
+  proto.set_rows_run(summary.rows_run);
+  proto.set_audio_copied(summary.audio_copied);
+  for (const FrameNote& note : summary.frame_notes) {
+    v1::FrameNote* frame_note = proto.add_frame_notes();
+    frame_note->set_frame(note.frame);
+    frame_note->set_note(note.note);
+  }
+  for (const std::string& note : summary.notes) proto.add_notes(note);
+  v1::StageTimes* times = proto.mutable_stage_times();
+  *times->mutable_decode() = ToProto(summary.decode_time);
+  *times->mutable_landmarks() = ToProto(summary.landmark_time);
+  *times->mutable_embed() = ToProto(summary.embed_time);
+  *times->mutable_denoise() = ToProto(summary.denoise_time);
+  *times->mutable_render() = ToProto(summary.render_time);
+  return proto;
+}
+
+v1::ReenactResponse ToProto(Output output, OutputFormat format) {
+  v1::ReenactResponse response;
+  if (output.kind == Output::Kind::kFrame) {
+    v1::Frame* frame = response.mutable_frame();
+    frame->set_index(output.first_frame);
+    frame->set_data(std::move(output.data));
+    frame->set_format(ToProto(format));
+    frame->set_width(output.width);
+    frame->set_height(output.height);
+    frame->set_pts(output.pts);
+    frame->mutable_time_base()->set_numerator(output.time_base_num);
+    frame->mutable_time_base()->set_denominator(output.time_base_den);
+    return response;
+  }
+  v1::VideoPiece* piece = response.mutable_video();
+  piece->set_init_segment(output.kind == Output::Kind::kInitSegment);
+  piece->set_data(std::move(output.data));
+  piece->set_first_frame(output.first_frame);
+  piece->set_num_frames(output.num_frames);
+  piece->set_pts(output.pts);
+  piece->mutable_time_base()->set_numerator(output.time_base_num);
+  piece->mutable_time_base()->set_denominator(output.time_base_den);
+  return response;
+}
+
+}  // namespace reenact

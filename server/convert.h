@@ -1,0 +1,27 @@
+// Between the contract's messages and the engine's plain data. Pure functions.
+#pragma once
+
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "pipeline/types.h"
+#include "reenact/v1/reenact.pb.h"
+#include "server/job_state.h"
+
+namespace reenact {
+
+// Checks `config` against the models (at least one) and fills in the model's name. job_id stays
+// empty. kNotFound: no such model. kInvalidArgument: lists every illegal field with value and
+// range.
+absl::StatusOr<JobRequest> ToJobRequest(v1::JobConfig config, const std::vector<ModelInfo>& models);
+
+v1::ModelInfo ToProto(const ModelInfo& model);
+v1::JobState ToProto(JobState state);
+
+// job_id, bytes_out and the times only the server knows stay unset.
+v1::Summary ToProto(const JobSummary& summary);
+
+// `format` is the job's; sequence_number stays unset.
+v1::ReenactResponse ToProto(Output output, OutputFormat format);
+
+}  // namespace reenact

@@ -1,0 +1,349 @@
+#include "server/job.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/convert.h"
+#include "server/proto_time.h"
+
+namespace reenact {
+
+Job::Job(JobRequest request, Limits limits, absl::Time created, absl::Time deadline,
+         std::weak_ptr<Listener> listener)
+    : id_(request.job_id),
+      model_(request.model),
+      format_(request.format),
+      limits_(limits),
+      created_(created),
+      deadline_(deadline),
+      listener_(std::move(listener)),
+      request_(std::move(request)) {}
+
+JobState Job::state() const {
+  MutexLock lock(&mu_);
+  return state_;
+}
+
+bool Job::MoveTo(JobState state, absl::Time now) {
+  MutexLock lock(&mu_);
+  if (!CanMove(state_, state)) return false;
+  state_ = state;
+  if (state == JobState::kRunning) running_since_ = now;
+  progress_changed_ = true;
+  return true;
+}
+
+bool Job::End(const absl::Status& status, absl::Time now) {
+  std::unique_ptr<EngineJob> unneeded;
+  std::deque<v1::ReenactResponse> unsent;
+  std::vector<std::string> unread;
+  {
+    MutexLock lock(&mu_);
+    if (!CanMove(state_, EndState(status))) return false;
+    state_ = EndState(status);
+    end_status_ = status;
+    end_time_ = now;
+    unsent.swap(outbox_);
+    unread.swap(inbox_);
+    request_.reset();
+    outbox_bytes_ = 0;
+    inbox_bytes_ = 0;
+    unneeded = TakeUnneededEngineJob();
+  }
+  return true;
+}
+
+void Job::RequestEnd(absl::Status status) {
+  MutexLock lock(&mu_);
+  if (requested_end_.ok()) requested_end_ = std::move(status);
+}
+
+absl::Status Job::requested_end() const {
+  MutexLock lock(&mu_);
+  return requested_end_;
+}
+
+bool Job::RequestPreparation() {
+  MutexLock lock(&mu_);
+  return !IsTerminal(state_) && !std::exchange(preparation_scheduled_, true);
+}
+
+bool Job::PushInput(std::string bytes) {
+  MutexLock lock(&mu_);
+  if (IsTerminal(state_) || input_finished_) return false;
+  inbox_bytes_ += static_cast<int64_t>(bytes.size());
+  received_bytes_ += static_cast<int64_t>(bytes.size());
+  inbox_.push_back(std::move(bytes));
+  return !std::exchange(preparation_scheduled_, true);
+}
+
+bool Job::FinishInput() {
+  MutexLock lock(&mu_);
+  if (IsTerminal(state_) || input_finished_) return false;
+  input_finished_ = true;
+  return !std::exchange(preparation_scheduled_, true);
+}
+
+bool Job::wants_input() const {
+  MutexLock lock(&mu_);
+  return !IsTerminal(state_) && !input_finished_ && inbox_bytes_ < limits_.max_inbox_bytes;
+}
+
+std::optional<JobRequest> Job::TakeRequest() {
+  MutexLock lock(&mu_);
+  return std::exchange(request_, std::nullopt);
+}
+
+Job::Input Job::TakeInput() {
+  Input input;
+  MutexLock lock(&mu_);
+  input.chunks.swap(inbox_);
+  inbox_bytes_ = 0;
+  input.finished = input_finished_ && !std::exchange(finish_taken_, input_finished_);
+  return input;
+}
+
+bool Job::EndPreparationTurn() {
+  MutexLock lock(&mu_);
+  const bool more = !IsTerminal(state_) && (!inbox_.empty() || (input_finished_ && !finish_taken_));
+  preparation_scheduled_ = more;
+  return more;
+}
+
+int64_t Job::received_bytes() const {
+  MutexLock lock(&mu_);
+  return received_bytes_;
+}
+
+void Job::SetEngineJob(std::unique_ptr<EngineJob> engine_job) {
+  MutexLock lock(&mu_);
+  // On the other branch `engine_job` dies with the caller's argument, after the lock.
+  if (!IsTerminal(state_)) engine_job_ = std::move(engine_job);
+}
+
+EngineJob* Job::AcquireEngineJob() {
+  MutexLock lock(&mu_);
+  if (IsTerminal(state_) || engine_job_ == nullptr) return nullptr;
+  ++engine_users_;
+  return engine_job_.get();
+}
+
+void Job::ReleaseEngineJob() {
+  std::unique_ptr<EngineJob> unneeded;
+  {
+    MutexLock lock(&mu_);
+    --engine_users_;
+    unneeded = TakeUnneededEngineJob();
+  }
+}
+
+std::unique_ptr<EngineJob> Job::TakeUnneededEngineJob() {
+  if (engine_users_ > 0 || !(IsTerminal(state_) || has_summary_)) return nullptr;
+  return std::move(engine_job_);
+}
+
+void Job::SetPlan(const JobPlan& plan) {
+  MutexLock lock(&mu_);
+  plan_ = plan;
+  progress_changed_ = true;
+}
+
+JobPlan Job::plan() const {
+  MutexLock lock(&mu_);
+  return plan_;
+}
+
+void Job::NoteStep(int64_t steps_done, bool denoised, absl::Time now) {
+  MutexLock lock(&mu_);
+  steps_done_ = steps_done;
+  denoised_ = denoised;
+  last_step_time_ = now;
+  ++steps_since_output_;
+  progress_changed_ = true;
+}
+
+bool Job::denoised() const {
+  MutexLock lock(&mu_);
+  return denoised_;
+}
+
+int64_t Job::steps_since_output() const {
+  MutexLock lock(&mu_);
+  return steps_since_output_;
+}
+
+absl::Duration Job::queue_time() const {
+  MutexLock lock(&mu_);
+  return running_since_ == absl::InfiniteFuture() ? absl::ZeroDuration()
+                                                  : running_since_ - created_;
+}
+
+void Job::PushAccepted(int queue_position) {
+  v1::ReenactResponse response;
+  v1::Accepted* accepted = response.mutable_accepted();
+  accepted->set_job_id(id());
+  accepted->set_queue_position(queue_position);
+  accepted->set_model(model_);
+  MutexLock lock(&mu_);
+  outbox_.push_front(std::move(response));
+}
+
+bool Job::RequestRender() {
+  MutexLock lock(&mu_);
+  if (IsTerminal(state_)) return false;
+  if (render_scheduled_) {
+    render_asked_again_ = true;
+    return false;
+  }
+  render_scheduled_ = true;
+  return true;
+}
+
+void Job::BeginRenderTurn() {
+  MutexLock lock(&mu_);
+  render_asked_again_ = false;
+}
+
+bool Job::EndRenderTurn() {
+  MutexLock lock(&mu_);
+  render_scheduled_ = render_asked_again_ && !IsTerminal(state_);
+  return render_scheduled_;
+}
+
+bool Job::PushOutputs(std::vector<Output> outputs, int64_t frames_done) {
+  std::vector<v1::ReenactResponse> responses;
+  int64_t num_bytes = 0;
+  bool has_frames = false;
+  for (Output& output : outputs) {
+    num_bytes += static_cast<int64_t>(output.data.size());
+    has_frames = has_frames || output.num_frames > 0;
+    responses.push_back(ToProto(std::move(output), format_));
+  }
+  MutexLock lock(&mu_);
+  if (IsTerminal(state_)) return false;
+  for (v1::ReenactResponse& response : responses) outbox_.push_back(std::move(response));
+  outbox_bytes_ += num_bytes;
+  media_bytes_ += num_bytes;
+  if (frames_done != frames_done_) progress_changed_ = true;
+  frames_done_ = frames_done;
+  if (has_frames) steps_since_output_ = 0;
+  return has_frames && !std::exchange(has_frames_, true);
+}
+
+void Job::PushSummary(const JobSummary& summary, absl::Time now) {
+  v1::ReenactResponse response;
+  v1::Summary* proto = response.mutable_summary();
+  *proto = ToProto(summary);
+  proto->set_job_id(id());
+  std::unique_ptr<EngineJob> unneeded;
+  {
+    MutexLock lock(&mu_);
+    if (IsTerminal(state_) || has_summary_) return;
+    has_summary_ = true;
+    proto->set_bytes_out(media_bytes_);
+    *proto->mutable_stage_times()->mutable_queue() = ToProto(
+        running_since_ == absl::InfiniteFuture() ? now - created_ : running_since_ - created_);
+    *proto->mutable_stage_times()->mutable_total() = ToProto(now - created_);
+    outbox_.push_back(std::move(response));
+    unneeded = TakeUnneededEngineJob();
+  }
+}
+
+bool Job::has_summary() const {
+  MutexLock lock(&mu_);
+  return has_summary_;
+}
+
+bool Job::IsOutboxFull() const { return outbox_bytes_ >= limits_.max_outbox_bytes; }
+
+bool Job::outbox_full() const {
+  MutexLock lock(&mu_);
+  return IsOutboxFull();
+}
+
+Job::Answer Job::NextAnswer() {
+  Answer answer;
+  MutexLock lock(&mu_);
+  if (IsTerminal(state_)) {
+    answer.next = Next::kEnded;
+    answer.status = end_status_;
+    return answer;
+  }
+  // The first answer is `accepted` and the last is the summary; progress is for in between, and
+  // lets waiting media pass before it comes again.
+  const bool between = next_sequence_number_ > 0 && !summary_sent_ &&
+                       (outbox_.empty() || !outbox_.front().has_summary());
+  if (progress_changed_ && between && !(last_was_progress_ && !outbox_.empty())) {
+    *answer.response.mutable_progress() = MakeProgress();
+    progress_changed_ = false;
+    last_was_progress_ = true;
+  } else if (!outbox_.empty()) {
+    const bool was_full = IsOutboxFull();
+    answer.response = std::move(outbox_.front());
+    outbox_.pop_front();
+    if (answer.response.has_video()) {
+      outbox_bytes_ -= static_cast<int64_t>(answer.response.video().data().size());
+    } else if (answer.response.has_frame()) {
+      outbox_bytes_ -= static_cast<int64_t>(answer.response.frame().data().size());
+    }
+    answer.made_room = was_full && !IsOutboxFull();
+    answer.last = answer.response.has_summary();
+    summary_sent_ = answer.last;
+    last_was_progress_ = false;
+  } else {
+    return answer;
+  }
+  answer.next = Next::kAnswer;
+  answer.response.set_sequence_number(next_sequence_number_++);
+  return answer;
+}
+
+v1::Progress Job::MakeProgress() const {
+  v1::Progress progress;
+  switch (state_) {
+    case JobState::kReceiving:
+      progress.set_stage(v1::STAGE_RECEIVING);
+      break;
+    case JobState::kPreparing:
+      progress.set_stage(v1::STAGE_PREPARING);
+      break;
+    case JobState::kWaiting:
+      progress.set_stage(v1::STAGE_WAITING);
+      break;
+    default:
+      progress.set_stage(denoised_ ? v1::STAGE_RENDERING : v1::STAGE_DENOISING);
+  }
+  progress.set_step(steps_done_);
+  progress.set_total_steps(plan_.total_steps);
+  progress.set_frames_done(frames_done_);
+  progress.set_frames_total(plan_.num_frames);
+  if (steps_done_ > 0) {
+    const absl::Duration per_step =
+        (last_step_time_ - running_since_) / static_cast<double>(steps_done_);
+    *progress.mutable_estimated_time_left() =
+        ToProto(per_step * static_cast<double>(plan_.total_steps - steps_done_));
+  }
+  return progress;
+}
+
+v1::Job Job::Snapshot() const {
+  v1::Job job;
+  job.set_job_id(id());
+  job.set_model(model_);
+  *job.mutable_create_time() = ToProto(created_);
+  MutexLock lock(&mu_);
+  job.set_state(ToProto(state_));
+  *job.mutable_progress() = MakeProgress();
+  if (IsTerminal(state_)) {
+    *job.mutable_end_time() = ToProto(end_time_);
+    job.set_error_code(static_cast<int>(end_status_.code()));
+    job.set_error_message(std::string(end_status_.message()));
+  }
+  return job;
+}
+
+void Job::NotifyListener() {
+  if (const std::shared_ptr<Listener> listener = listener_.lock()) listener->OnJobChanged();
+}
+
+}  // namespace reenact

@@ -1,0 +1,231 @@
+// One accepted job: its state, what came in and is not read yet, what is ready and not sent yet,
+// and the engine's object. Who acts on it: the call's reactor (input, answers), one preparation
+// thread, the scheduler thread, one render thread.
+//
+// Invariants:
+//  - the state moves along CanMove() only, so a job ends exactly once;
+//  - the engine's object dies as soon as the job has ended and no thread is inside it;
+//  - the outbox holds at most Limits::max_outbox_bytes plus the output of one Render call, the
+//  inbox at
+//    most Limits::max_inbox_bytes plus one message, and one Progress.
+//
+// Thread-safe. No method blocks, calls the engine (but to destroy its object) or calls the
+// listener.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "pipeline/engine.h"
+#include "pipeline/types.h"
+#include "reenact/v1/reenact.pb.h"
+#include "server/job_state.h"
+#include "server/mutex.h"
+
+namespace reenact {
+
+class Job {
+ public:
+  struct Limits {
+    int64_t max_inbox_bytes = 4 << 20;
+    int64_t max_outbox_bytes = 8 << 20;
+  };
+
+  // Told when there may be something new to send or room for input, from any thread, with no lock
+  // held.
+  class Listener {
+   public:
+    virtual ~Listener() = default;
+    virtual void OnJobChanged() = 0;
+  };
+
+  // `request.model` and `request.job_id` are set.
+  Job(JobRequest request, Limits limits, absl::Time created, absl::Time deadline,
+      std::weak_ptr<Listener> listener);
+
+  Job(const Job&) = delete;
+  Job& operator=(const Job&) = delete;
+
+  // Constant.
+  const std::string& id() const { return id_; }
+  const std::string& model() const { return model_; }
+  absl::Time created() const { return created_; }
+  absl::Time deadline() const { return deadline_; }
+
+  JobState state() const ABSL_LOCKS_EXCLUDED(mu_);
+  bool ended() const { return IsTerminal(state()); }
+
+  // Moves along an edge of the machine. False: the job has ended. For kPreparing, kWaiting,
+  // kRunning.
+  bool MoveTo(JobState state, absl::Time now) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Ends the job with `status`, as the caller shall see it. False: it had ended before.
+  bool End(const absl::Status& status, absl::Time now) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Asks the scheduler thread to end the job. The first request counts.
+  void RequestEnd(absl::Status status) ABSL_LOCKS_EXCLUDED(mu_);
+  // Not OK: the scheduler thread is to end the job with it.
+  absl::Status requested_end() const ABSL_LOCKS_EXCLUDED(mu_);
+
+  // --- Input ---
+
+  // All three return whether a preparation turn must be scheduled.
+  bool RequestPreparation() ABSL_LOCKS_EXCLUDED(mu_);
+  bool PushInput(std::string bytes) ABSL_LOCKS_EXCLUDED(mu_);
+  bool FinishInput() ABSL_LOCKS_EXCLUDED(mu_);
+  // Whether the inbox has room and the input has not finished.
+  bool wants_input() const ABSL_LOCKS_EXCLUDED(mu_);
+
+  // What the engine is to be asked for; empty after the first call. Preparation thread.
+  std::optional<JobRequest> TakeRequest() ABSL_LOCKS_EXCLUDED(mu_);
+
+  struct Input {
+    std::vector<std::string> chunks;
+    // No more will come after `chunks`.
+    bool finished = false;
+  };
+  // Everything in the inbox; `finished` is reported once. Preparation thread.
+  Input TakeInput() ABSL_LOCKS_EXCLUDED(mu_);
+  // Ends a preparation turn. True: more came in meanwhile, so another turn must be scheduled.
+  bool EndPreparationTurn() ABSL_LOCKS_EXCLUDED(mu_);
+  // Bytes that ever came in.
+  int64_t received_bytes() const ABSL_LOCKS_EXCLUDED(mu_);
+
+  // --- The engine's object ---
+
+  // Gives the job its engine object; destroys it at once if the job has ended.
+  void SetEngineJob(std::unique_ptr<EngineJob> engine_job) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Keeps the engine's object alive while it exists. get() is null if the job has ended or has
+  // none.
+  class EngineUse {
+   public:
+    explicit EngineUse(Job& job) : job_(job), engine_job_(job.AcquireEngineJob()) {}
+    ~EngineUse() {
+      if (engine_job_ != nullptr) job_.ReleaseEngineJob();
+    }
+    EngineUse(const EngineUse&) = delete;
+    EngineUse& operator=(const EngineUse&) = delete;
+
+    EngineJob* get() const { return engine_job_; }
+    EngineJob* operator->() const { return engine_job_; }
+
+   private:
+    Job& job_;
+    EngineJob* const engine_job_;
+  };
+
+  // --- Progress ---
+
+  void SetPlan(const JobPlan& plan) ABSL_LOCKS_EXCLUDED(mu_);
+  JobPlan plan() const ABSL_LOCKS_EXCLUDED(mu_);
+  // After each denoising step.
+  void NoteStep(int64_t steps_done, bool denoised, absl::Time now) ABSL_LOCKS_EXCLUDED(mu_);
+  bool denoised() const ABSL_LOCKS_EXCLUDED(mu_);
+  // Denoising steps since frames were last pushed into the outbox.
+  int64_t steps_since_output() const ABSL_LOCKS_EXCLUDED(mu_);
+  // From admission to the first denoising step. Zero before it.
+  absl::Duration queue_time() const ABSL_LOCKS_EXCLUDED(mu_);
+
+  // --- Output ---
+
+  // Queues `accepted`; first of all answers.
+  void PushAccepted(int queue_position) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Asks for a render turn. True: it must be scheduled; false: the running turn will look again.
+  bool RequestRender() ABSL_LOCKS_EXCLUDED(mu_);
+  // Starts to look for something to render: what is asked for from now on counts as new.
+  void BeginRenderTurn() ABSL_LOCKS_EXCLUDED(mu_);
+  // Ends a render turn that found nothing (more) to do. True: it was asked for again meanwhile.
+  bool EndRenderTurn() ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Queues media. Returns whether it holds the job's first frame.
+  bool PushOutputs(std::vector<Output> outputs, int64_t frames_done) ABSL_LOCKS_EXCLUDED(mu_);
+  // Queues the last answer; the engine's object is not needed any more and is destroyed.
+  void PushSummary(const JobSummary& summary, absl::Time now) ABSL_LOCKS_EXCLUDED(mu_);
+  bool has_summary() const ABSL_LOCKS_EXCLUDED(mu_);
+  bool outbox_full() const ABSL_LOCKS_EXCLUDED(mu_);
+
+  enum class Next { kNothing, kAnswer, kEnded };
+  struct Answer {
+    Next next = Next::kNothing;
+    v1::ReenactResponse response;  // kAnswer
+    bool last = false;             // kAnswer: it is the summary
+    bool made_room = false;        // kAnswer: the outbox was full and is not any more
+    absl::Status status;           // kEnded
+  };
+  // The next thing to send. After the end everything unsent is gone.
+  Answer NextAnswer() ABSL_LOCKS_EXCLUDED(mu_);
+
+  // --- Seen from outside ---
+
+  v1::Job Snapshot() const ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Calls the listener if it is still there. With no lock held.
+  void NotifyListener();
+
+ private:
+  EngineJob* AcquireEngineJob() ABSL_LOCKS_EXCLUDED(mu_);
+  void ReleaseEngineJob() ABSL_LOCKS_EXCLUDED(mu_);
+
+  // The engine's object if nobody needs it any more, for destruction outside the lock.
+  std::unique_ptr<EngineJob> TakeUnneededEngineJob() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  v1::Progress MakeProgress() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool IsOutboxFull() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  // Constant after construction.
+  const std::string id_;
+  const std::string model_;
+  const OutputFormat format_;
+  const Limits limits_;
+  const absl::Time created_;
+  const absl::Time deadline_;
+  const std::weak_ptr<Listener> listener_;
+
+  mutable Mutex mu_;
+  JobState state_ ABSL_GUARDED_BY(mu_) = JobState::kReceiving;
+  absl::Status requested_end_ ABSL_GUARDED_BY(mu_);
+  absl::Status end_status_ ABSL_GUARDED_BY(mu_);
+  absl::Time end_time_ ABSL_GUARDED_BY(mu_) = absl::InfiniteFuture();
+
+  std::optional<JobRequest> request_ ABSL_GUARDED_BY(mu_);
+  std::vector<std::string> inbox_ ABSL_GUARDED_BY(mu_);
+  int64_t inbox_bytes_ ABSL_GUARDED_BY(mu_) = 0;
+  int64_t received_bytes_ ABSL_GUARDED_BY(mu_) = 0;
+  bool input_finished_ ABSL_GUARDED_BY(mu_) = false;
+  bool finish_taken_ ABSL_GUARDED_BY(mu_) = false;
+  bool preparation_scheduled_ ABSL_GUARDED_BY(mu_) = false;
+
+  std::unique_ptr<EngineJob> engine_job_ ABSL_GUARDED_BY(mu_);
+  int engine_users_ ABSL_GUARDED_BY(mu_) = 0;
+
+  JobPlan plan_ ABSL_GUARDED_BY(mu_);
+  int64_t steps_done_ ABSL_GUARDED_BY(mu_) = 0;
+  int64_t steps_since_output_ ABSL_GUARDED_BY(mu_) = 0;
+  bool denoised_ ABSL_GUARDED_BY(mu_) = false;
+  int64_t frames_done_ ABSL_GUARDED_BY(mu_) = 0;
+  absl::Time running_since_ ABSL_GUARDED_BY(mu_) = absl::InfiniteFuture();
+  absl::Time last_step_time_ ABSL_GUARDED_BY(mu_) = absl::InfiniteFuture();
+  bool progress_changed_ ABSL_GUARDED_BY(mu_) = false;
+
+  bool render_scheduled_ ABSL_GUARDED_BY(mu_) = false;
+  bool render_asked_again_ ABSL_GUARDED_BY(mu_) = false;
+  std::deque<v1::ReenactResponse> outbox_ ABSL_GUARDED_BY(mu_);
+  int64_t outbox_bytes_ ABSL_GUARDED_BY(mu_) = 0;
+  int64_t media_bytes_ ABSL_GUARDED_BY(mu_) = 0;
+  bool has_frames_ ABSL_GUARDED_BY(mu_) = false;
+  bool has_summary_ ABSL_GUARDED_BY(mu_) = false;
+  uint64_t next_sequence_number_ ABSL_GUARDED_BY(mu_) = 0;
+  bool summary_sent_ ABSL_GUARDED_BY(mu_) = false;
+  bool last_was_progress_ ABSL_GUARDED_BY(mu_) = false;
+};
+
+}  // namespace reenact

@@ -1,0 +1,289 @@
+#include "server/job_runner.h"
+
+#include <algorithm>
+#include <random>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "server/log.h"
+#include "server/status_details.h"
+
+namespace reenact {
+namespace {
+
+// 128 random bits from the system: ids cannot be guessed and do not collide.
+std::string NewJobId() {
+  std::random_device device;
+  std::string id;
+  for (int i = 0; i < 4; ++i) absl::StrAppendFormat(&id, "%08x", device());
+  return id;
+}
+
+LogLevel EndLevel(const absl::Status& status) {
+  return status.code() == absl::StatusCode::kInternal ? LogLevel::kError : LogLevel::kInfo;
+}
+
+}  // namespace
+
+JobRunner::JobRunner(const ServerConfig& config, Engine& engine, Clock& clock, Heartbeat& heartbeat,
+                     Metrics& metrics)
+    : config_(config),
+      engine_(engine),
+      clock_(clock),
+      metrics_(metrics),
+      scheduler_({.max_active_jobs = config.max_active_jobs,
+                  .max_batch_jobs = config.max_batch_jobs,
+                  .max_passes_ahead = config.max_passes_ahead},
+                 engine, clock, heartbeat, metrics, *this),
+      preparation_(config.preparation_threads,
+                   [this](const std::shared_ptr<Job>& job) { Prepare(job); }),
+      render_(config.render_threads, [this](const std::shared_ptr<Job>& job) { Render(job); }),
+      scheduler_thread_([this] { scheduler_.Run(); }) {}
+
+JobRunner::~JobRunner() {
+  StopAdmitting();
+  scheduler_.Stop();
+  scheduler_thread_.join();
+  preparation_.Stop();
+  render_.Stop();
+  for (const std::shared_ptr<Job>& job : LiveJobs()) {
+    EndJob(job, absl::UnavailableError("the server has stopped"));
+  }
+}
+
+absl::StatusOr<std::shared_ptr<Job>> JobRunner::Admit(JobRequest request, absl::Time deadline,
+                                                      std::weak_ptr<Job::Listener> listener) {
+  const absl::Time now = clock_.TimeNow();
+  request.job_id = NewJobId();
+  const auto job = std::make_shared<Job>(std::move(request),
+                                         Job::Limits{.max_inbox_bytes = config_.max_inbox_bytes,
+                                                     .max_outbox_bytes = config_.max_outbox_bytes},
+                                         now, std::min(deadline, now + config_.max_job_duration),
+                                         std::move(listener));
+  int queue_position = 0;
+  absl::Status refusal;
+  {
+    MutexLock lock(&mu_);
+    if (!admitting_) {
+      refusal = absl::UnavailableError("the server is draining; try another one");
+    } else if (num_queued_ >= config_.max_queued_jobs) {
+      refusal = absl::ResourceExhaustedError(
+          absl::StrCat("the queue is full (", config_.max_queued_jobs, " jobs); try again later"));
+    } else if (live_.size() >= static_cast<size_t>(config_.max_jobs)) {
+      refusal = absl::ResourceExhaustedError(absl::StrCat(
+          "the server holds as many jobs as it may (", config_.max_jobs, "); try again later"));
+    } else {
+      queue_position = num_queued_++;
+      live_.emplace(job->id(), Entry{job});
+    }
+  }
+  if (refusal.code() == absl::StatusCode::kResourceExhausted) {
+    return WithRetryDelay(std::move(refusal), config_.retry_delay);
+  }
+  if (!refusal.ok()) return refusal;
+
+  metrics_.CountAccepted();
+  metrics_.AddQueued(1);
+  metrics_.AddLive(1);
+  LogJob(LogLevel::kInfo, job->id(), "job accepted",
+         {{"model", job->model()}, {"queue_position", int64_t{queue_position}}});
+  job->PushAccepted(queue_position);
+  scheduler_.Watch(job);
+  // The source is looked at before the driving media is there: a bad one fails early.
+  if (job->RequestPreparation()) preparation_.Enqueue(job);
+  return job;
+}
+
+void JobRunner::PushInput(const std::shared_ptr<Job>& job, std::string bytes) {
+  metrics_.CountReceived(bytes.size());
+  if (job->PushInput(std::move(bytes))) preparation_.Enqueue(job);
+}
+
+void JobRunner::FinishInput(const std::shared_ptr<Job>& job) {
+  if (job->FinishInput()) preparation_.Enqueue(job);
+}
+
+Job::Answer JobRunner::NextAnswer(const std::shared_ptr<Job>& job) {
+  Job::Answer answer = job->NextAnswer();
+  if (answer.response.has_video()) metrics_.CountSent(answer.response.video().data().size());
+  if (answer.response.has_frame()) metrics_.CountSent(answer.response.frame().data().size());
+  if (answer.made_room) {
+    if (job->RequestRender()) render_.Enqueue(job);
+    scheduler_.Wake();
+  }
+  return answer;
+}
+
+void JobRunner::OnSummarySent(const std::shared_ptr<Job>& job) { EndJob(job, absl::OkStatus()); }
+
+void JobRunner::RequestEnd(const std::shared_ptr<Job>& job, absl::Status status) {
+  job->RequestEnd(std::move(status));
+  scheduler_.Wake();
+}
+
+absl::StatusOr<v1::Job> JobRunner::GetJob(const std::string& job_id) const {
+  std::shared_ptr<Job> job;
+  {
+    MutexLock lock(&mu_);
+    if (const auto live = live_.find(job_id); live != live_.end()) {
+      job = live->second.job;
+    } else if (const auto ended = remembered_.find(job_id); ended != remembered_.end()) {
+      return ended->second;
+    }
+  }
+  if (job == nullptr) {
+    return absl::NotFoundError(absl::StrCat("job_id is \"", job_id, "\": no such job"));
+  }
+  return job->Snapshot();
+}
+
+absl::StatusOr<v1::Job> JobRunner::CancelJob(const std::string& job_id) {
+  std::shared_ptr<Job> job;
+  {
+    MutexLock lock(&mu_);
+    if (const auto live = live_.find(job_id); live != live_.end()) job = live->second.job;
+  }
+  if (job != nullptr) RequestEnd(job, absl::CancelledError("cancelled by CancelJob"));
+  return GetJob(job_id);
+}
+
+void JobRunner::StopAdmitting() {
+  MutexLock lock(&mu_);
+  admitting_ = false;
+}
+
+void JobRunner::CancelAll(const absl::Status& status) {
+  for (const std::shared_ptr<Job>& job : LiveJobs()) job->RequestEnd(status);
+  scheduler_.Wake();
+}
+
+bool JobRunner::AwaitIdle(absl::Time deadline) {
+  MutexLock lock(&mu_);
+  const auto idle = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return live_.empty(); };
+  return clock_.AwaitWithDeadline(&mu_, absl::Condition(&idle), deadline);
+}
+
+std::vector<std::shared_ptr<Job>> JobRunner::LiveJobs() const {
+  std::vector<std::shared_ptr<Job>> jobs;
+  MutexLock lock(&mu_);
+  for (const auto& [id, entry] : live_) jobs.push_back(entry.job);
+  return jobs;
+}
+
+void JobRunner::EndJob(const std::shared_ptr<Job>& job, const absl::Status& status) {
+  const absl::Status for_caller = ForCaller(status, job->id());
+  if (!job->End(for_caller, clock_.TimeNow())) return;
+
+  const v1::Job snapshot = job->Snapshot();
+  bool was_queued = false;
+  {
+    MutexLock lock(&mu_);
+    const auto entry = live_.find(job->id());
+    was_queued = entry->second.queued;
+    if (was_queued) --num_queued_;
+    live_.erase(entry);
+    remembered_.emplace(job->id(), snapshot);
+    remembered_order_.push_back(job->id());
+    if (remembered_order_.size() > static_cast<size_t>(config_.max_remembered_jobs)) {
+      remembered_.erase(remembered_order_.front());
+      remembered_order_.pop_front();
+    }
+  }
+  if (was_queued) metrics_.AddQueued(-1);
+  metrics_.AddLive(-1);
+  metrics_.CountEnded(for_caller.code());
+  LogJob(EndLevel(for_caller), job->id(), "job ended",
+         {{"code", std::string(StatusCodeName(for_caller.code()))},
+          {"error", std::string(status.message())},
+          {"steps", snapshot.progress().step()},
+          {"frames", snapshot.progress().frames_done()},
+          {"seconds", absl::ToDoubleSeconds(clock_.TimeNow() - job->created())}});
+  job->NotifyListener();
+  scheduler_.Wake();
+}
+
+void JobRunner::OnActivated(const std::shared_ptr<Job>& job) {
+  bool was_queued = false;
+  {
+    MutexLock lock(&mu_);
+    const auto entry = live_.find(job->id());
+    if (entry != live_.end()) was_queued = std::exchange(entry->second.queued, false);
+    if (was_queued) --num_queued_;
+  }
+  if (was_queued) metrics_.AddQueued(-1);
+  job->NotifyListener();
+}
+
+void JobRunner::OnStepped(const std::shared_ptr<Job>& job) {
+  if (job->RequestRender()) render_.Enqueue(job);
+  job->NotifyListener();
+}
+
+void JobRunner::Prepare(const std::shared_ptr<Job>& job) {
+  if (const absl::Status status = PrepareOnce(*job); !status.ok()) EndJob(job, status);
+  job->NotifyListener();
+  if (job->EndPreparationTurn()) preparation_.Enqueue(job);
+}
+
+absl::Status JobRunner::PrepareOnce(Job& job) {
+  const Job::Input input = job.TakeInput();
+  if (input.finished && job.received_bytes() == 0) {
+    return absl::InvalidArgumentError("driving_chunk: the stream ended without driving media");
+  }
+  if (const std::optional<JobRequest> request = job.TakeRequest(); request.has_value()) {
+    absl::StatusOr<std::unique_ptr<EngineJob>> engine_job = engine_.CreateJob(*request);
+    if (!engine_job.ok()) return engine_job.status();
+    job.SetEngineJob(*std::move(engine_job));
+  }
+  const Job::EngineUse engine_job(job);
+  if (engine_job.get() == nullptr) return absl::OkStatus();  // ended by another thread
+  for (const std::string& chunk : input.chunks) {
+    if (const absl::Status status = engine_job->AddDriving(chunk); !status.ok()) return status;
+    // A job that has been cancelled need not read on.
+    if (!job.requested_end().ok()) return absl::OkStatus();
+  }
+  if (!input.finished || !job.MoveTo(JobState::kPreparing, clock_.TimeNow())) {
+    return absl::OkStatus();
+  }
+  job.NotifyListener();
+  if (const absl::Status status = engine_job->FinishDriving(); !status.ok()) return status;
+  job.SetPlan(engine_job->plan());
+  if (job.MoveTo(JobState::kWaiting, clock_.TimeNow())) scheduler_.Wake();
+  return absl::OkStatus();
+}
+
+void JobRunner::Render(const std::shared_ptr<Job>& job) {
+  job->BeginRenderTurn();
+  const absl::StatusOr<bool> more = RenderOnce(*job);
+  if (!more.ok()) EndJob(job, more.status());
+  job->NotifyListener();
+  // One Render call a turn, so that jobs share the threads.
+  if ((more.ok() && *more) || job->EndRenderTurn()) render_.Enqueue(job);
+}
+
+absl::StatusOr<bool> JobRunner::RenderOnce(Job& job) {
+  const Job::EngineUse engine_job(job);
+  if (engine_job.get() == nullptr || job.has_summary()) return false;
+  bool rendered_some = false;
+  if (!job.outbox_full() && engine_job->renderable()) {
+    absl::StatusOr<std::vector<Output>> outputs = engine_job->Render();
+    if (!outputs.ok()) return outputs.status();
+    int64_t num_frames = 0;
+    for (const Output& output : *outputs) num_frames += output.num_frames;
+    metrics_.CountFrames(num_frames);
+    if (job.PushOutputs(*std::move(outputs), engine_job->frames_done())) {
+      metrics_.ObserveTimeToFirstFrame(clock_.TimeNow() - job.created());
+    }
+    rendered_some = true;
+    scheduler_.Wake();  // the job may have been paused
+  }
+  if (!job.denoised() || !engine_job->rendered()) return rendered_some;
+  const absl::Time now = clock_.TimeNow();
+  const JobSummary summary = engine_job->Summary();
+  metrics_.ObserveSummary(summary, job.queue_time(), now - job.created());
+  job.PushSummary(summary, now);
+  return false;
+}
+
+}  // namespace reenact

@@ -1,0 +1,111 @@
+// Takes jobs in, carries them through preparation, denoising and rendering, and knows them all.
+//
+// Threads: `preparation_threads` that call EngineJob::AddDriving and FinishDriving, one scheduler
+// thread that calls Engine::Step, `render_threads` that call EngineJob::Render. Every admitted job
+// ends in exactly one terminal state, at the latest in the destructor.
+//
+// Thread-safe. No public method but AwaitIdle and the destructor blocks.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "pipeline/engine.h"
+#include "server/clock.h"
+#include "server/config.h"
+#include "server/heartbeat.h"
+#include "server/job.h"
+#include "server/job_pool.h"
+#include "server/metrics.h"
+#include "server/mutex.h"
+#include "server/step_scheduler.h"
+
+namespace reenact {
+
+class JobRunner final : private StepScheduler::Events {
+ public:
+  // The references must outlive the runner.
+  JobRunner(const ServerConfig& config, Engine& engine, Clock& clock, Heartbeat& heartbeat,
+            Metrics& metrics);
+  // Ends what is left with kUnavailable. Blocks for as long as the engine's calls that are running.
+  ~JobRunner() override;
+
+  const std::vector<ModelInfo>& models() const { return engine_.models(); }
+
+  // A new job; `request` has been checked (ToJobRequest), its job_id is set here. The job expires
+  // at `deadline` or after ServerConfig::max_job_duration, whichever comes first.
+  // kResourceExhausted with RetryInfo: full. kUnavailable: no jobs are admitted any more.
+  absl::StatusOr<std::shared_ptr<Job>> Admit(JobRequest request, absl::Time deadline,
+                                             std::weak_ptr<Job::Listener> listener)
+      ABSL_LOCKS_EXCLUDED(mu_);
+
+  // The call's side of a job.
+  void PushInput(const std::shared_ptr<Job>& job, std::string bytes);
+  void FinishInput(const std::shared_ptr<Job>& job);
+  Job::Answer NextAnswer(const std::shared_ptr<Job>& job);
+  // The summary is on the wire: the job has succeeded.
+  void OnSummarySent(const std::shared_ptr<Job>& job);
+  // The scheduler thread ends the job with `status` before its next step.
+  void RequestEnd(const std::shared_ptr<Job>& job, absl::Status status);
+
+  // What GetJob tells. kNotFound: no such job, or forgotten.
+  absl::StatusOr<v1::Job> GetJob(const std::string& job_id) const ABSL_LOCKS_EXCLUDED(mu_);
+  // RequestEnd, if the job has not ended. Returns what GetJob does.
+  absl::StatusOr<v1::Job> CancelJob(const std::string& job_id) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // From now on Admit() returns kUnavailable.
+  void StopAdmitting() ABSL_LOCKS_EXCLUDED(mu_);
+  // RequestEnd for every job.
+  void CancelAll(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mu_);
+  // Waits until every job has ended. False: `deadline` came first.
+  bool AwaitIdle(absl::Time deadline) ABSL_LOCKS_EXCLUDED(mu_);
+
+ private:
+  struct Entry {
+    std::shared_ptr<Job> job;
+    bool queued = true;  // has not begun to denoise
+  };
+
+  // StepScheduler::Events.
+  void EndJob(const std::shared_ptr<Job>& job, const absl::Status& status) override
+      ABSL_LOCKS_EXCLUDED(mu_);
+  void OnActivated(const std::shared_ptr<Job>& job) override ABSL_LOCKS_EXCLUDED(mu_);
+  void OnStepped(const std::shared_ptr<Job>& job) override;
+
+  // Turns of the pools.
+  void Prepare(const std::shared_ptr<Job>& job);
+  absl::Status PrepareOnce(Job& job);
+  void Render(const std::shared_ptr<Job>& job);
+  // Whether there may be more to do at once.
+  absl::StatusOr<bool> RenderOnce(Job& job);
+
+  std::vector<std::shared_ptr<Job>> LiveJobs() const ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Constant after construction.
+  const ServerConfig config_;
+  Engine& engine_;
+  Clock& clock_;
+  Metrics& metrics_;
+
+  mutable Mutex mu_;
+  bool admitting_ ABSL_GUARDED_BY(mu_) = true;
+  std::map<std::string, Entry> live_ ABSL_GUARDED_BY(mu_);
+  int num_queued_ ABSL_GUARDED_BY(mu_) = 0;
+  std::map<std::string, v1::Job> remembered_ ABSL_GUARDED_BY(mu_);
+  std::deque<std::string> remembered_order_ ABSL_GUARDED_BY(mu_);
+
+  // Provide their own synchronization. Last: their threads use what is above.
+  StepScheduler scheduler_;
+  JobPool preparation_;
+  JobPool render_;
+  std::thread scheduler_thread_;
+};
+
+}  // namespace reenact
