@@ -31,6 +31,8 @@ class FaceLandmarker {
     std::string landmark_model;
     // Threads inside one call. Only 1 is in use now.
     int num_threads = 1;
+    // Whether to compute Result::blendshapes too; needs a bundle that has that network.
+    bool blendshapes = false;
   };
 
   struct Result {
@@ -38,8 +40,7 @@ class FaceLandmarker {
     Landmarks landmarks;
     // Probability that the crop the landmarks come from shows a face, 0.5 to 1.
     float score = 0;
-    // Blendshape scores in MediaPipe's order; empty unless the models came from a bundle that has
-    // a blendshapes network.
+    // Blendshape scores in MediaPipe's order; empty unless asked for.
     std::vector<float> blendshapes;
   };
 

@@ -1,0 +1,19 @@
+// Reading a ZIP archive held in memory (MediaPipe's .task bundles are such archives).
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+
+namespace reenact {
+
+// Whether the bytes end like an archive; it may begin with anything.
+bool LooksLikeZip(std::string_view bytes);
+
+// Every file by name, unpacked (stored or deflated) and checked against its CRC-32.
+// kInvalidArgument: damaged, encrypted, of another method, ZIP64, or more than 256 MiB unpacked.
+absl::StatusOr<std::map<std::string, std::string>> ReadZip(std::string_view bytes);
+
+}  // namespace reenact
