@@ -189,7 +189,7 @@ std::vector<FaceState> MakeClip(uint64_t seed, int num_frames, double fps) {
   const Track surprise = Moods(Random(brow_random.Next()), end, 0, 1, 0, 0.7f);
 
   Random mouth(seed, kMouthStream + 100);
-  const Wobble syllables(mouth, 2, 5), vowels(mouth, 1, 2.6f), loudness(mouth, 0.2f, 0.7f),
+  const Wobble syllables(mouth, 2, 5), vowels(mouth, 1, 2.6f), loudness(mouth, 0.1f, 0.5f),
       lips(mouth, 1.5f, 4), skew(mouth, 0.15f, 0.6f);
   const float gain = mouth.Uniform(0.8f, 1.15f), skewness = mouth.Uniform(0, 0.55f);
 
@@ -205,7 +205,7 @@ std::vector<FaceState> MakeClip(uint64_t seed, int num_frames, double fps) {
     FaceState& state = states[i];
     Expression& e = state.expression;
 
-    const float syllable = 0.22f + 0.3f * syllables.At(t) + 0.16f * loudness.At(t);
+    const float syllable = 0.28f + 0.25f * syllables.At(t) + 0.22f * loudness.At(t);
     e.jaw_drop = Unit(gain * std::max(talking * std::max(syllable, 0.0f), open));
     e.pucker = Unit(gain * talking * (0.45f * vowels.At(t) - 0.05f)) * (1 - 0.5f * open);
     e.upper_lip_raise = Unit(gain * talking * (0.12f + 0.3f * lips.At(t)));

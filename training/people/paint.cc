@@ -184,8 +184,10 @@ Rgb Painter::Skin(const SurfacePoint& point) const {
     }
   }
   color = WithBeard(color, point);
-  if (person_.hair_style == HairStyle::kBuzzCut && point.material == Material::kSkin) {
-    color = Mix(color, person_.hair.color, 0.55f * Smoothstep(6.6f, 7.6f, p.y));
+  if (person_.hair_style == HairStyle::kBuzzCut) {  // fades into the hairline
+    const float hairline =
+        point.material == Material::kSkin ? Smoothstep(6.6f, 7.6f, p.y) : Smoothstep(3, 6.5f, p.y);
+    color = Mix(color, person_.hair.color, 0.55f * hairline);
   }
   return color;
 }
@@ -286,7 +288,8 @@ Rgb Painter::Hair(const SurfacePoint& point, float strands) const {
     const Vec3& p = point.at;
     return person_.hair.color * (1 + 0.25f * Noise(p.x * 9, p.y * 9 + p.z * 7));
   }
-  return person_.hair.color * (1 + 0.17f * strands);
+  return person_.hair.color *
+         (1 + (person_.hair_style == HairStyle::kBuzzCut ? 0.05f : 0.17f) * strands);
 }
 
 Rgb Painter::Clothes(const SurfacePoint& point) const {

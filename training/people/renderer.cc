@@ -16,6 +16,7 @@ namespace {
 
 constexpr float kCameraDistance = 60;  // cm
 constexpr float kOvalHeight = 17.7f;   // cm, of the average face
+constexpr float kOvalShare = 0.58f;    // of the picture, were the face as far away as the origin
 constexpr Vec3 kPivot{0, -3, -3};      // the head turns about it
 
 // Puts points of the person into the picture.
@@ -26,7 +27,7 @@ class Camera {
         // Shoulders follow the head a quarter of the way.
         shoulders_(RotationFor(
             {0.25f * state.pose.yaw, 0.15f * state.pose.pitch, 0.25f * state.pose.roll})),
-        pixels_per_cm_(state.view.scale * 0.58f * static_cast<float>(side) / kOvalHeight),
+        pixels_per_cm_(state.view.scale * kOvalShare * static_cast<float>(side) / kOvalHeight),
         center_x_(static_cast<float>(side) * (0.5f + state.view.shift_x)),
         center_y_(static_cast<float>(side) * (0.51f + state.view.shift_y)) {}
 

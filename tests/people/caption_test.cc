@@ -1,0 +1,87 @@
+#include <gtest/gtest.h>
+
+#include <set>
+#include <string>
+
+#include "training/people/palettes.h"
+#include "training/people/people.h"
+
+namespace reenact {
+namespace {
+
+constexpr uint64_t kPhrasings = 8;
+
+TEST(CaptionTest, NamesWhatIsSeenInEveryPhrasing) {
+  for (uint64_t seed = 0; seed < 200; ++seed) {
+    const Person person = MakePerson(seed);
+    for (uint64_t phrasing = 0; phrasing < kPhrasings; ++phrasing) {
+      const std::string caption = Caption(person, phrasing);
+      SCOPED_TRACE(caption);
+      const auto has = [&](const std::string& text) {
+        return caption.find(text) != std::string::npos;
+      };
+      EXPECT_EQ(has("woman"), !person.man);
+      EXPECT_TRUE(
+          has(std::string(kSkinColors[static_cast<size_t>(person.skin.name)].name) + " skin"));
+      EXPECT_TRUE(
+          has(std::string(kEyeColors[static_cast<size_t>(person.eyes.name)].name) + " eyes"));
+      EXPECT_TRUE(has(kClothColors[static_cast<size_t>(person.clothes.name)].name));
+      EXPECT_TRUE(
+          has(std::string(kBackgroundColors[static_cast<size_t>(person.background.name)].name) +
+              " background"));
+      EXPECT_EQ(has("glasses"), person.glasses != Glasses::kNone);
+      EXPECT_EQ(has("beanie") || has(" cap"), person.hat != Hat::kNone);
+      EXPECT_EQ(has("beard"), person.beard == Beard::kFull);
+      EXPECT_EQ(has("stubble"), person.beard == Beard::kStubble);
+      EXPECT_EQ(has("moustache"), person.moustache && person.beard != Beard::kFull);
+      EXPECT_EQ(has("fringe") || has("bangs"), person.fringe_length > 1.5f);
+      EXPECT_EQ(has("striped"), person.striped_clothes);
+      EXPECT_EQ(has("freckles"), person.freckles);
+      if (person.hair_style == HairStyle::kBald) {
+        EXPECT_EQ(has("bald"), person.hat == Hat::kNone);
+      } else {
+        EXPECT_TRUE(has(kHairColors[static_cast<size_t>(person.hair.name)].name));
+      }
+    }
+  }
+}
+
+TEST(CaptionTest, PhrasingsDiffer) {
+  Person person = MakePerson(3);
+  person.hair_style = HairStyle::kBob;
+  std::set<std::string> captions;
+  for (uint64_t phrasing = 0; phrasing < kPhrasings; ++phrasing)
+    captions.insert(Caption(person, phrasing));
+  EXPECT_EQ(captions.size(), kPhrasings);
+  EXPECT_EQ(Caption(person, kPhrasings), Caption(person, 0));
+}
+
+TEST(CaptionTest, ReadsLikeEnglish) {
+  Person person;
+  person.man = true;
+  person.age = AgeGroup::kOld;
+  person.skin.name = 1;
+  person.hair.name = kGreyHair;
+  person.eyes.name = 2;
+  person.beard = Beard::kFull;
+  person.moustache = true;
+  person.glasses = Glasses::kRound;
+  person.clothes.name = 7;
+  person.background.name = 3;
+
+  EXPECT_EQ(Caption(person, 0),
+            "an old man with fair skin, short grey hair, blue eyes, a beard, round glasses, an "
+            "orange shirt, "
+            "green background");
+  EXPECT_EQ(Caption(person, 1),
+            "portrait of an old man with fair skin, short grey hair, blue eyes and a beard, "
+            "wearing round glasses and "
+            "an orange shirt, in front of a green background");
+  EXPECT_EQ(Caption(person, 7),
+            "an elderly man wearing round glasses and an orange top against a green background; he "
+            "has fair skin, "
+            "short grey hair, blue eyes and a full beard");
+}
+
+}  // namespace
+}  // namespace reenact

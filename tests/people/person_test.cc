@@ -1,0 +1,79 @@
+#include <gtest/gtest.h>
+
+#include <map>
+#include <set>
+
+#include "training/people/palettes.h"
+#include "training/people/people.h"
+#include "training/people/random.h"
+
+namespace reenact {
+namespace {
+
+TEST(RandomTest, IsTheSameEverywhere) {
+  // The first outputs of SplitMix64 seeded with our mixture of (seed, stream) = (1, 0), from a
+  // calculation of its own.
+  const auto scramble = [](uint64_t z) {
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+    return z ^ (z >> 31);
+  };
+  const uint64_t state = scramble(1 + 0x9e3779b97f4a7c15) ^ scramble(~uint64_t{0});
+
+  Random random(1);
+
+  EXPECT_EQ(random.Next(), scramble(state + 0x9e3779b97f4a7c15));
+  EXPECT_EQ(random.Next(), scramble(state + 2 * 0x9e3779b97f4a7c15));
+}
+
+TEST(RandomTest, DistributionsHaveTheirMoments) {
+  Random random(7);
+  double sum = 0, squares = 0, uniform = 0;
+  std::map<int, int> picks;
+  constexpr int kCount = 20000;
+  for (int i = 0; i < kCount; ++i) {
+    const float x = random.Normal();
+    sum += x;
+    squares += x * x;
+    uniform += random.Uniform(2, 4);
+    ++picks[random.Pick({1, 0, 3})];
+  }
+  EXPECT_NEAR(sum / kCount, 0, 0.03);
+  EXPECT_NEAR(squares / kCount, 1, 0.04);
+  EXPECT_NEAR(uniform / kCount, 3, 0.02);
+  EXPECT_EQ(picks[1], 0);
+  EXPECT_NEAR(picks[2] / double{kCount}, 0.75, 0.02);
+}
+
+TEST(PersonTest, LooksComeInAllKindsAndFitTogether) {
+  std::set<HairStyle> styles;
+  std::set<int> skins;
+  int men = 0, hats = 0, glasses = 0;
+  constexpr int kCount = 1000;
+  for (uint64_t seed = 0; seed < kCount; ++seed) {
+    const Person person = MakePerson(seed);
+    styles.insert(person.hair_style);
+    skins.insert(person.skin.name);
+    men += person.man;
+    hats += person.hat != Hat::kNone;
+    glasses += person.glasses != Glasses::kNone;
+    EXPECT_TRUE(person.man || (person.beard == Beard::kNone && !person.moustache)) << seed;
+    EXPECT_TRUE(person.beard != Beard::kFull || person.moustache) << seed;
+    EXPECT_TRUE(person.hat == Hat::kNone || person.fringe_length == 0) << seed;
+    for (float number :
+         {person.shape.face_width, person.shape.eye_size, person.shape.lip_thickness}) {
+      EXPECT_LE(std::abs(number), 1 + 1e-6f) << seed;
+    }
+    for (const Paint* paint : {&person.skin, &person.hair, &person.clothes, &person.background}) {
+      EXPECT_LE(std::max({paint->color.r, paint->color.g, paint->color.b}), 255) << seed;
+    }
+  }
+  EXPECT_EQ(styles.size(), 7u);
+  EXPECT_EQ(skins.size(), kSkinColors.size());
+  EXPECT_NEAR(men, kCount / 2, 60);
+  EXPECT_NEAR(hats, 100, 50);
+  EXPECT_NEAR(glasses, 280, 60);
+}
+
+}  // namespace
+}  // namespace reenact
