@@ -13,6 +13,7 @@
 #include "pipeline/face/detection.h"
 #include "pipeline/face/network.h"
 #include "pipeline/face/roi.h"
+#include "pipeline/face/tflite_model.h"
 #include "pipeline/face/zip.h"
 
 namespace reenact {
@@ -58,9 +59,10 @@ constexpr size_t kNumContourPoints = 16;
 struct Convention {
   float max_overlap;       // of two detections that stay apart
   bool square_detections;  // whether the region around a detection is made square in pixels
+  Depth depth;             // how z comes back from a region
 };
-constexpr Convention kLegacy = {0.3f, true};
-constexpr Convention kTasks = {0.5f, false};
+constexpr Convention kLegacy = {0.3f, true, Depth::kByWidth};
+constexpr Convention kTasks = {0.5f, false, Depth::kByRow};
 
 absl::Status Invalid(const std::string& what) { return absl::InvalidArgumentError(what); }
 
@@ -138,10 +140,11 @@ class FaceDetector {
 
 class LandmarkModel {
  public:
-  static absl::StatusOr<LandmarkModel> Create(std::string_view file) {
+  static absl::StatusOr<LandmarkModel> Create(std::string_view file, Depth depth) {
     absl::StatusOr<std::unique_ptr<Network>> network = Load("landmark model", file);
     if (!network.ok()) return network.status();
     LandmarkModel model;
+    model.depth_ = depth;
     model.side_ = PictureSide(**network);
     const std::vector<size_t> all = OutputsOf(**network, 3 * kNumLandmarks);
     const std::vector<size_t> mesh = OutputsOf(**network, 3 * kNumMeshPoints);
@@ -194,7 +197,7 @@ class LandmarkModel {
       AddIris(left_iris_, kLeftEye, kFirstLeftIris, result.landmarks);
       AddIris(right_iris_, kRightEye, kFirstRightIris, result.landmarks);
     }
-    ProjectFromRoi(roi, result.landmarks);
+    ProjectFromRoi(roi, depth_, image.width, image.height, result.landmarks);
     // A damaged weight must not spread; a NaN is no face.
     for (const Point3& p : result.landmarks) {
       if (!std::isfinite(p.x) || !std::isfinite(p.y) || !std::isfinite(p.z)) return std::nullopt;
@@ -226,6 +229,7 @@ class LandmarkModel {
 
   std::unique_ptr<Network> network_;
   bool attention_ = false;
+  Depth depth_ = Depth::kByWidth;
   int side_ = 0;
   // Outputs of the network.
   size_t mesh_ = 0, lips_ = 0, left_eye_ = 0, right_eye_ = 0, left_iris_ = 0, right_iris_ = 0,
@@ -342,7 +346,8 @@ class MediaPipeLandmarker : public FaceLandmarker {
 absl::StatusOr<std::unique_ptr<FaceLandmarker>> FaceLandmarker::Create(Options options) {
   Convention convention = kLegacy;
   std::string blendshape_file;
-  if (LooksLikeZip(options.landmark_model)) {
+  // A .tflite file may carry an archive of notes at its end, so its own mark counts first.
+  if (!LooksLikeTflite(options.landmark_model) && LooksLikeZip(options.landmark_model)) {
     absl::StatusOr<std::map<std::string, std::string>> files = ReadZip(options.landmark_model);
     if (!files.ok()) {
       return Invalid(absl::StrCat("landmark bundle: ", std::string(files.status().message())));
@@ -359,7 +364,8 @@ absl::StatusOr<std::unique_ptr<FaceLandmarker>> FaceLandmarker::Create(Options o
   absl::StatusOr<FaceDetector> detector =
       FaceDetector::Create(options.detector, convention.max_overlap);
   if (!detector.ok()) return detector.status();
-  absl::StatusOr<LandmarkModel> model = LandmarkModel::Create(options.landmark_model);
+  absl::StatusOr<LandmarkModel> model =
+      LandmarkModel::Create(options.landmark_model, convention.depth);
   if (!model.ok()) return model.status();
   std::optional<BlendshapeModel> blendshapes;
   if (options.blendshapes) {

@@ -133,16 +133,20 @@ void SampleRoi(const Image& image, const Roi& roi, int side, Border border, floa
   }
 }
 
-void ProjectFromRoi(const Roi& roi, Landmarks& landmarks) {
-  const float cosine = std::cos(roi.rotation);
-  const float sine = std::sin(roi.rotation);
-  // Turning happens in units of the region, even where its sides differ: so does MediaPipe.
+void ProjectFromRoi(const Roi& roi, Depth depth, int width, int height, Landmarks& landmarks) {
+  const double aspect = static_cast<double>(height) / width;
+  const double cosine = std::cos(double{roi.rotation});
+  const double sine = std::sin(double{roi.rotation});
+  // Turning happens in pixels.
+  const double x_of_x = cosine * roi.width, x_of_y = -sine * roi.height * aspect;
+  const double y_of_x = sine * roi.width / aspect, y_of_y = cosine * roi.height;
+  const double z_scale = depth == Depth::kByWidth ? roi.width : std::hypot(x_of_x, y_of_x);
   for (Point3& p : landmarks) {
-    const float x = p.x - 0.5f;
-    const float y = p.y - 0.5f;
-    p.x = (cosine * x - sine * y) * roi.width + roi.center_x;
-    p.y = (sine * x + cosine * y) * roi.height + roi.center_y;
-    p.z *= roi.width;
+    const double x = p.x - 0.5;
+    const double y = p.y - 0.5;
+    p.x = static_cast<float>(x_of_x * x + x_of_y * y + roi.center_x);
+    p.y = static_cast<float>(y_of_x * x + y_of_y * y + roi.center_y);
+    p.z = static_cast<float>(p.z * z_scale);
   }
 }
 

@@ -47,7 +47,14 @@ enum class Border { kRepeat, kZero };
 void SampleRoi(const Image& image, const Roi& roi, int side, Border border, float scale,
                float offset, absl::Span<float> out);
 
-// Landmarks in units of the region (z like x) to units of the picture.
-void ProjectFromRoi(const Roi& roi, Landmarks& landmarks);
+// What one unit of z in a region is in the picture.
+enum class Depth {
+  kByWidth,  // the region's width in units of the picture's (MediaPipe's legacy pipeline)
+  kByRow,    // the length of the region's turned upper side in units of the picture's width along x
+             // and of its height along y (MediaPipe Tasks)
+};
+
+// Landmarks in units of the region to units of the picture of `width` x `height` pixels.
+void ProjectFromRoi(const Roi& roi, Depth depth, int width, int height, Landmarks& landmarks);
 
 }  // namespace reenact

@@ -99,8 +99,12 @@ size_t TfliteTensor::elements() const {
   return count;
 }
 
+bool LooksLikeTflite(std::string_view bytes) {
+  return bytes.size() >= 8 && bytes.substr(4, 4) == "TFL3";
+}
+
 absl::StatusOr<TfliteModel> ParseTflite(std::string_view bytes, FlatBufferReader& reader) {
-  if (bytes.size() < 8 || bytes.substr(4, 4) != "TFL3") {
+  if (!LooksLikeTflite(bytes)) {
     return absl::InvalidArgumentError("not a .tflite file: the mark TFL3 is missing");
   }
   const FlatBufferReader::Table root = reader.Root();

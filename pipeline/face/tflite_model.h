@@ -44,6 +44,9 @@ struct TfliteModel {
   std::vector<int> outputs;  // tensors
 };
 
+// Whether the bytes carry the mark of a .tflite file.
+bool LooksLikeTflite(std::string_view bytes);
+
 // Reads the only subgraph. The result refers to `reader`'s bytes. kInvalidArgument: not a .tflite
 // file, damaged, or beyond what this program reads (sizes, tensor types, several subgraphs).
 absl::StatusOr<TfliteModel> ParseTflite(std::string_view bytes, FlatBufferReader& reader);
