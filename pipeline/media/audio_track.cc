@@ -1,10 +1,13 @@
 #include "pipeline/media/audio_track.h"
 
 extern "C" {
-#include <libavutil/opt.h>
+#include <libavcodec/bsf.h>
+#include <libavutil/dict.h>
+#include <libavutil/mem.h>
 }
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -15,7 +18,7 @@ namespace {
 
 // Whether MP4 can hold the track: its header and first packet are written to memory and thrown
 // away.
-bool FitsMp4(const AVStream& source, const AVPacket& first) {
+bool FitsMp4(const AVCodecParameters& codecpar, AVRational time_base, const AVPacket& first) {
   AVFormatContext* context = nullptr;
   if (avformat_alloc_output_context2(&context, nullptr, "mp4", nullptr) < 0) return false;
   bool fits = false;
@@ -25,13 +28,12 @@ bool FitsMp4(const AVStream& source, const AVPacket& first) {
     AVDictionary* options = nullptr;
     av_dict_set(&options, "movflags", kMp4Flags, 0);
     av_dict_set(&options, "strict", "experimental", 0);
-    avcodec_parameters_copy(stream->codecpar, source.codecpar);
-    stream->codecpar->codec_tag = 0;
-    stream->time_base = source.time_base;
+    avcodec_parameters_copy(stream->codecpar, &codecpar);
+    stream->time_base = time_base;
     packet->stream_index = 0;
     fits = avformat_write_header(context, &options) >= 0;
     if (fits) {
-      av_packet_rescale_ts(packet.get(), source.time_base, stream->time_base);
+      av_packet_rescale_ts(packet.get(), time_base, stream->time_base);
       fits = av_write_frame(context, packet.get()) >= 0;
       fits = av_write_trailer(context) >= 0 && fits;
     }
@@ -45,6 +47,41 @@ bool FitsMp4(const AVStream& source, const AVPacket& first) {
   return fits;
 }
 
+// AAC as broadcast has a header on every packet and none for the track; MP4 has it the other way
+// round. Takes the header off each packet and puts what it says into `codecpar`; packets of all
+// other kinds stay as they are.
+class AdtsRemover {
+ public:
+  ~AdtsRemover() { av_bsf_free(&filter_); }
+
+  // False: the packet cannot be used.
+  bool Apply(AVCodecParameters& codecpar, AVPacket& packet) {
+    const bool has_header =
+        packet.size > 7 && packet.data[0] == 0xFF && (packet.data[1] & 0xF0) == 0xF0;
+    if (codecpar.codec_id != AV_CODEC_ID_AAC || !has_header) return true;
+    if (filter_ == nullptr) {
+      const AVBitStreamFilter* kind = av_bsf_get_by_name("aac_adtstoasc");
+      if (kind == nullptr || av_bsf_alloc(kind, &filter_) < 0) return false;
+      if (avcodec_parameters_copy(filter_->par_in, &codecpar) < 0) return false;
+      if (av_bsf_init(filter_) < 0) return false;
+    }
+    if (av_bsf_send_packet(filter_, &packet) < 0) return false;
+    if (av_bsf_receive_packet(filter_, &packet) < 0) return false;
+    size_t size = 0;
+    const uint8_t* header = av_packet_get_side_data(&packet, AV_PKT_DATA_NEW_EXTRADATA, &size);
+    if (header != nullptr && codecpar.extradata_size == 0) {
+      codecpar.extradata = static_cast<uint8_t*>(av_mallocz(size + AV_INPUT_BUFFER_PADDING_SIZE));
+      if (codecpar.extradata == nullptr) return false;
+      std::memcpy(codecpar.extradata, header, size);
+      codecpar.extradata_size = static_cast<int>(size);
+    }
+    return true;
+  }
+
+ private:
+  AVBSFContext* filter_ = nullptr;
+};
+
 }  // namespace
 
 absl::StatusOr<AudioTrack> ReadAudioTrack(std::string_view bytes, const Demuxer::Limits& limits) {
@@ -55,7 +92,15 @@ absl::StatusOr<AudioTrack> ReadAudioTrack(std::string_view bytes, const Demuxer:
   if (stream == nullptr) return track;
   (*demuxer)->Select(stream);
 
-  const AVCodecParameters& codecpar = *stream->codecpar;
+  auto parameters = std::make_shared<AudioParameters>();
+  parameters->codecpar.reset(avcodec_parameters_alloc());
+  LibavPtr<AVPacket> packet(av_packet_alloc());
+  if (parameters->codecpar == nullptr || packet == nullptr ||
+      avcodec_parameters_copy(parameters->codecpar.get(), stream->codecpar) < 0) {
+    return absl::ResourceExhaustedError("reading the audio track: out of memory");
+  }
+  AVCodecParameters& codecpar = *parameters->codecpar;
+  codecpar.codec_tag = 0;  // the source container's; MP4 has its own
   track.codec = avcodec_get_name(codecpar.codec_id);
   track.sample_rate = codecpar.sample_rate;
   track.channels = codecpar.ch_layout.nb_channels;
@@ -63,13 +108,14 @@ absl::StatusOr<AudioTrack> ReadAudioTrack(std::string_view bytes, const Demuxer:
   track.time_base_den = stream->time_base.den;
   const int64_t clock_start = (*demuxer)->ClockStart(stream->time_base);
 
-  LibavPtr<AVPacket> packet(av_packet_alloc());
+  AdtsRemover remover;
   LibavPtr<AVPacket> first;
   int64_t next_dts = 0;
-  int error = 0;
-  while ((error = av_read_frame((*demuxer)->context(), packet.get())) >= 0) {
+  // Damage ends the sound where it is; the pictures' reader is the one to complain.
+  while (av_read_frame((*demuxer)->context(), packet.get()) >= 0) {
     const bool is_whole = (packet->flags & AV_PKT_FLAG_CORRUPT) == 0;
-    if (packet->stream_index == stream->index && packet->size > 0 && is_whole) {
+    if (packet->stream_index == stream->index && packet->size > 0 && is_whole &&
+        remover.Apply(codecpar, *packet)) {
       if (packet->dts == AV_NOPTS_VALUE) packet->dts = packet->pts;
       if (packet->dts == AV_NOPTS_VALUE) packet->dts = next_dts + clock_start;
       if (packet->pts == AV_NOPTS_VALUE) packet->pts = packet->dts;
@@ -92,23 +138,15 @@ absl::StatusOr<AudioTrack> ReadAudioTrack(std::string_view bytes, const Demuxer:
     }
     av_packet_unref(packet.get());
   }
-  // Damage ends the sound where it is; the pictures' reader is the one to complain.
   if (track.packets.empty()) {
     track.note = absl::StrCat("the audio track (", track.codec, ") holds no packets, left out");
     return track;
   }
-  if (!FitsMp4(*stream, *first)) {
+  if (!FitsMp4(codecpar, stream->time_base, *first)) {
     track.packets.clear();
     track.note = absl::StrCat("audio codec ", track.codec, " does not fit MP4, left out");
     return track;
   }
-  auto parameters = std::make_shared<AudioParameters>();
-  parameters->codecpar.reset(avcodec_parameters_alloc());
-  if (parameters->codecpar == nullptr ||
-      avcodec_parameters_copy(parameters->codecpar.get(), &codecpar) < 0) {
-    return absl::ResourceExhaustedError("reading the audio track: out of memory");
-  }
-  parameters->codecpar->codec_tag = 0;  // the source container's; MP4 has its own
   track.parameters = std::move(parameters);
   return track;
 }

@@ -92,6 +92,8 @@ absl::StatusOr<std::unique_ptr<Demuxer>> Demuxer::Open(std::string_view bytes,
   if (bytes.empty()) return absl::InvalidArgumentError("the video is empty (0 bytes)");
   std::unique_ptr<Demuxer> demuxer(new Demuxer());
   demuxer->bytes_ = bytes;
+  // Sides are rounded up to 128 pixels at most; frames narrower than that are small anyhow.
+  demuxer->max_coded_pixels_ = 2 * limits.max_pixels + 256 * 256;
   uint8_t* buffer = static_cast<uint8_t*>(av_malloc(kIoBuffer));
   demuxer->io_.reset(
       avio_alloc_context(buffer, kIoBuffer, 0, demuxer.get(), &Read, nullptr, &Seek));
@@ -138,7 +140,7 @@ absl::StatusOr<std::unique_ptr<Demuxer>> Demuxer::Open(std::string_view bytes,
   std::vector<AVDictionary*> options(context->nb_streams, nullptr);
   for (AVDictionary*& option : options) {
     av_dict_set(&option, "threads", "1", 0);
-    av_dict_set_int(&option, "max_pixels", limits.max_pixels, 0);
+    av_dict_set_int(&option, "max_pixels", demuxer->max_coded_pixels_, 0);
   }
   error = avformat_find_stream_info(context, options.empty() ? nullptr : options.data());
   for (AVDictionary*& option : options) av_dict_free(&option);

@@ -72,6 +72,9 @@ class Demuxer {
   // their clock anywhere, so times count from the earlier of the two tracks; elsewhere 0.
   int64_t ClockStart(AVRational time_base) const;
 
+  // A bound for decoders, which count whole coding blocks: the limit, and a margin for rounding up.
+  int64_t max_coded_pixels() const { return max_coded_pixels_; }
+
   // Delivers the packets of `stream` only.
   void Select(const AVStream* stream);
 
@@ -81,6 +84,7 @@ class Demuxer {
   static int64_t Seek(void* self, int64_t offset, int whence);
 
   std::string_view bytes_;
+  int64_t max_coded_pixels_ = 0;
   size_t position_ = 0;
   LibavPtr<AVIOContext> io_;
   AVFormatContext* context_ = nullptr;

@@ -24,7 +24,7 @@ constexpr const char* kPresets[] = {"ultrafast", "superfast", "veryfast", "faste
 // its own. One thread: the bytes must not depend on the machine.
 constexpr char kX264Params[] =
     "keyint=infinite:min-keyint=1:scenecut=0:bframes=0:rc-lookahead=0:sync-lookahead=0:mbtree=0:"
-    "force-cfr=0:threads=1:lookahead-threads=1:sliced-threads=0";
+    "force-cfr=1:threads=1:lookahead-threads=1:sliced-threads=0";
 
 constexpr int kIoBuffer = 64 * 1024;
 
@@ -324,12 +324,19 @@ class X264Mp4Writer final : public Mp4Writer {
     if (error >= 0) {
       std::memcpy(packet_->data, packet.data.data(), packet.data.size());
       const int64_t shift = av_rescale_q(shift_, time_base_, clock);
-      packet_->pts = packet.pts + shift;
-      packet_->dts = packet.dts + shift;
-      packet_->duration = packet.duration;
+      const auto in_track = [&](int64_t time) {
+        return av_rescale_q(time + shift, clock, audio_->time_base);
+      };
+      packet_->pts = in_track(packet.pts);
+      packet_->dts = in_track(packet.dts);
+      // The muxer sums durations over the fragments, so each must end where the next packet begins,
+      // rounding included.
+      const bool is_last = next_audio_ + 1 == options_.audio->packets.size();
+      packet_->duration =
+          is_last ? av_rescale_q(packet.duration, clock, audio_->time_base)
+                  : in_track(options_.audio->packets[next_audio_ + 1].dts) - packet_->dts;
       packet_->flags |= AV_PKT_FLAG_KEY;
       packet_->stream_index = audio_->index;
-      av_packet_rescale_ts(packet_.get(), clock, audio_->time_base);
       error = av_write_frame(muxer_, packet_.get());
       av_packet_unref(packet_.get());
     }

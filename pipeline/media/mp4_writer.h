@@ -29,10 +29,10 @@ class Mp4Writer {
     int32_t time_base_den = 0;
     int32_t frame_rate_num = 30;  // nominal; only for the stream's level and headers. 0: 30
     int32_t frame_rate_den = 1;
-    int crf = 20;                     // 0..51, lower is better
-    std::string preset = "veryfast";  // x264's speed presets, "ultrafast" to "veryslow"
-    int frames_per_fragment = 16;     // 1 or more; the last fragment may be shorter
-    std::optional<AudioTrack> audio;  // an empty track counts as none
+    int crf = 20;                          // 0..51, lower is better
+    std::string preset = "veryfast";       // x264's speed presets, "ultrafast" to "veryslow"
+    int frames_per_fragment = 16;          // 1 or more; the last fragment may be shorter
+    std::optional<AudioTrack> audio = {};  // an empty track counts as none
   };
 
   // A part of the file. Concatenated in order they are the file.

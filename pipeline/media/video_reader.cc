@@ -309,7 +309,7 @@ class LibavVideoReader final : public VideoReader {
     int error = avcodec_parameters_to_context(decoder_.get(), stream_->codecpar);
     decoder_->pkt_timebase = stream_->time_base;
     decoder_->thread_count = 1;
-    decoder_->max_pixels = limits_.max_pixels;
+    decoder_->max_pixels = demuxer_->max_coded_pixels();
     decoder_->codec_whitelist = av_strdup(demuxer_->context()->codec_whitelist);
     if (error >= 0) error = avcodec_open2(decoder_.get(), codec, nullptr);
     if (error < 0) {
@@ -319,23 +319,31 @@ class LibavVideoReader final : public VideoReader {
     return absl::OkStatus();
   }
 
-  // "N frames could be read" and why there are no more.
+  // Why the packets ended before they should have.
+  struct Breakage {
+    const char* what;  // "cut off" or "damaged"
+    std::string why;
+  };
+
+  // With "N frames could be read".
   absl::Status Broken(const char* what, const std::string& why) const {
     return absl::InvalidArgumentError(absl::StrCat("the video is ", what, ": ", num_frames_,
                                                    num_frames_ == 1 ? " frame" : " frames",
                                                    " could be read; ", why));
   }
 
-  // Called at the end of the packets: whether the container promised more.
-  absl::Status Complete() const {
-    if (!cut_off_.empty()) return Broken("cut off", cut_off_);
+  // At the end of the packets, which av_read_frame told by `error`.
+  std::optional<Breakage> FindBreakage(int error, bool is_partial) const {
+    if (!cut_off_.empty()) return Breakage{"cut off", cut_off_};
     const int num_promised = avformat_index_get_entries_count(stream_);
-    const bool has_whole_index = info_.container.starts_with("mov") && num_promised > 0;
+    const bool has_whole_index = info_.container.starts_with("mov");
     if (has_whole_index && num_packets_ < num_promised) {
-      return Broken("cut off", absl::StrCat("its index lists ", num_promised, " packets and ",
-                                            num_packets_, " are there"));
+      return Breakage{"cut off", absl::StrCat("its index lists ", num_promised, " packets and ",
+                                              num_packets_, " are there")};
     }
-    return absl::OkStatus();
+    if (is_partial) return Breakage{"cut off", "the next one is incomplete"};
+    if (error != AVERROR_EOF) return Breakage{"damaged", LibavErrorText(error)};
+    return std::nullopt;
   }
 
   // Fills next_ with the next frame; or leaves it empty and sets end_ to why: OK at a proper end.
@@ -351,7 +359,11 @@ class LibavVideoReader final : public VideoReader {
       end_ = frame.status();
       return;
     }
-    end_ = has_frame.ok() ? pending_error_ : has_frame.status();
+    if (!has_frame.ok()) {
+      end_ = has_frame.status();
+    } else if (breakage_.has_value()) {
+      end_ = Broken(breakage_->what, breakage_->why);
+    }
   }
 
   // Decodes into frame_. False at the end.
@@ -392,13 +404,8 @@ class LibavVideoReader final : public VideoReader {
           error >= 0 && (packet_->flags & AV_PKT_FLAG_CORRUPT) != 0 && !is_broadcast;
       if (error < 0 || (is_partial && packet_->stream_index == stream_->index)) {
         av_packet_unref(packet_.get());
-        // The frames still inside the decoder come out first.
-        pending_error_ = Complete();
-        if (pending_error_.ok() && is_partial) {
-          pending_error_ = Broken("cut off", "the next one is incomplete");
-        } else if (pending_error_.ok() && error != AVERROR_EOF) {
-          pending_error_ = Broken("damaged", LibavErrorText(error));
-        }
+        breakage_ = FindBreakage(error, is_partial);
+        // The frames still inside the decoder come out before it is reported.
         return Send(nullptr);
       }
       if (packet_->stream_index != stream_->index) {
@@ -490,10 +497,10 @@ class LibavVideoReader final : public VideoReader {
   int stored_width_ = 0;  // of the first frame; later ones are scaled to it
   int stored_height_ = 0;
 
-  std::optional<VideoFrame> next_;  // one ahead, to know the duration of the one before
-  absl::Status end_;                // why there is no next_
-  absl::Status pending_error_;      // what to report once the decoder is empty
-  int num_frames_ = 0;              // decoded, next_ included
+  std::optional<VideoFrame> next_;    // one ahead, to know the duration of the one before
+  absl::Status end_;                  // why there is no next_
+  std::optional<Breakage> breakage_;  // to be reported once the decoder is empty
+  int num_frames_ = 0;                // decoded, next_ included
   int num_packets_ = 0;
   int num_leading_errors_ = 0;
   int leading_error_ = 0;

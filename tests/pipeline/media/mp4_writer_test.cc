@@ -1,0 +1,494 @@
+#include "pipeline/media/mp4_writer.h"
+
+#include <limits>
+
+#include "tests/pipeline/media/media_testing.h"
+
+namespace reenact {
+namespace {
+
+using testing::Clip;
+using ::testing::ElementsAre;
+using ::testing::ElementsAreArray;
+using testing::FailsWith;
+using testing::Gradient;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using testing::IsOk;
+using testing::Join;
+using ::testing::Not;
+using testing::ReadClip;
+using ::testing::SizeIs;
+using testing::TemporaryFolder;
+using testing::WriteClip;
+
+constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+constexpr auto kPrecondition = absl::StatusCode::kFailedPrecondition;
+
+Mp4Writer::Options SmallOptions() {
+  Mp4Writer::Options options;
+  options.width = 96;
+  options.height = 64;
+  options.time_base_num = 1;
+  options.time_base_den = 15360;
+  options.frames_per_fragment = 4;
+  return options;
+}
+
+std::vector<int64_t> Steps(int count, int64_t step, int64_t start = 0) {
+  std::vector<int64_t> pts;
+  for (int i = 0; i < count; ++i) pts.push_back(start + i * step);
+  return pts;
+}
+
+// ---- Pieces ----
+
+TEST(Mp4WriterTest, PiecesAreAnInitSegmentThenFragments) {
+  const auto pieces = WriteClip(SmallOptions(), Steps(10, 512), 512);
+
+  ASSERT_THAT(pieces, SizeIs(4));
+  EXPECT_TRUE(pieces[0].init);
+  EXPECT_EQ(pieces[0].num_frames, 0);
+  EXPECT_EQ(pieces[0].data.substr(4, 4), "ftyp");
+  EXPECT_THAT(pieces[0].data, HasSubstr("moov"));
+  EXPECT_THAT(pieces[0].data, Not(HasSubstr("mdat")));
+  const int num_frames[] = {0, 4, 4, 2};
+  const int64_t first[] = {0, 0, 4, 8};
+  for (int i = 1; i < 4; ++i) {
+    EXPECT_FALSE(pieces[i].init);
+    EXPECT_EQ(pieces[i].num_frames, num_frames[i]);
+    EXPECT_EQ(pieces[i].first_frame, first[i]);
+    EXPECT_EQ(pieces[i].pts, first[i] * 512);
+    EXPECT_EQ(pieces[i].data.substr(4, 4), "moof");
+  }
+}
+
+TEST(Mp4WriterTest, PiecesComeWithTheFrameThatCompletesThem) {
+  auto writer = Mp4Writer::Create(SmallOptions());
+  ASSERT_THAT(writer, IsOk());
+
+  std::vector<size_t> counts;
+  for (int i = 0; i < 9; ++i) {
+    auto pieces = (*writer)->Write(Gradient(96, 64, i), i * 512, 512);
+    ASSERT_THAT(pieces, IsOk());
+    counts.push_back(pieces->size());
+  }
+
+  // The init segment with the first frame, a fragment with every fourth.
+  EXPECT_THAT(counts, ElementsAre(1, 0, 0, 1, 0, 0, 0, 1, 0));
+}
+
+TEST(Mp4WriterTest, BeginningOfTheFilePlaysByItself) {
+  const auto pieces = WriteClip(SmallOptions(), Steps(12, 512), 512);
+  ASSERT_THAT(pieces, SizeIs(4));
+
+  const Clip first = ReadClip(pieces[0].data + pieces[1].data);
+  const Clip last = ReadClip(pieces[0].data + pieces[3].data);  // begins with a key frame
+
+  EXPECT_THAT(first.end, IsOk());
+  EXPECT_THAT(testing::Pts(first), ElementsAre(0, 512, 1024, 1536));
+  EXPECT_THAT(last.end, IsOk());
+  EXPECT_THAT(testing::Pts(last), ElementsAre(4096, 4608, 5120, 5632));
+}
+
+TEST(Mp4WriterTest, SameInputGivesSameBytes) {
+  const std::string first = Join(WriteClip(SmallOptions(), Steps(10, 512), 512));
+  const std::string second = Join(WriteClip(SmallOptions(), Steps(10, 512), 512));
+
+  EXPECT_FALSE(first.empty());
+  EXPECT_TRUE(first == second);
+}
+
+// ---- Times ----
+
+uint32_t Number(const std::string& bytes, size_t at) {
+  uint32_t value = 0;
+  for (size_t i = 0; i < 4; ++i) value = value << 8 | static_cast<uint8_t>(bytes[at + i]);
+  return value;
+}
+
+// The sum of all durations in the fragments of a file with one track: FFmpeg does not tell the last
+// frame's of a fragmented file. Walks moof > traf > tfhd, trun as ISO 14496-12 lays them out.
+uint64_t VideoTicks(const std::string& bytes, size_t at = 0, size_t end = std::string::npos) {
+  static uint32_t default_duration;
+  uint64_t ticks = 0;
+  end = std::min(end, bytes.size());
+  while (at + 8 <= end) {
+    const size_t size = Number(bytes, at);
+    const std::string name = bytes.substr(at + 4, 4);
+    const uint32_t flags = Number(bytes, at + 8) & 0xFFFFFF;
+    if (name == "moof" || name == "traf") ticks += VideoTicks(bytes, at + 8, at + size);
+    if (name == "tfhd") {
+      size_t field = at + 16;
+      if (flags & 0x1) field += 8;
+      if (flags & 0x2) field += 4;
+      default_duration = flags & 0x8 ? Number(bytes, field) : 0;
+    }
+    if (name == "trun") {
+      const uint32_t count = Number(bytes, at + 12);
+      size_t field = at + 16 + (flags & 0x1 ? 4 : 0) + (flags & 0x4 ? 4 : 0);
+      for (uint32_t i = 0; i < count; ++i) {
+        ticks += flags & 0x100 ? Number(bytes, field) : default_duration;
+        for (uint32_t bit : {0x100, 0x200, 0x400, 0x800}) field += flags & bit ? 4 : 0;
+      }
+    }
+    at += std::max<size_t>(size, 8);
+  }
+  return ticks;
+}
+
+struct Times {
+  const char* name;
+  int32_t num, den;
+  std::vector<int64_t> pts;
+  int64_t last_duration;
+};
+
+class TimesTest : public ::testing::TestWithParam<Times> {};
+
+TEST_P(TimesTest, SurviveExactly) {
+  const Times& times = GetParam();
+  Mp4Writer::Options options = SmallOptions();
+  options.time_base_num = times.num;
+  options.time_base_den = times.den;
+  TemporaryFolder folder;
+
+  const std::string bytes = Join(WriteClip(options, times.pts, times.last_duration));
+  testing::WriteFile(folder / "a.mp4", bytes);
+
+  const Clip clip = ReadClip(bytes);
+  ASSERT_THAT(clip.end, IsOk());
+  ASSERT_EQ(clip.info.time_base_num, 1);
+  ASSERT_EQ(clip.info.time_base_den, times.den);
+  std::vector<int64_t> expected;
+  for (int64_t pts : times.pts) expected.push_back(pts * times.num);
+  EXPECT_THAT(testing::Pts(clip), ElementsAreArray(expected));
+  EXPECT_EQ(VideoTicks(bytes),
+            static_cast<uint64_t>((times.pts.back() - times.pts.front() + times.last_duration) *
+                                  times.num));
+  EXPECT_THAT(testing::Probe(folder, folder / "a.mp4", "frame=pts"), ElementsAreArray(expected));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, TimesTest,
+    ::testing::Values(Times{"Constant", 1, 15360, Steps(10, 512), 512},
+                      Times{"Ntsc", 1, 30000, Steps(10, 1001), 1001},
+                      Times{"NtscFrameClock", 1001, 30000, Steps(10, 1), 1},
+                      Times{"SlowClock", 1, 5, Steps(6, 1), 1},
+                      Times{"Milliseconds", 1, 1000, {0, 33, 67, 100, 133, 167}, 33},
+                      Times{"Variable", 1, 90000, {0, 3003, 12012, 12013, 90000, 900000}, 1},
+                      Times{"StartOffset", 1, 12800, Steps(6, 512, 9216), 512},
+                      Times{"LateStart", 1, 90000, Steps(6, 3000, 90000LL * 3600 * 5), 3000},
+                      Times{"Microseconds", 1, 1000000, Steps(6, 33367), 33366},
+                      Times{"One", 1, 25, {0}, 3}),
+    [](const auto& param) { return std::string(param.param.name); });
+
+// MP4 would hide frames before zero.
+TEST(Mp4WriterTest, NegativeStartMovesEverythingToZero) {
+  const Clip clip = ReadClip(Join(WriteClip(SmallOptions(), Steps(5, 512, -1024), 512)));
+
+  ASSERT_THAT(clip.end, IsOk());
+  EXPECT_THAT(testing::Pts(clip), ElementsAre(0, 512, 1024, 1536, 2048));
+}
+
+// ---- Pictures ----
+
+TEST(Mp4WriterTest, ColoursComeBack) {
+  Mp4Writer::Options options = SmallOptions();
+  options.crf = 4;
+  const Clip clip = ReadClip(Join(WriteClip(options, Steps(3, 512), 512)));
+
+  ASSERT_THAT(clip.end, IsOk());
+  ASSERT_THAT(clip.frames, SizeIs(3));
+  for (int i = 0; i < 3; ++i) {
+    const auto [worst, mean] = testing::Difference(testing::AsString(clip.frames[i].image),
+                                                   testing::AsString(Gradient(96, 64, i)));
+    EXPECT_LE(worst, 10);
+    EXPECT_LT(mean, 2.0);
+  }
+}
+
+// A wrong matrix or range would show most on pure colours; a picture of one colour has no chroma
+// edges.
+TEST(Mp4WriterTest, PureColoursComeBackWithinThreeLevels) {
+  const uint8_t colours[][3] = {{255, 0, 0}, {0, 255, 0},     {0, 0, 255},  {255, 255, 255},
+                                {0, 0, 0},   {128, 128, 128}, {200, 60, 90}};
+  Mp4Writer::Options options = SmallOptions();
+  options.crf = 4;
+  auto writer = Mp4Writer::Create(options);
+  ASSERT_THAT(writer, IsOk());
+  std::string file;
+  int64_t pts = 0;
+  for (const auto& colour : colours) {
+    Image image{96, 64, std::vector<uint8_t>(96 * 64 * 3)};
+    for (size_t i = 0; i < image.rgb.size(); ++i) image.rgb[i] = colour[i % 3];
+    auto pieces = (*writer)->Write(image, pts++, 1);
+    ASSERT_THAT(pieces, IsOk());
+    file += Join(*pieces);
+  }
+  file += Join((*writer)->Finish().value());
+
+  const Clip clip = ReadClip(file);
+
+  ASSERT_THAT(clip.end, IsOk());
+  ASSERT_THAT(clip.frames, SizeIs(std::size(colours)));
+  for (size_t i = 0; i < std::size(colours); ++i) {
+    const uint8_t* pixel = clip.frames[i].image.row(32) + 48 * 3;
+    for (int c = 0; c < 3; ++c) EXPECT_NEAR(pixel[c], colours[i][c], 3) << "colour " << i;
+  }
+}
+
+TEST(Mp4WriterTest, StreamDeclaresWhatPlayersNeed) {
+  TemporaryFolder folder;
+  Mp4Writer::Options options = SmallOptions();
+  options.width = options.height = 512;
+  testing::WriteFile(folder / "a.mp4", Join(WriteClip(options, Steps(10, 512), 512)));
+
+  const std::string stream =
+      testing::Run(folder,
+                   "ffprobe -v error -show_entries stream=codec_name,profile,level,pix_fmt,"
+                   "color_space,color_range,color_primaries,color_transfer,has_b_frames,"
+                   "r_frame_rate " +
+                       (folder / "a.mp4"));
+
+  for (const char* entry :
+       {"codec_name=h264", "profile=High", "pix_fmt=yuv420p", "color_space=bt709", "color_range=tv",
+        "color_primaries=bt709", "color_transfer=bt709", "has_b_frames=0", "r_frame_rate=30/1",
+        "level=30"}) {
+    EXPECT_THAT(stream, HasSubstr(entry));
+  }
+  // Key frames exactly at the fragments' starts.
+  EXPECT_THAT(testing::Probe(folder, folder / "a.mp4", "frame=key_frame"),
+              ElementsAre(1, 0, 0, 0, 1, 0, 0, 0, 1, 0));
+  // The tool decodes it without a word.
+  testing::Ffmpeg(folder, "-xerror -err_detect explode -i " + (folder / "a.mp4") + " -f null -");
+  EXPECT_EQ(testing::ReadFile(folder / "stderr"), "");
+}
+
+TEST(Mp4WriterTest, OddSidesArePaddedByTheEdge) {
+  Mp4Writer::Options options = SmallOptions();
+  options.width = 95;
+  options.height = 63;
+  options.crf = 4;
+  auto writer = Mp4Writer::Create(options);
+  ASSERT_THAT(writer, IsOk());
+
+  EXPECT_EQ((*writer)->coded_width(), 96);
+  EXPECT_EQ((*writer)->coded_height(), 64);
+  const Clip clip = ReadClip(Join(WriteClip(options, Steps(2, 512), 512)));
+  ASSERT_THAT(clip.end, IsOk());
+  EXPECT_EQ(clip.info.width, 96);
+  EXPECT_EQ(clip.info.height, 64);
+  const Image& decoded = clip.frames[0].image;
+  const Image drawn = Gradient(95, 63, 0);
+  for (int c = 0; c < 3; ++c) {
+    EXPECT_NEAR(decoded.row(63)[95 * 3 + c], drawn.row(62)[94 * 3 + c], 8);
+    EXPECT_NEAR(decoded.row(30)[40 * 3 + c], drawn.row(30)[40 * 3 + c], 8);
+  }
+}
+
+// ---- Sound ----
+
+struct Sound {
+  const char* name;
+  const char* file;
+  const char* encoding;
+};
+
+class SoundTest : public ::testing::TestWithParam<Sound> {};
+
+// Every packet of the sound, and its times, are those of the driving file.
+TEST_P(SoundTest, PacketsAreCopiedBitByBit) {
+  TemporaryFolder folder;
+  const std::string source = folder / GetParam().file;
+  testing::Ffmpeg(folder, std::string("-f lavfi -i testsrc2=size=96x64:rate=25:duration=1 -f lavfi "
+                                      "-i sine=frequency=440:duration=1.3:sample_rate=48000 "
+                                      "-c:v libx264 ") +
+                              GetParam().encoding + " " + source);
+  auto reader = VideoReader::Open(testing::ReadFile(source));
+  ASSERT_THAT(reader, IsOk());
+  auto track = (*reader)->ReadAudio();
+  ASSERT_THAT(track, IsOk());
+  ASSERT_FALSE(track->empty()) << track->note;
+
+  Mp4Writer::Options options = SmallOptions();
+  options.time_base_den = (*reader)->info().time_base_den;
+  options.audio = *track;
+  auto writer = Mp4Writer::Create(options);
+  ASSERT_THAT(writer, IsOk());
+  std::vector<Mp4Writer::Piece> pieces;
+  while (true) {
+    auto frame = (*reader)->Next();
+    ASSERT_THAT(frame, IsOk());
+    if (!frame->has_value()) break;
+    auto written = (*writer)->Write((*frame)->image, (*frame)->pts, (*frame)->duration);
+    ASSERT_THAT(written, IsOk());
+    for (auto& piece : *written) pieces.push_back(std::move(piece));
+  }
+  auto last = (*writer)->Finish();
+  ASSERT_THAT(last, IsOk());
+  for (auto& piece : *last) pieces.push_back(std::move(piece));
+  const std::string out = folder / "out.mp4";
+  testing::WriteFile(out, Join(pieces));
+
+  const auto md5 = [&](const std::string& file) {
+    return testing::Ffmpeg(folder, "-i " + file + " -map 0:a:0 -c copy -f md5 -");
+  };
+  EXPECT_EQ(md5(out), md5(source));
+  EXPECT_THAT(testing::Probe(folder, out, "frame=pts"), SizeIs(25));
+  const auto out_again = VideoReader::Open(testing::ReadFile(out));
+  ASSERT_THAT(out_again, IsOk());
+  const auto copied = (*out_again)->ReadAudio();
+  ASSERT_THAT(copied, IsOk());
+  ASSERT_THAT(copied->packets, SizeIs(track->packets.size()));
+  for (size_t i = 0; i < track->packets.size(); ++i) {
+    const AudioPacket& a = track->packets[i];
+    const AudioPacket& b = copied->packets[i];
+    ASSERT_EQ(a.data, b.data) << i;
+    // In seconds: Matroska and FLV count milliseconds, so half of one is rounding.
+    const double in = static_cast<double>(a.pts) * track->time_base_num / track->time_base_den;
+    const double to = static_cast<double>(b.pts) * copied->time_base_num / copied->time_base_den;
+    ASSERT_NEAR(in, to, track->time_base_den == 1000 ? 6e-4 : 1e-9) << i;
+  }
+  // Not all in the last fragment: each holds the sound of its time.
+  ASSERT_GE(pieces.size(), 4u);
+  EXPECT_GT(pieces[1].data.size(), track->packets[0].data.size());
+  const auto beginning = VideoReader::Open(pieces[0].data + pieces[1].data + pieces[2].data);
+  ASSERT_THAT(beginning, IsOk());
+  const auto sound = (*beginning)->ReadAudio();
+  ASSERT_THAT(sound, IsOk());
+  const double seconds =
+      static_cast<double>(sound->packets.back().pts) * sound->time_base_num / sound->time_base_den;
+  EXPECT_NEAR(seconds, 8 / 25.0, 0.12);  // two fragments of four frames, to within a packet
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, SoundTest,
+    ::testing::Values(Sound{"Aac", "a.mp4", "-c:a aac"}, Sound{"Mp3", "a.mp4", "-c:a libmp3lame"},
+                      Sound{"Mp3InAvi", "a.avi", "-c:a libmp3lame -bf 0"},
+                      Sound{"Ac3", "a.mp4", "-c:a ac3"}, Sound{"Eac3", "a.mp4", "-c:a eac3"},
+                      Sound{"Alac", "a.mov", "-c:a alac"}, Sound{"Flac", "a.mkv", "-c:a flac"},
+                      Sound{"Opus", "a.mkv", "-c:a libopus"},
+                      Sound{"AacInFlv", "a.flv", "-c:a aac"}),
+    [](const auto& param) { return std::string(param.param.name); });
+
+// AAC in MPEG-TS carries a header per packet that MP4 has no place for; what remains must be
+// decodable.
+TEST(Mp4WriterTest, AacFromTransportStreamPlays) {
+  TemporaryFolder folder;
+  testing::Ffmpeg(folder,
+                  "-f lavfi -i testsrc2=size=96x64:rate=25:duration=1 -f lavfi -i "
+                  "sine=duration=1 -c:v libx264 -bf 0 -c:a aac " +
+                      (folder / "a.ts"));
+  auto reader = VideoReader::Open(testing::ReadFile(folder / "a.ts"));
+  ASSERT_THAT(reader, IsOk());
+  Mp4Writer::Options options = SmallOptions();
+  options.time_base_den = 90000;
+  options.audio = (*reader)->ReadAudio().value();
+  ASSERT_FALSE(options.audio->empty()) << options.audio->note;
+
+  testing::WriteFile(folder / "b.mp4", Join(WriteClip(options, Steps(25, 3600), 3600)));
+
+  const auto pcm = [&](const std::string& file) {
+    return testing::Ffmpeg(folder, "-i " + file + " -map 0:a:0 -f s16le -");
+  };
+  EXPECT_TRUE(pcm(folder / "b.mp4") == pcm(folder / "a.ts"));
+}
+
+TEST(Mp4WriterTest, RealClipKeepsFramesTimesAndSound) {
+  REENACT_REQUIRE_DATA();
+  TemporaryFolder folder;
+  const std::string source = testing::DataDir() + "/LivePortrait/driving/d18.mp4";
+  auto reader = VideoReader::Open(testing::ReadFile(source));
+  ASSERT_THAT(reader, IsOk());
+  Mp4Writer::Options options = SmallOptions();
+  options.time_base_den = (*reader)->info().time_base_den;
+  options.audio = (*reader)->ReadAudio().value();
+
+  const std::vector<int64_t> pts = testing::Probe(folder, source, "frame=pts");
+  testing::WriteFile(folder / "a.mp4", Join(WriteClip(options, pts, 512)));
+
+  EXPECT_THAT(pts, SizeIs(216));
+  EXPECT_THAT(testing::Probe(folder, folder / "a.mp4", "frame=pts"), ElementsAreArray(pts));
+  EXPECT_EQ(testing::Ffmpeg(folder, "-i " + source + " -map 0:a:0 -c copy -f md5 -"),
+            testing::Ffmpeg(folder, "-i " + (folder / "a.mp4") + " -map 0:a:0 -c copy -f md5 -"));
+  EXPECT_THAT(testing::Probe(folder, folder / "a.mp4", "packet=pts", "a:0"),
+              ElementsAreArray(testing::Probe(folder, source, "packet=pts", "a:0")));
+  // Decoded sound too: the priming samples are skipped as in the source. (Its edit list also cuts
+  // the last packet short.)
+  const std::string heard = testing::Ffmpeg(folder, "-i " + source + " -map 0:a:0 -f s16le -");
+  const std::string copied =
+      testing::Ffmpeg(folder, "-i " + (folder / "a.mp4") + " -map 0:a:0 -f s16le -");
+  EXPECT_FALSE(heard.empty());
+  EXPECT_TRUE(copied.starts_with(heard)) << heard.size() << " and " << copied.size() << " bytes";
+  EXPECT_LE(copied.size(), heard.size() + 1024 * 2 * 2);
+}
+
+TEST(Mp4WriterTest, SoundMovesWithThePicture) {
+  TemporaryFolder folder;
+  testing::Ffmpeg(folder,
+                  "-f lavfi -i testsrc2=size=96x64:rate=25:duration=1 -f lavfi -i sine=duration=1 "
+                  "-c:v libx264 -c:a aac " +
+                      (folder / "a.mp4"));
+  auto reader = VideoReader::Open(testing::ReadFile(folder / "a.mp4"));
+  ASSERT_THAT(reader, IsOk());
+  Mp4Writer::Options options = SmallOptions();
+  options.time_base_den = 44100;
+  options.audio = (*reader)->ReadAudio().value();
+  ASSERT_EQ(options.audio->packets[0].pts, -1024);
+
+  // A picture that begins a second before zero: the sound, too, begins one second later.
+  auto out = VideoReader::Open(Join(WriteClip(options, Steps(50, 1764, -44100), 1764)));
+
+  ASSERT_THAT(out, IsOk());
+  EXPECT_EQ((*out)->ReadAudio()->packets[0].pts, 44100 - 1024);
+}
+
+// ---- Refusals ----
+
+TEST(Mp4WriterTest, OptionsOutOfRangeAreRefused) {
+  const auto refused = [](auto change, const char* text) {
+    Mp4Writer::Options options = SmallOptions();
+    change(options);
+    EXPECT_THAT(Mp4Writer::Create(options), FailsWith(kInvalid, text));
+  };
+  refused([](auto& o) { o.width = 0; }, "width is 0");
+  refused([](auto& o) { o.height = 20000; }, "height is 20000");
+  refused([](auto& o) { o.time_base_den = 0; }, "time base");
+  refused([](auto& o) { o.crf = 52; }, "CRF) is 52");
+  refused([](auto& o) { o.crf = -1; }, "CRF) is -1");
+  refused([](auto& o) { o.frames_per_fragment = 0; }, "fragment is 0");
+  refused([](auto& o) { o.preset = "fastest"; }, "preset");
+  refused([](auto& o) { o.frame_rate_den = 0; }, "frame rate");
+}
+
+TEST(Mp4WriterTest, FramesThatDoNotFitAreRefusedAndDoNoHarm) {
+  auto writer = Mp4Writer::Create(SmallOptions());
+  ASSERT_THAT(writer, IsOk());
+  const Image image = Gradient(96, 64);
+  ASSERT_THAT((*writer)->Write(image, 0, 512), IsOk());
+
+  EXPECT_THAT((*writer)->Write(Gradient(64, 96), 512, 512), FailsWith(kInvalid, "64 x 96"));
+  EXPECT_THAT((*writer)->Write(image, 511, 512), FailsWith(kInvalid, "frame 1 begins at 511"));
+  EXPECT_THAT((*writer)->Write(image, 513, 512), FailsWith(kInvalid, "ends at 512"));
+  EXPECT_THAT((*writer)->Write(image, 512, 0), FailsWith(kInvalid, "lasts 0"));
+  EXPECT_THAT((*writer)->Write(image, 512, int64_t{1} << 40), FailsWith(kInvalid, "lasts"));
+  EXPECT_THAT((*writer)->Write(image, 512, 512), IsOk());
+  EXPECT_THAT((*writer)->Finish(), IsOk());
+}
+
+TEST(Mp4WriterTest, NothingAfterTheEndAndNoEmptyFile) {
+  auto writer = Mp4Writer::Create(SmallOptions());
+  ASSERT_THAT(writer, IsOk());
+  ASSERT_THAT((*writer)->Write(Gradient(96, 64), 0, 512), IsOk());
+  ASSERT_THAT((*writer)->Finish(), IsOk());
+  EXPECT_THAT((*writer)->Finish(), FailsWith(kPrecondition, "over"));
+  EXPECT_THAT((*writer)->Write(Gradient(96, 64), 512, 512), FailsWith(kPrecondition, "over"));
+
+  auto empty = Mp4Writer::Create(SmallOptions());
+  ASSERT_THAT(empty, IsOk());
+  EXPECT_THAT((*empty)->Finish(), FailsWith(kPrecondition, "no frames"));
+}
+
+}  // namespace
+}  // namespace reenact
