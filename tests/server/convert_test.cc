@@ -1,0 +1,174 @@
+#include "server/convert.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <string>
+
+#include "server/status_details.h"
+#include "tests/fakes/fake_engine.h"
+#include "tests/server/status_is.h"
+
+namespace reenact {
+namespace {
+
+using testing::FakeModel;
+using testing::IsOk;
+using testing::StatusIs;
+
+v1::JobConfig Valid() {
+  v1::JobConfig config;
+  config.mutable_source()->set_image("picture");
+  return config;
+}
+
+TEST(ToJobRequestTest, UnsetMeansTheDefault) {
+  const auto request = ToJobRequest(Valid(), {FakeModel("first"), FakeModel("second")});
+
+  ASSERT_THAT(request, IsOk());
+  EXPECT_EQ(request->model, "first");
+  EXPECT_EQ(request->source_image, "picture");
+  EXPECT_EQ(request->seed, 0u);
+  EXPECT_EQ(request->num_steps, std::nullopt);
+  EXPECT_EQ(request->sampler, std::nullopt);
+  EXPECT_EQ(request->guidance_scale, std::nullopt);
+  EXPECT_EQ(request->plan, SequencePlan::kCentralRandom);
+  EXPECT_EQ(request->no_face, NoFacePolicy::kInterpolate);
+  EXPECT_EQ(request->format, OutputFormat::kFragmentedMp4);
+  EXPECT_EQ(request->output_size, std::nullopt);
+  EXPECT_EQ(request->quality, 20);
+  EXPECT_EQ(request->jpeg_quality, 90);
+  EXPECT_TRUE(request->copy_audio);
+}
+
+TEST(ToJobRequestTest, EveryFieldArrives) {
+  ModelInfo model = FakeModel();
+  model.accepts_text = true;
+  model.samplers = {Sampler::kDdim, Sampler::kDdpm};
+  v1::JobConfig config = Valid();
+  config.set_model("fake");
+  config.mutable_source()->set_text("a smile");
+  config.mutable_source()->set_edit_strength(0.25);
+  config.set_seed(std::numeric_limits<uint64_t>::max());
+  config.set_num_steps(7);
+  config.set_sampler(v1::SAMPLER_DDIM);
+  config.set_ddim_eta(0.5);
+  config.set_guidance_scale(2.5);
+  config.set_sequence_plan(v1::SEQUENCE_PLAN_CONTIGUOUS);
+  config.set_no_face_policy(v1::NO_FACE_POLICY_HOLD);
+  config.mutable_output()->set_format(v1::OUTPUT_FORMAT_JPEG);
+  config.mutable_output()->set_size(128);
+  config.mutable_output()->set_jpeg_quality(50);
+  config.mutable_output()->set_copy_audio(false);
+
+  const auto request = ToJobRequest(config, {model});
+
+  ASSERT_THAT(request, IsOk());
+  EXPECT_EQ(request->source_text, "a smile");
+  EXPECT_EQ(request->edit_strength, 0.25);
+  EXPECT_EQ(request->seed, std::numeric_limits<uint64_t>::max());
+  EXPECT_EQ(request->num_steps, 7);
+  EXPECT_EQ(request->sampler, Sampler::kDdim);
+  EXPECT_EQ(request->ddim_eta, 0.5);
+  EXPECT_EQ(request->guidance_scale, 2.5);
+  EXPECT_EQ(request->plan, SequencePlan::kContiguous);
+  EXPECT_EQ(request->no_face, NoFacePolicy::kHold);
+  EXPECT_EQ(request->format, OutputFormat::kJpeg);
+  EXPECT_EQ(request->output_size, 128);
+  EXPECT_EQ(request->jpeg_quality, 50);
+  EXPECT_FALSE(request->copy_audio);
+}
+
+TEST(ToJobRequestTest, UnknownModelIsNotFoundAndSaysWhichThereAre) {
+  v1::JobConfig config = Valid();
+  config.set_model("nope");
+
+  EXPECT_THAT(
+      ToJobRequest(config, {FakeModel("a"), FakeModel("b")}),
+      StatusIs(absl::StatusCode::kNotFound, "model is \"nope\", must be one of \"a\", \"b\""));
+}
+
+TEST(ToJobRequestTest, IllegalFieldsNameFieldValueAndRange) {
+  struct Case {
+    std::function<void(v1::JobConfig&)> change;
+    std::string message;
+  };
+  const Case cases[] = {
+      {[](auto& c) { c.clear_source(); }, "source is empty, must have an image"},
+      {[](auto& c) { c.mutable_source()->set_text("x"); },
+       "source.text is set, but model \"fake\" takes no text"},
+      {[](auto& c) { c.mutable_source()->set_text(std::string(1001, 'x')); },
+       "source.text has 1001 bytes, must have at most 1000"},
+      {[](auto& c) { c.mutable_source()->set_edit_strength(0.5); },
+       "source.edit_strength is set, must be unset without both image and text"},
+      {[](auto& c) { c.mutable_source()->set_edit_strength(1.5); },
+       "source.edit_strength is 1.5, must be 0 to 1"},
+      {[](auto& c) { c.set_num_steps(0); }, "num_steps is 0, must be 1 to 1000"},
+      {[](auto& c) { c.set_num_steps(-1); }, "num_steps is -1, must be 1 to 1000"},
+      {[](auto& c) { c.set_num_steps(1001); }, "num_steps is 1001, must be 1 to 1000"},
+      {[](auto& c) { c.set_sampler(v1::SAMPLER_DDPM); },
+       "sampler is SAMPLER_DDPM, must be one of SAMPLER_DDIM"},
+      {[](auto& c) { c.set_sampler(static_cast<v1::Sampler>(9)); }, "sampler is 9, must be 0 to 2"},
+      {[](auto& c) { c.set_ddim_eta(-0.1); }, "ddim_eta is -0.1, must be 0 to 1"},
+      {[](auto& c) { c.set_ddim_eta(std::nan("")); }, "ddim_eta is nan, must be 0 to 1"},
+      {[](auto& c) { c.set_guidance_scale(21); }, "guidance_scale is 21, must be 0 to 20"},
+      {[](auto& c) { c.set_guidance_scale(std::numeric_limits<double>::infinity()); },
+       "guidance_scale is inf, must be 0 to 20"},
+      {[](auto& c) { c.set_sequence_plan(static_cast<v1::SequencePlan>(4)); },
+       "sequence_plan is 4, must be 0 to 3"},
+      {[](auto& c) { c.set_no_face_policy(static_cast<v1::NoFacePolicy>(-1)); },
+       "no_face_policy is -1, must be 0 to 3"},
+      {[](auto& c) { c.mutable_output()->set_format(static_cast<v1::OutputFormat>(5)); },
+       "output.format is 5, must be 0 to 4"},
+      {[](auto& c) { c.mutable_output()->set_size(15); }, "output.size is 15, must be 16 to 256"},
+      {[](auto& c) { c.mutable_output()->set_size(258); }, "output.size is 258, must be 16 to 256"},
+      {[](auto& c) { c.mutable_output()->set_size(17); }, "output.size is 17, must be even"},
+      {[](auto& c) { c.mutable_output()->set_crf(52); }, "output.crf is 52, must be 0 to 51"},
+      {[](auto& c) {
+         c.mutable_output()->set_format(v1::OUTPUT_FORMAT_PNG);
+         c.mutable_output()->set_crf(20);
+       },
+       "output.crf is set, must be unset without OUTPUT_FORMAT_FRAGMENTED_MP4"},
+      {[](auto& c) { c.mutable_output()->set_jpeg_quality(80); },
+       "output.jpeg_quality is set, must be unset without OUTPUT_FORMAT_JPEG"},
+      {[](auto& c) {
+         c.mutable_output()->set_format(v1::OUTPUT_FORMAT_JPEG);
+         c.mutable_output()->set_jpeg_quality(0);
+       },
+       "output.jpeg_quality is 0, must be 1 to 100"},
+  };
+  for (const Case& c : cases) {
+    v1::JobConfig config = Valid();
+    c.change(config);
+
+    EXPECT_THAT(ToJobRequest(config, {FakeModel()}),
+                StatusIs(absl::StatusCode::kInvalidArgument, c.message));
+  }
+}
+
+TEST(ToJobRequestTest, ListsAllProblems) {
+  v1::JobConfig config = Valid();
+  config.set_num_steps(0);
+  config.mutable_output()->set_crf(99);
+
+  EXPECT_THAT(ToJobRequest(config, {FakeModel()}),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       "num_steps is 0, must be 1 to 1000; output.crf is 99, must be 0 to 51"));
+}
+
+TEST(StatusDetailsTest, BugsAreHiddenFromTheCallerBehindTheJobId) {
+  const absl::Status shown = ForCaller(absl::InternalError("/home/secret.cc:12 oops"), "abc123");
+  const absl::Status unknown = ForCaller(absl::UnknownError("what"), "abc123");
+
+  EXPECT_THAT(shown, StatusIs(absl::StatusCode::kInternal, "abc123"));
+  EXPECT_THAT(std::string(shown.message()), ::testing::Not(::testing::HasSubstr("secret")));
+  EXPECT_THAT(unknown, StatusIs(absl::StatusCode::kInternal, "abc123"));
+  EXPECT_THAT(ForCaller(absl::InvalidArgumentError("frame 3"), "abc123"),
+              StatusIs(absl::StatusCode::kInvalidArgument, "frame 3"));
+}
+
+}  // namespace
+}  // namespace reenact
