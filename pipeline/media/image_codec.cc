@@ -6,6 +6,7 @@
 #include <limits>
 #include <new>
 #include <opencv2/core.hpp>
+#include <opencv2/core/utils/logger.hpp>
 #include <opencv2/imgcodecs.hpp>
 #include <opencv2/imgproc.hpp>
 #include <optional>
@@ -313,6 +314,8 @@ Image ToRgb(const cv::Mat& pixels, bool has_alpha) {
 }
 
 absl::StatusOr<cv::Mat> Decode(std::string_view bytes, const Header& header) {
+  // What a caller's file is like is no event for this process's log. Setting it again does no harm.
+  cv::utils::logging::setLogLevel(cv::utils::logging::LOG_LEVEL_SILENT);
   std::string copy;
   if (header.tiff_orientation_tag.has_value() && header.orientation != 1) {
     // The TIFF decoder turns some orientations and not others; with the tag at 1 it turns none.

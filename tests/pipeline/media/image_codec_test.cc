@@ -22,7 +22,7 @@ constexpr auto kTooMuch = absl::StatusCode::kResourceExhausted;
 
 // The first frame of `source` through the ffmpeg tool as `file`, with `options`.
 std::string Make(const TemporaryFolder& folder, const std::string& file, const std::string& options,
-                 const std::string& source = "testsrc2=size=75x50") {
+                 const std::string& source = "testsrc=size=75x50") {
   Ffmpeg(folder, "-f lavfi -i " + source + " -frames:v 1 " + options + " " + (folder / file));
   return ReadFile(folder / file);
 }
@@ -182,7 +182,8 @@ INSTANTIATE_TEST_SUITE_P(All, LossyFormatTest,
                          ::testing::Values(Format{"Jpeg444", "a.jpg", "-q:v 2 -pix_fmt yuvj444p"},
                                            Format{"Jpeg420", "a.jpg", "-q:v 2 -pix_fmt yuvj420p"},
                                            Format{"GreyJpeg", "a.jpg", "-q:v 2 -pix_fmt gray"},
-                                           Format{"Webp", "a.webp", "-quality 95"}),
+                                           Format{"Webp", "a.webp",
+                                                  "-quality 95 -pix_fmt yuv420p"}),
                          [](const auto& param) { return std::string(param.param.name); });
 
 TEST(ImageCodecTest, SixteenBitsAreRoundedToEight) {
@@ -363,8 +364,8 @@ TEST(ImageCodecTest, DamagedBytesDoNoHarm) {
   const Image image = Gradient(9, 7);
   const std::string files[] = {EncodePng(image).value(), EncodeJpeg(image, 80).value(),
                                Tiff(image, 6, true),
-                               Make(folder, "a.bmp", "-pix_fmt pal8", "testsrc2=size=9x7"),
-                               Make(folder, "a.webp", "-quality 90", "testsrc2=size=9x7")};
+                               Make(folder, "a.bmp", "-pix_fmt pal8", "testsrc=size=9x7"),
+                               Make(folder, "a.webp", "-quality 90", "testsrc=size=9x7")};
   for (const std::string& file : files) {
     for (size_t at = 0; at < file.size(); ++at) {
       std::string damaged = file;
