@@ -1,7 +1,11 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <map>
+#include <numeric>
 #include <set>
+#include <string>
 
 #include "training/people/palettes.h"
 #include "training/people/people.h"
@@ -43,6 +47,22 @@ TEST(RandomTest, DistributionsHaveTheirMoments) {
   EXPECT_NEAR(uniform / kCount, 3, 0.02);
   EXPECT_EQ(picks[1], 0);
   EXPECT_NEAR(picks[2] / double{kCount}, 0.75, 0.02);
+}
+
+TEST(PersonTest, SeedsKeepTheirMeaning) {
+  // Training data is named by seeds. Also catches numbers drawn in an order that is the compiler's.
+  EXPECT_EQ(Caption(MakePerson(42)),
+            "a young man with fair skin, short brown hair, brown eyes, a beard, a yellow shirt, "
+            "pink background");
+  const FaceState state = MakeClip(42, 51, 25).back();
+  EXPECT_NEAR(state.pose.yaw, -29.0410f, 1e-3f);
+  EXPECT_NEAR(state.pose.pitch, -6.0431f, 1e-3f);
+  EXPECT_NEAR(state.expression.jaw_drop, 0.1261f, 1e-3f);
+  EXPECT_NEAR(state.expression.smile, -0.4116f, 1e-3f);
+  const Image image = PersonRenderer(MakePerson(42)).Draw(state, 64).image;
+  EXPECT_NEAR(std::accumulate(image.rgb.begin(), image.rgb.end(), 0.0) /
+                  static_cast<double>(image.rgb.size()),
+              159.16, 0.1);
 }
 
 TEST(PersonTest, LooksComeInAllKindsAndFitTogether) {

@@ -5,6 +5,8 @@
 namespace reenact {
 namespace {
 
+constexpr float kLowerForehead = 0.8f, kShorterChin = 0.5f;  // cm
+
 // `side` -1 or 1.
 Vec3 EyeMove(const FaceShape& shape, const Vec3& p, float side) {
   const Vec3 center{side * 3.15f, 2.65f, 3.7f};
@@ -49,9 +51,10 @@ Vec3 Warp(const FaceShape& shape, const Vec3& p) {
   q.x *= 1 + 0.085f * shape.face_width +
          0.11f * shape.jaw_width * Smoothstep(-2, -7, y) * (1 - 0.5f * Smoothstep(-8, -10, y)) +
          0.12f * shape.chin_width * Smoothstep(-7, -9, y);
-  q.y -= 0.75f * shape.chin_length * Smoothstep(-4.8f, -9, y);
-  // The canonical forehead is high: detectors place its top lower.
-  q.y += (0.5f * shape.forehead_height - 0.8f) * Smoothstep(4.5f, 8.5f, y);
+  // The canonical face is long: landmark networks place the forehead's top lower and the chin
+  // higher.
+  q.y += (kShorterChin - 0.75f * shape.chin_length) * Smoothstep(-4.8f, -9, y);
+  q.y += (0.5f * shape.forehead_height - kLowerForehead) * Smoothstep(4.5f, 8.5f, y);
   q.z *= 1 + 0.05f * shape.head_depth;
   return q;
 }

@@ -104,9 +104,10 @@ Track Exclamations(uint64_t seed, float end) {
   Random random(seed, kMouthStream);
   Track track(0);
   for (float time = -kLeadIn; time < end;) {
-    time = track.MoveTo(time + random.Uniform(1, 9), random.Uniform(0.2f, 0.45f),
-                        random.Uniform(0.6f, 1));
-    time = track.MoveTo(time + random.Uniform(0.1f, 0.5f), random.Uniform(0.25f, 0.5f), 0);
+    const float start = time + random.Uniform(1, 9), rise = random.Uniform(0.2f, 0.45f),
+                height = random.Uniform(0.6f, 1);
+    const float hold = random.Uniform(0.1f, 0.5f), fall = random.Uniform(0.25f, 0.5f);
+    time = track.MoveTo(track.MoveTo(start, rise, height) + hold, fall, 0);
   }
   return track;
 }

@@ -106,7 +106,7 @@ struct Expression {
 // Where the head is in the picture.
 struct View {
   float shift_x = 0, shift_y = 0;  // fractions of the picture; positive = right, down
-  float scale = 1;                 // 1 = an average face is about 0.6 of the picture high
+  float scale = 1;                 // 1 = an average face is about 0.58 of the picture high
 };
 
 struct FaceState {
