@@ -150,7 +150,7 @@ std::vector<Flag> MakeFlags(ServerConfig& config) {
   flags.push_back(IntFlag("max-outbox-bytes", "Output of one job waiting to be sent.",
                           config.max_outbox_bytes, 1, 16 * kGiB));
   flags.push_back(IntFlag("max-passes-ahead",
-                          "Passes a job whose outbox is full may still compute.",
+                          "Passes a job may compute beyond the last rendered one.",
                           config.max_passes_ahead, 0, 1000));
   flags.push_back(DurationFlag("max-job-duration", "From admission to the last byte sent.",
                                config.max_job_duration, absl::Seconds(1), absl::Hours(168)));

@@ -61,8 +61,8 @@ struct ServerConfig {
   // --max-outbox-bytes. Output of one job waiting to be sent; beyond it the job renders no more
   // (the output of one pass may overshoot). 1 to 16 GiB.
   int64_t max_outbox_bytes = 8 << 20;
-  // --max-passes-ahead. Passes (a row's denoising steps) a job whose outbox is full may still
-  // compute before it is paused. 0 to 1000.
+  // --max-passes-ahead. Passes (the steps after which frames can be rendered) a job may compute
+  // beyond the last one that was rendered, before it is paused. 0 to 1000.
   int max_passes_ahead = 2;
 
   // --max-job-duration. From admission to the last byte sent; a call's own deadline may be earlier.

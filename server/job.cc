@@ -158,7 +158,7 @@ void Job::NoteStep(int64_t steps_done, bool denoised, absl::Time now) {
   steps_done_ = steps_done;
   denoised_ = denoised;
   last_step_time_ = now;
-  ++steps_since_output_;
+  ++steps_since_render_;
   progress_changed_ = true;
 }
 
@@ -167,9 +167,14 @@ bool Job::denoised() const {
   return denoised_;
 }
 
-int64_t Job::steps_since_output() const {
+void Job::NoteRender() {
   MutexLock lock(&mu_);
-  return steps_since_output_;
+  steps_since_render_ = 0;
+}
+
+int64_t Job::steps_since_render() const {
+  MutexLock lock(&mu_);
+  return steps_since_render_;
 }
 
 absl::Duration Job::queue_time() const {
@@ -226,7 +231,6 @@ bool Job::PushOutputs(std::vector<Output> outputs, int64_t frames_done) {
   media_bytes_ += num_bytes;
   if (frames_done != frames_done_) progress_changed_ = true;
   frames_done_ = frames_done;
-  if (has_frames) steps_since_output_ = 0;
   return has_frames && !std::exchange(has_frames_, true);
 }
 

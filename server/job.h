@@ -130,8 +130,10 @@ class Job {
   // After each denoising step.
   void NoteStep(int64_t steps_done, bool denoised, absl::Time now) ABSL_LOCKS_EXCLUDED(mu_);
   bool denoised() const ABSL_LOCKS_EXCLUDED(mu_);
-  // Denoising steps since frames were last pushed into the outbox.
-  int64_t steps_since_output() const ABSL_LOCKS_EXCLUDED(mu_);
+  // Before each Render call.
+  void NoteRender() ABSL_LOCKS_EXCLUDED(mu_);
+  // Denoising steps since then.
+  int64_t steps_since_render() const ABSL_LOCKS_EXCLUDED(mu_);
   // From admission to the first denoising step. Zero before it.
   absl::Duration queue_time() const ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -209,7 +211,7 @@ class Job {
 
   JobPlan plan_ ABSL_GUARDED_BY(mu_);
   int64_t steps_done_ ABSL_GUARDED_BY(mu_) = 0;
-  int64_t steps_since_output_ ABSL_GUARDED_BY(mu_) = 0;
+  int64_t steps_since_render_ ABSL_GUARDED_BY(mu_) = 0;
   bool denoised_ ABSL_GUARDED_BY(mu_) = false;
   int64_t frames_done_ ABSL_GUARDED_BY(mu_) = 0;
   absl::Time running_since_ ABSL_GUARDED_BY(mu_) = absl::InfiniteFuture();

@@ -267,6 +267,7 @@ absl::StatusOr<bool> JobRunner::RenderOnce(Job& job) {
   if (engine_job.get() == nullptr || job.has_summary()) return false;
   bool rendered_some = false;
   if (!job.outbox_full() && engine_job->renderable()) {
+    job.NoteRender();
     absl::StatusOr<std::vector<Output>> outputs = engine_job->Render();
     if (!outputs.ok()) return outputs.status();
     int64_t num_frames = 0;

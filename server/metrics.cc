@@ -46,8 +46,9 @@ Metrics::Metrics()
                             "Jobs admitted that have not begun to denoise.")),
       jobs_running_(
           AddGauge(registry_, "reenact_jobs_running", "Jobs that denoise, paused ones included.")),
-      jobs_paused_(AddGauge(registry_, "reenact_jobs_paused",
-                            "Jobs that would denoise but wait for a slow reader.")),
+      jobs_paused_(
+          AddGauge(registry_, "reenact_jobs_paused",
+                   "Jobs that would denoise but wait for their output to be rendered or read.")),
       jobs_live_(AddGauge(registry_, "reenact_jobs_live",
                           "Jobs in memory, until their last byte is sent.")),
       jobs_accepted_(AddCounter(registry_, "reenact_jobs_accepted_total", "Jobs admitted.")),

@@ -5,15 +5,15 @@
 namespace reenact {
 
 bool IsPaused(const StepView& job, int max_passes_ahead) {
-  return job.outbox_full && job.renderable &&
-         job.steps_since_output >= int64_t{max_passes_ahead} * job.num_steps;
+  return job.renderable && job.steps_since_render >= int64_t{max_passes_ahead} * job.num_steps;
 }
 
 int NumToActivate(const std::vector<StepView>& jobs, int max_active_jobs, int max_passes_ahead) {
   int num_busy = 0, num_waiting = 0;
   for (const StepView& job : jobs) {
     if (!job.active) ++num_waiting;
-    if (job.active && !IsPaused(job, max_passes_ahead)) ++num_busy;
+    const bool held_by_reader = job.outbox_full && IsPaused(job, max_passes_ahead);
+    if (job.active && !held_by_reader) ++num_busy;
   }
   return std::clamp(max_active_jobs - num_busy, 0, num_waiting);
 }

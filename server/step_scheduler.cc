@@ -118,13 +118,10 @@ std::vector<StepView> StepScheduler::Views() const {
     StepView view;
     view.active = true;
     view.outbox_full = job->outbox_full();
-    view.steps_since_output = job->steps_since_output();
+    view.steps_since_render = job->steps_since_render();
     view.num_steps = job->plan().num_steps;
-    // The engine is asked only when it matters.
-    if (view.outbox_full) {
-      const Job::EngineUse engine_job(*job);
-      view.renderable = engine_job.get() != nullptr && engine_job->renderable();
-    }
+    const Job::EngineUse engine_job(*job);
+    view.renderable = engine_job.get() != nullptr && engine_job->renderable();
     views.push_back(view);
   }
   return views;

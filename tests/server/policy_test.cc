@@ -44,24 +44,30 @@ StepView Paused() {
   return {.active = true,
           .outbox_full = true,
           .renderable = true,
-          .steps_since_output = 20,
+          .steps_since_render = 20,
           .num_steps = 10};
 }
 
-TEST(StepPolicyTest, PausesOnlyAJobWhoseReaderIsBehind) {
-  StepView not_full = Paused(), nothing_finished = Paused(), not_far_ahead = Paused();
-  not_full.outbox_full = false;
+// As above, but only the render thread is behind.
+StepView WaitsForRendering() {
+  StepView view = Paused();
+  view.outbox_full = false;
+  return view;
+}
+
+TEST(StepPolicyTest, PausesOnlyAJobWhoseOutputIsBehind) {
+  StepView nothing_finished = Paused(), not_far_ahead = Paused();
   nothing_finished.renderable = false;
-  not_far_ahead.steps_since_output = 19;
+  not_far_ahead.steps_since_render = 19;
 
   EXPECT_TRUE(IsPaused(Paused(), 2));
   EXPECT_FALSE(IsPaused(Paused(), 3));
-  EXPECT_FALSE(IsPaused(not_full, 2));
+  EXPECT_TRUE(IsPaused(WaitsForRendering(), 2));
   EXPECT_FALSE(IsPaused(nothing_finished, 2));
   EXPECT_FALSE(IsPaused(not_far_ahead, 2));
 }
 
-TEST(StepPolicyTest, PausedJobsTakeNoPlaceOnTheDevice) {
+TEST(StepPolicyTest, JobsHeldByTheirReaderTakeNoPlaceOnTheDevice) {
   struct Case {
     std::vector<StepView> jobs;
     int max_active;
@@ -73,6 +79,7 @@ TEST(StepPolicyTest, PausedJobsTakeNoPlaceOnTheDevice) {
       {{Active(), Waiting(), Waiting()}, 2, 1},
       {{Active(), Active(), Waiting()}, 2, 0},
       {{Active(), Paused(), Waiting()}, 2, 1},
+      {{Active(), WaitsForRendering(), Waiting()}, 2, 0},
       {{Paused(), Paused(), Waiting(), Waiting(), Waiting()}, 2, 2},
       // Two that were paused run again: nobody is thrown out, nobody new comes.
       {{Active(), Active(), Active(), Waiting()}, 2, 0},

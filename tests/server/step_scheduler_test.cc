@@ -62,6 +62,7 @@ class StepSchedulerTest : public ::testing::Test, public StepScheduler::Events {
   static void RenderInto(Job& job) {
     const Job::EngineUse engine_job(job);
     if (engine_job.get() == nullptr || !engine_job->renderable() || job.outbox_full()) return;
+    job.NoteRender();
     job.PushOutputs(*engine_job->Render(), engine_job->frames_done());
   }
 
@@ -73,6 +74,8 @@ class StepSchedulerTest : public ::testing::Test, public StepScheduler::Events {
   void OnStepped(const std::shared_ptr<Job>& job) override {
     stepped_.push_back(job->id());
     if (render_) RenderInto(*job);
+    while (job->id() == with_reader_ && job->NextAnswer().next == Job::Next::kAnswer) {
+    }
   }
 
   FakeClock clock_;
@@ -81,6 +84,7 @@ class StepSchedulerTest : public ::testing::Test, public StepScheduler::Events {
   std::unique_ptr<FakeEngine> engine_;
   std::unique_ptr<StepScheduler> scheduler_;
   bool render_ = false;
+  std::string with_reader_;  // the job whose outbox is emptied after every step
   std::vector<std::string> activated_;
   std::vector<std::string> stepped_;
   std::map<std::string, absl::Status> ended_;
@@ -213,22 +217,22 @@ TEST_F(StepSchedulerTest, JobWithASlowReaderIsPausedAndHoldsUpNobody) {
   while (scheduler_->RunOnce()) {
   }
   // The first pass was rendered; the second was computed, then the job was paused.
-  EXPECT_EQ(slow->steps_since_output(), 3);
+  EXPECT_EQ(slow->steps_since_render(), 3);
   EXPECT_FALSE(slow->denoised());
 
+  with_reader_ = "other";
   const auto other = AddJob("other");
   stepped_.clear();
-  render_ = false;  // `other` is only to be denoised
   while (scheduler_->RunOnce()) {
   }
   EXPECT_TRUE(other->denoised()) << "a paused job takes no place on the device";
   EXPECT_THAT(stepped_, Each("other"));
 
   // The reader comes back.
-  render_ = true;
+  with_reader_ = "slow";
+  while (slow->NextAnswer().next == Job::Next::kAnswer) {
+  }
   while (!slow->denoised()) {
-    while (slow->NextAnswer().next == Job::Next::kAnswer) {
-    }
     RenderInto(*slow);
     ASSERT_TRUE(scheduler_->RunOnce());
   }
