@@ -8,6 +8,7 @@
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "client/job_stream_reactor.h"
+#include "grpc/grpc.h"
 #include "grpcpp/generic/generic_stub.h"
 
 namespace reenact {
@@ -42,6 +43,14 @@ int HealthStatus(const grpc::ByteBuffer& response) {
 
 absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const std::string& target,
                                                         const ClientOptions& options) {
+  // Without this, gRPC 1.51 shuts down with the last channel and may then wait up to 10 s for one
+  // of its own threads (a poll that nothing wakes). Its threads idle until the process ends
+  // instead.
+  static const bool grpc_stays = [] {
+    grpc_init();
+    return true;
+  }();
+  (void)grpc_stays;
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(options.max_response_bytes);
   arguments.SetMaxSendMessageSize(-1);  // the server's limit counts

@@ -144,10 +144,7 @@ absl::StatusOr<ServerAccess> OpenServer(const CommonOptions& common, Interruptio
     if (count > 1) server->Kill();
   });
   auto client = ConnectWhenReady(*access.process, common.start_timeout, interruption);
-  if (!client.ok()) {
-    interruption.OnSignal(nullptr);
-    return client.status();
-  }
+  if (!client.ok()) return client.status();
   access.client = std::move(*client);
   return access;
 }

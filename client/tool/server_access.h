@@ -15,6 +15,14 @@
 namespace reenact::tool {
 
 struct ServerAccess {
+  ServerAccess() = default;
+  ServerAccess(ServerAccess&&) = default;
+  // Ends the private server here, while signals are still heard: whoever shares `process` may keep
+  // it on.
+  ~ServerAccess() {
+    if (process != nullptr) process->Stop();
+  }
+
   // Null: the user named a server. Shared with the action that a second Ctrl-C runs.
   std::shared_ptr<ServerProcess> process;
   std::unique_ptr<Client> client;

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
+#include "grpc/grpc.h"
 #include "reenact/internal/rpc_status.pb.h"
 
 namespace reenact::testing {
@@ -202,6 +203,13 @@ bool FakeService::WaitForCancelled(int count) const {
 }
 
 std::unique_ptr<grpc::Server> StartFakeServer(FakeService& service, const std::string& address) {
+  // Keeps gRPC alive between tests: its shutdown with the last server may wait 10 s for an own
+  // thread.
+  static const bool kept = [] {
+    grpc_init();
+    return true;
+  }();
+  (void)kept;
   grpc::EnableDefaultHealthCheckService(true);
   grpc::ServerBuilder builder;
   builder.AddListeningPort(address, grpc::InsecureServerCredentials());
