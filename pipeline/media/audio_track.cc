@@ -16,31 +16,36 @@ extern "C" {
 namespace reenact {
 namespace {
 
-// Whether MP4 can hold the track: its header and first packet are written to memory and thrown
-// away.
-bool FitsMp4(const AVCodecParameters& codecpar, AVRational time_base, const AVPacket& first) {
+// Ticks; no packet of sound lasts that long.
+constexpr int64_t kLongestPacket = int64_t{1} << 31;
+
+// Whether MP4 can hold the track: all of it is written to nowhere. So Mp4Writer does not fail on it
+// in the middle of a job.
+bool FitsMp4(const AudioTrack& track, const AVCodecParameters& codecpar) {
   AVFormatContext* context = nullptr;
   if (avformat_alloc_output_context2(&context, nullptr, "mp4", nullptr) < 0) return false;
   bool fits = false;
   AVStream* stream = avformat_new_stream(context, nullptr);
-  LibavPtr<AVPacket> packet(av_packet_clone(&first));
-  if (stream != nullptr && packet != nullptr && avio_open_dyn_buf(&context->pb) >= 0) {
+  LibavPtr<AVPacket> packet(av_packet_alloc());
+  LibavPtr<AVIOContext> sink = OpenSink(nullptr, [](void*, uint8_t*, int size) { return size; });
+  if (stream != nullptr && packet != nullptr && sink != nullptr) {
+    context->pb = sink.get();
     AVDictionary* options = nullptr;
     av_dict_set(&options, "movflags", kMp4Flags, 0);
     av_dict_set(&options, "strict", "experimental", 0);
     avcodec_parameters_copy(stream->codecpar, &codecpar);
-    stream->time_base = time_base;
-    packet->stream_index = 0;
+    stream->time_base = {track.time_base_num, track.time_base_den};
+    context->avoid_negative_ts = AVFMT_AVOID_NEG_TS_DISABLED;
     fits = avformat_write_header(context, &options) >= 0;
     if (fits) {
-      av_packet_rescale_ts(packet.get(), time_base, stream->time_base);
-      fits = av_write_frame(context, packet.get()) >= 0;
+      for (size_t i = 0; i < track.packets.size() && fits; ++i) {
+        fits = WriteAudioPacket(context, stream, track, i, /*shift=*/0, packet.get()) >= 0;
+        const bool ends_fragment = i % 64 == 0;
+        if (fits && ends_fragment) fits = av_write_frame(context, nullptr) >= 0;
+      }
       fits = av_write_trailer(context) >= 0 && fits;
     }
     av_dict_free(&options);
-    uint8_t* bytes = nullptr;
-    avio_close_dyn_buf(context->pb, &bytes);
-    av_free(bytes);
   }
   context->pb = nullptr;
   avformat_free_context(context);
@@ -84,6 +89,30 @@ class AdtsRemover {
 
 }  // namespace
 
+int WriteAudioPacket(AVFormatContext* muxer, AVStream* stream, const AudioTrack& track,
+                     size_t index, int64_t shift, AVPacket* scratch) {
+  const AudioPacket& packet = track.packets[index];
+  const int error = av_new_packet(scratch, static_cast<int>(packet.data.size()));
+  if (error < 0) return error;
+  std::memcpy(scratch->data, packet.data.data(), packet.data.size());
+  const AVRational clock{track.time_base_num, track.time_base_den};
+  const auto in_stream = [&](int64_t time) {
+    return av_rescale_q(time + shift, clock, stream->time_base);
+  };
+  scratch->pts = in_stream(packet.pts);
+  scratch->dts = in_stream(packet.dts);
+  // The muxer sums durations over the fragments, so each must end where the next packet begins,
+  // rounding included.
+  const bool is_last = index + 1 == track.packets.size();
+  scratch->duration = is_last ? av_rescale_q(packet.duration, clock, stream->time_base)
+                              : in_stream(track.packets[index + 1].dts) - scratch->dts;
+  scratch->flags |= AV_PKT_FLAG_KEY;
+  scratch->stream_index = stream->index;
+  const int written = av_write_frame(muxer, scratch);
+  av_packet_unref(scratch);
+  return written;
+}
+
 absl::StatusOr<AudioTrack> ReadAudioTrack(std::string_view bytes, const Demuxer::Limits& limits) {
   absl::StatusOr<std::unique_ptr<Demuxer>> demuxer = Demuxer::Open(bytes, limits);
   if (!demuxer.ok()) return demuxer.status();
@@ -109,16 +138,16 @@ absl::StatusOr<AudioTrack> ReadAudioTrack(std::string_view bytes, const Demuxer:
   const int64_t clock_start = (*demuxer)->ClockStart(stream->time_base);
 
   AdtsRemover remover;
-  LibavPtr<AVPacket> first;
+  size_t num_bytes = 0;
   int64_t next_dts = 0;
   // Damage ends the sound where it is; the pictures' reader is the one to complain.
   while (av_read_frame((*demuxer)->context(), packet.get()) >= 0) {
     const bool is_whole = (packet->flags & AV_PKT_FLAG_CORRUPT) == 0;
     if (packet->stream_index == stream->index && packet->size > 0 && is_whole &&
         remover.Apply(codecpar, *packet)) {
-      if (packet->dts == AV_NOPTS_VALUE) packet->dts = packet->pts;
-      if (packet->dts == AV_NOPTS_VALUE) packet->dts = next_dts + clock_start;
-      if (packet->pts == AV_NOPTS_VALUE) packet->pts = packet->dts;
+      if (!IsPlausibleTime(packet->dts)) packet->dts = packet->pts;
+      if (!IsPlausibleTime(packet->dts)) packet->dts = next_dts + clock_start;
+      if (!IsPlausibleTime(packet->pts)) packet->pts = packet->dts;
       packet->pts -= clock_start;
       packet->dts -= clock_start;
       // MP4 needs increasing times.
@@ -126,15 +155,21 @@ absl::StatusOr<AudioTrack> ReadAudioTrack(std::string_view bytes, const Demuxer:
         packet->dts = std::max(packet->dts, track.packets.back().dts + 1);
         packet->pts = std::max(packet->pts, packet->dts);
       }
-      if (first == nullptr) first.reset(av_packet_clone(packet.get()));
       AudioPacket copy;
       copy.data.assign(reinterpret_cast<const char*>(packet->data),
                        static_cast<size_t>(packet->size));
       copy.pts = packet->pts;
       copy.dts = packet->dts;
-      copy.duration = std::max<int64_t>(packet->duration, 0);
+      copy.duration = std::clamp<int64_t>(packet->duration, 0, kLongestPacket);
       next_dts = copy.dts + copy.duration;
+      num_bytes += copy.data.size();
       track.packets.push_back(std::move(copy));
+    }
+    // An index can name the same bytes a million times.
+    if (num_bytes > bytes.size()) {
+      track.packets.clear();
+      track.note = "the audio track is damaged, left out";
+      return track;
     }
     av_packet_unref(packet.get());
   }
@@ -142,7 +177,7 @@ absl::StatusOr<AudioTrack> ReadAudioTrack(std::string_view bytes, const Demuxer:
     track.note = absl::StrCat("the audio track (", track.codec, ") holds no packets, left out");
     return track;
   }
-  if (!FitsMp4(codecpar, stream->time_base, *first)) {
+  if (!FitsMp4(track, codecpar)) {
     track.packets.clear();
     track.note = absl::StrCat("audio codec ", track.codec, " does not fit MP4, left out");
     return track;

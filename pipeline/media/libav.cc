@@ -64,6 +64,14 @@ void SilenceLibav() {
   std::call_once(once, [] { av_log_set_level(AV_LOG_QUIET); });
 }
 
+LibavPtr<AVIOContext> OpenSink(void* self, int (*write)(void* self, uint8_t* data, int size)) {
+  uint8_t* buffer = static_cast<uint8_t*>(av_malloc(kIoBuffer));
+  if (buffer == nullptr) return nullptr;
+  LibavPtr<AVIOContext> io(avio_alloc_context(buffer, kIoBuffer, 1, self, nullptr, write, nullptr));
+  if (io == nullptr) av_free(buffer);
+  return io;
+}
+
 int Demuxer::Read(void* self, uint8_t* buffer, int size) {
   Demuxer& demuxer = *static_cast<Demuxer*>(self);
   const size_t left = demuxer.bytes_.size() - demuxer.position_;
@@ -169,7 +177,7 @@ int64_t Demuxer::ClockStart(AVRational time_base) const {
   }
   int64_t start = AV_NOPTS_VALUE;
   for (const AVStream* stream : {video_, audio_}) {
-    if (stream == nullptr || stream->start_time == AV_NOPTS_VALUE) continue;
+    if (stream == nullptr || !IsPlausibleTime(stream->start_time)) continue;
     const int64_t begin = av_rescale_q(stream->start_time, stream->time_base, time_base);
     start = start == AV_NOPTS_VALUE ? begin : std::min(start, begin);
   }

@@ -46,6 +46,13 @@ std::string LibavErrorText(int error);
 // `error` as `code` with "DOING: text"; running out of memory is always kResourceExhausted.
 absl::Status LibavStatus(int error, absl::StatusCode code, const std::string& doing);
 
+// Whether a time stamp is there and near enough to zero for sums and differences not to overflow:
+// damaged files hold any.
+inline bool IsPlausibleTime(int64_t time) {
+  constexpr int64_t kFar = int64_t{1} << 60;
+  return time != AV_NOPTS_VALUE && time > -kFar && time < kFar;
+}
+
 // FFmpeg's own log goes nowhere: what matters comes back as a Status. Once per process;
 // thread-safe.
 void SilenceLibav();
@@ -94,6 +101,14 @@ class Demuxer {
 
 // Copies the first sound track of `bytes`; see VideoReader::ReadAudio.
 absl::StatusOr<AudioTrack> ReadAudioTrack(std::string_view bytes, const Demuxer::Limits& limits);
+
+// Gives `muxer` one packet of `track`, moved by `shift` (in the track's time base). A negative
+// number is FFmpeg's error. `scratch` is a packet to work with; it ends empty.
+int WriteAudioPacket(AVFormatContext* muxer, AVStream* stream, const AudioTrack& track,
+                     size_t index, int64_t shift, AVPacket* scratch);
+
+// Output into a function; null if there is no memory.
+LibavPtr<AVIOContext> OpenSink(void* self, int (*write)(void* self, uint8_t* data, int size));
 
 // Options that Mp4Writer and the check whether MP4 can hold a track share.
 inline constexpr char kMp4Flags[] = "frag_custom+empty_moov+default_base_moof+delay_moov";

@@ -5,7 +5,6 @@ extern "C" {
 }
 
 #include <algorithm>
-#include <cstring>
 #include <limits>
 #include <numeric>
 #include <utility>
@@ -25,8 +24,6 @@ constexpr const char* kPresets[] = {"ultrafast", "superfast", "veryfast", "faste
 constexpr char kX264Params[] =
     "keyint=infinite:min-keyint=1:scenecut=0:bframes=0:rc-lookahead=0:sync-lookahead=0:mbtree=0:"
     "force-cfr=1:threads=1:lookahead-threads=1:sliced-threads=0";
-
-constexpr int kIoBuffer = 64 * 1024;
 
 absl::Status CheckOptions(const Mp4Writer::Options& options) {
   // H.264's largest level ends at 16384 pixels a side.
@@ -49,6 +46,10 @@ absl::Status CheckOptions(const Mp4Writer::Options& options) {
   if (options.crf < 0 || options.crf > 51) {
     return absl::InvalidArgumentError(
         absl::StrCat("output quality (CRF) is ", options.crf, "; it must be 0 to 51"));
+  }
+  if (options.audio.has_value() && !options.audio->empty() &&
+      options.audio->parameters == nullptr) {
+    return absl::InvalidArgumentError("the audio track has packets but no codec parameters");
   }
   if (options.frames_per_fragment < 1) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -178,8 +179,7 @@ class X264Mp4Writer final : public Mp4Writer {
 
   absl::Status OpenMuxer() {
     int error = avformat_alloc_output_context2(&muxer_, nullptr, "mp4", nullptr);
-    uint8_t* buffer = static_cast<uint8_t*>(av_malloc(kIoBuffer));
-    io_.reset(avio_alloc_context(buffer, kIoBuffer, 1, this, nullptr, &Collect, nullptr));
+    io_ = OpenSink(this, &Collect);
     if (error < 0 || io_ == nullptr) {
       return absl::ResourceExhaustedError("opening the MP4 output: out of memory");
     }
@@ -313,33 +313,17 @@ class X264Mp4Writer final : public Mp4Writer {
     while (next_audio_ < track.packets.size()) {
       const AudioPacket& packet = track.packets[next_audio_];
       if (end.has_value() && av_compare_ts(packet.dts, clock, *end, time_base_) >= 0) break;
-      absl::Status status = WriteAudioPacket(packet, clock);
+      absl::Status status = WriteNextAudio();
       if (!status.ok()) return status;
     }
     return absl::OkStatus();
   }
 
-  absl::Status WriteAudioPacket(const AudioPacket& packet, AVRational clock) {
-    int error = av_new_packet(packet_.get(), static_cast<int>(packet.data.size()));
-    if (error >= 0) {
-      std::memcpy(packet_->data, packet.data.data(), packet.data.size());
-      const int64_t shift = av_rescale_q(shift_, time_base_, clock);
-      const auto in_track = [&](int64_t time) {
-        return av_rescale_q(time + shift, clock, audio_->time_base);
-      };
-      packet_->pts = in_track(packet.pts);
-      packet_->dts = in_track(packet.dts);
-      // The muxer sums durations over the fragments, so each must end where the next packet begins,
-      // rounding included.
-      const bool is_last = next_audio_ + 1 == options_.audio->packets.size();
-      packet_->duration =
-          is_last ? av_rescale_q(packet.duration, clock, audio_->time_base)
-                  : in_track(options_.audio->packets[next_audio_ + 1].dts) - packet_->dts;
-      packet_->flags |= AV_PKT_FLAG_KEY;
-      packet_->stream_index = audio_->index;
-      error = av_write_frame(muxer_, packet_.get());
-      av_packet_unref(packet_.get());
-    }
+  absl::Status WriteNextAudio() {
+    const AVRational clock{options_.audio->time_base_num, options_.audio->time_base_den};
+    const int64_t shift = av_rescale_q(shift_, time_base_, clock);
+    const int error =
+        WriteAudioPacket(muxer_, audio_, *options_.audio, next_audio_, shift, packet_.get());
     if (error < 0) {
       return LibavStatus(error, absl::StatusCode::kInternal,
                          absl::StrCat("copying audio packet ", next_audio_));
@@ -360,9 +344,7 @@ class X264Mp4Writer final : public Mp4Writer {
   // init segment needs.
   absl::Status WriteInit(std::vector<Piece>& pieces) {
     if (audio_ != nullptr) {
-      absl::Status status = WriteAudioPacket(
-          options_.audio->packets[0],
-          AVRational{options_.audio->time_base_num, options_.audio->time_base_den});
+      absl::Status status = WriteNextAudio();
       if (!status.ok()) return status;
     }
     absl::StatusOr<std::string> data = Flush();

@@ -456,7 +456,7 @@ class LibavVideoReader final : public VideoReader {
   }
 
   int64_t Duration() const {
-    if (frame_->pkt_duration > 0) return frame_->pkt_duration;
+    if (frame_->pkt_duration > 0) return std::min(frame_->pkt_duration, kLongestFrame);
     if (last_duration_ > 0) return last_duration_;
     if (info_.frame_rate_num > 0) {
       const AVRational rate{info_.frame_rate_num, info_.frame_rate_den};
@@ -467,7 +467,7 @@ class LibavVideoReader final : public VideoReader {
 
   // The frame's time, strictly later than the last one's.
   int64_t Time(int64_t duration) {
-    const bool is_known = frame_->best_effort_timestamp != AV_NOPTS_VALUE;
+    const bool is_known = IsPlausibleTime(frame_->best_effort_timestamp);
     const int64_t pts = is_known ? frame_->best_effort_timestamp - clock_start_ : 0;
     if (num_frames_ == 0) {
       if (!is_known) ++num_repaired_timestamps_;
@@ -478,6 +478,9 @@ class LibavVideoReader final : public VideoReader {
     const bool is_close = is_known && last_pts_ - pts < duration;
     return last_pts_ + (is_close ? 1 : duration);
   }
+
+  // Ticks; more than any clock needs, few enough for sums not to overflow.
+  static constexpr int64_t kLongestFrame = int64_t{1} << 40;
 
   // A broadcast recording may begin this many packets before its first key frame.
   static constexpr int kMaxLeadingErrors = 500;

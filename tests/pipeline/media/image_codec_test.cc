@@ -31,7 +31,7 @@ std::string Expected(const TemporaryFolder& folder, const std::string& file) {
   return Ffmpeg(folder, "-noautorotate -i " + (folder / file) + " -f rawvideo -pix_fmt rgb24 -");
 }
 
-void Append(std::string& bytes, uint32_t value, int count, bool little) {
+void Append(std::string& bytes, uint64_t value, int count, bool little) {
   for (int i = 0; i < count; ++i) {
     bytes += static_cast<char>(value >> 8 * (little ? i : count - 1 - i));
   }
