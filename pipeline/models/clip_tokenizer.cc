@@ -124,7 +124,7 @@ absl::StatusOr<ClipTokenizer> ClipTokenizer::FromMerges(std::string_view merges_
     merges_text.remove_prefix(std::min(end + 1, merges_text.size()));
     ++line_number;
     if (line.ends_with('\r')) line.remove_suffix(1);
-    if (line_number == 1 && line.starts_with("#version")) continue;
+    if (line_number == 1 && line.find("#version") != std::string_view::npos) continue;
     if (line.empty() && merges_text.empty()) break;
     const auto invalid = [&](const char* problem) {
       return absl::InvalidArgumentError(absl::StrCat("merges, line ", line_number, ": ", problem));

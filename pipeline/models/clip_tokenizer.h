@@ -20,7 +20,7 @@ class ClipTokenizer {
   static constexpr size_t kLength = 77;
 
   // `merges_text`: the content of merges.txt, one "left right" per line, most frequent first, after
-  // an optional line that begins with "#version". Lines beyond the first `max_merges` are ignored
+  // an optional line that contains "#version". Lines beyond the first `max_merges` are ignored
   // (the public vocabulary uses 48,894). kInvalidArgument names the first bad line.
   static absl::StatusOr<ClipTokenizer> FromMerges(std::string_view merges_text, size_t max_merges);
 

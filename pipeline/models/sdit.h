@@ -54,22 +54,24 @@ struct SourceTrace {
 };
 
 struct SDiTInput {
+  // All but t and the mask in the dtype of the weights.
   torch::Tensor x;  // [B, T, C, h, w], noisy
   torch::Tensor t;  // [B] int64, the training timestep
   torch::Tensor C;  // [B, T, D], from map()
 
   // With source tokens, for B rows or one for all: the clean scaled latent [C, h, w] of the source
   // and map() of the source's own landmarks [D]. Or, for kSelf, what trace_source() made of them.
-  std::optional<torch::Tensor> source_latent;  // [B or 1, C, h, w]
-  std::optional<torch::Tensor> source_C;       // [B or 1, D]
-  std::optional<SourceTrace> source_trace;
+  std::optional<torch::Tensor> source_latent = std::nullopt;  // [B or 1, C, h, w]
+  std::optional<torch::Tensor> source_C = std::nullopt;       // [B or 1, D]
+  std::optional<SourceTrace> source_trace = std::nullopt;
   // [B] bool: false hides a row's source tokens from everyone (a source that is text). Default: all
   // true.
-  std::optional<torch::Tensor> source_mask;
+  std::optional<torch::Tensor> source_mask = std::nullopt;
 
   // With landmark maps.
-  std::optional<torch::Tensor> landmark_map;         // [B, T, S, 192]
-  std::optional<torch::Tensor> source_landmark_map;  // [B or 1, S, 192], if there are source tokens
+  std::optional<torch::Tensor> landmark_map = std::nullopt;  // [B, T, S, 192]
+  std::optional<torch::Tensor> source_landmark_map =
+      std::nullopt;  // [B or 1, S, 192], if there are source tokens
 };
 
 // The mapping network: identity G and landmarks L to a condition per frame.

@@ -1,0 +1,213 @@
+#include <cmath>
+
+#include "gmock/gmock.h"
+#include "pipeline/diffusion/losses.h"
+#include "pipeline/diffusion/noise.h"
+#include "pipeline/diffusion/samplers.h"
+#include "pipeline/diffusion/schedule.h"
+#include "tests/pipeline/weights/golden.h"
+
+namespace reenact {
+namespace {
+
+using ::testing::ElementsAre;
+using testing::Near;
+using torch::Tensor;
+
+Schedule MakeSchedule(const std::string& respacing) {
+  return *Schedule::Create("linear", 1000, respacing);
+}
+
+// The published known-answer vectors of philox4x32, 10 rounds (Random123, kat_vectors): all zeros,
+// all ones, and digits of pi.
+TEST(PhiloxTest, KnownAnswers) {
+  EXPECT_THAT(Philox4x32({0, 0, 0, 0}, {0, 0}),
+              ElementsAre(0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8));
+  EXPECT_THAT(
+      Philox4x32({0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff}, {0xffffffff, 0xffffffff}),
+      ElementsAre(0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd));
+  EXPECT_THAT(
+      Philox4x32({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0}),
+      ElementsAre(0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1));
+}
+
+TEST(FrameNoiseTest, IsStandardNormal) {
+  const Tensor noise = FrameNoise(7, 3, 0, {1000, 1000}).to(torch::kFloat64);
+
+  // Standard errors for a million values: 1e-3 for the mean, 7e-4 for the deviation, 2.4e-3
+  // and 4.9e-3 for the standardised third and fourth moments. Five of each are allowed.
+  EXPECT_NEAR(noise.mean().item<double>(), 0, 5e-3);
+  EXPECT_NEAR(noise.std().item<double>(), 1, 3.5e-3);
+  EXPECT_NEAR(noise.pow(3).mean().item<double>(), 0, 2e-2);
+  EXPECT_NEAR(noise.pow(4).mean().item<double>(), 3, 5e-2);
+  // Neighbours, which share an angle or a block, are uncorrelated.
+  const Tensor flat = noise.flatten();
+  for (int64_t lag : {1, 2, 3, 4}) {
+    const Tensor product = flat.slice(0, lag) * flat.slice(0, 0, flat.numel() - lag);
+    EXPECT_NEAR(product.mean().item<double>(), 0, 5e-3) << lag;
+  }
+}
+
+TEST(FrameNoiseTest, DependsOnEveryArgumentAndNothingElse) {
+  const auto noise = [](uint64_t seed, uint64_t frame, uint64_t step) {
+    return FrameNoise(seed, frame, step, {4, 8, 8});
+  };
+  const Tensor base = noise(1, 2, 3);
+
+  EXPECT_TRUE(torch::equal(noise(1, 2, 3), base));
+  // The high words of seed and frame count too.
+  for (const Tensor& other :
+       {noise(2, 2, 3), noise(1, 3, 3), noise(1, 2, 4), noise(1 + (uint64_t{1} << 32), 2, 3),
+        noise(1, 2 + (uint64_t{1} << 32), 3)}) {
+    EXPECT_LT((other * base).mean().abs().item<double>(), 0.4);
+    EXPECT_FALSE(torch::equal(other, base));
+  }
+  // A longer shape begins with the shorter one's values, whatever the remainder by 4.
+  EXPECT_TRUE(torch::equal(FrameNoise(1, 2, 3, {6}), base.flatten().slice(0, 0, 6)));
+  EXPECT_EQ(FrameNoise(1, 2, 3, {0}).numel(), 0);
+}
+
+TEST(ScheduleTest, PublishedValues) {
+  const Schedule full = MakeSchedule("");
+  EXPECT_NEAR(full.alphas_cumprod()[0], 0.9999, 1e-15);
+  EXPECT_NEAR(full.alphas_cumprod()[499], 0.07858724288177824, 1e-14);
+  EXPECT_NEAR(full.alphas_cumprod()[999], 4.035829765375676e-05, 1e-17);
+  EXPECT_THAT(MakeSchedule("7").timesteps(), ElementsAre(0, 166, 333, 500, 666, 832, 999));
+  EXPECT_THAT(MakeSchedule("4,2").timesteps(), ElementsAre(0, 166, 333, 499, 500, 999));
+  EXPECT_THAT(MakeSchedule("ddim4").timesteps(), ElementsAre(0, 250, 500, 750));
+  EXPECT_NEAR(MakeSchedule("250").betas()[249], 0.07751934499235003, 1e-14);
+}
+
+TEST(ScheduleTest, RefusesWhatMakesNoSense) {
+  for (const char* respacing : {"0", "-5", "1001", "1", "600,600", "ddim0", "ddim1", "ddim501", "x",
+                                "5,", ",", "10 steps", "99999999999999999999", "ddim", "5.0"}) {
+    EXPECT_EQ(Schedule::Create("linear", 1000, respacing).status().code(),
+              absl::StatusCode::kInvalidArgument)
+        << respacing;
+  }
+  EXPECT_FALSE(Schedule::Create("cosine", 1000, "").ok());
+  EXPECT_FALSE(Schedule::Create("linear", 20, "").ok());
+  EXPECT_FALSE(Schedule::Create("linear", -1, "").ok());
+}
+
+class PredictionTest : public ::testing::TestWithParam<Prediction> {};
+
+// Whatever the network predicts, a perfect answer leads to the true x_0 and noise, and DDIM from
+// any step follows the straight path between them.
+TEST_P(PredictionTest, PerfectAnswerRecoversBoth) {
+  const Schedule schedule = MakeSchedule("50");
+  const Tensor x0 = FrameNoise(1, 0, 0, {2, 3, 4, 8, 8}), noise = FrameNoise(2, 0, 0, x0.sizes());
+  for (int i : {1, 10, 30}) {
+    const Tensor t = torch::full({2}, i, torch::kInt64);
+    const Tensor x = AddNoise(schedule, x0, t, noise);
+    const Tensor perfect = PredictionTarget(schedule, x0, t, noise, GetParam());
+
+    const Denoised denoised = PredictDenoised(schedule, i, x, perfect, GetParam());
+    const Tensor previous = DdimStep(schedule, i, x, perfect, GetParam(), 0.0, {});
+
+    EXPECT_TRUE(Near(denoised.x0, x0, 2e-5)) << i;
+    EXPECT_TRUE(Near(denoised.epsilon, noise, 2e-5)) << i;
+    EXPECT_TRUE(Near(previous, AddNoise(schedule, x0, t - 1, noise), 2e-5)) << i;
+    EXPECT_TRUE(
+        Near(DdimReverseStep(schedule, i - 1, previous,
+                             PredictionTarget(schedule, x0, t - 1, noise, GetParam()), GetParam()),
+             x, 2e-5))
+        << i;
+  }
+}
+
+TEST_P(PredictionTest, PerfectAnswerCostsNothing) {
+  const Schedule schedule = MakeSchedule("");
+  const Tensor x0 = FrameNoise(1, 0, 0, {3, 2, 4, 8, 8}), noise = FrameNoise(2, 0, 0, x0.sizes());
+  const Tensor t = torch::tensor({20, 400, 999});
+  const Tensor x_t = AddNoise(schedule, x0, t, noise);
+  const Tensor perfect = PredictionTarget(schedule, x0, t, noise, GetParam());
+
+  const auto loss = ComputeDiffusionLoss(schedule, GetParam(), x0, x_t, t, noise, perfect);
+
+  EXPECT_EQ(loss.mse.abs().max().item<double>(), 0);
+  EXPECT_EQ(loss.vb.abs().max().item<double>(), 0);
+
+  // The lower end of the variance's range is the true posterior's variance: no divergence there.
+  const auto learned =
+      ComputeDiffusionLoss(schedule, GetParam(), x0, x_t, t, noise,
+                           torch::cat({perfect, torch::full_like(perfect, -1.0)}, 2));
+  EXPECT_LT(learned.vb.abs().max().item<double>(), 1e-4);
+}
+
+TEST_P(PredictionTest, NameGoesBothWays) {
+  EXPECT_EQ(*PredictionFromName(PredictionName(GetParam())), GetParam());
+  EXPECT_FALSE(PredictionFromName("noise").ok());
+}
+
+INSTANTIATE_TEST_SUITE_P(All, PredictionTest,
+                         ::testing::Values(Prediction::kEpsilon, Prediction::kV, Prediction::kX0));
+
+TEST(SamplersTest, FixedVarianceIsAnEndOfTheLearnedRange) {
+  const Schedule schedule = MakeSchedule("10");
+  const Tensor x = FrameNoise(1, 0, 0, {1, 2, 4, 4, 4}), z = FrameNoise(2, 0, 0, x.sizes());
+  const Tensor eps = FrameNoise(3, 0, 0, x.sizes());
+  const auto learned = [&](double v) {
+    return DdpmStep(schedule, 5, x, torch::cat({eps, torch::full_like(eps, v)}, 2),
+                    Prediction::kEpsilon, z);
+  };
+  const auto fixed = [&](FixedVariance variance) {
+    return DdpmStep(schedule, 5, x, eps, Prediction::kEpsilon, z, variance);
+  };
+
+  EXPECT_TRUE(Near(fixed(FixedVariance::kSmall), learned(-1), 1e-6));
+  EXPECT_TRUE(Near(fixed(FixedVariance::kLarge), learned(1), 1e-6));
+  EXPECT_FALSE(Near(fixed(FixedVariance::kLarge), learned(-1), 1e-3));
+}
+
+TEST(SamplersTest, NoiseIsNotReadWhereItIsNotUsed) {
+  const Schedule schedule = MakeSchedule("10");
+  const Tensor x = FrameNoise(1, 0, 0, {1, 4, 4, 4});
+
+  EXPECT_TRUE(DdimStep(schedule, 3, x, x, Prediction::kV, 0.0, {}).defined());
+  EXPECT_TRUE(DdimStep(schedule, 0, x, x, Prediction::kV, 1.0, {}).defined());
+  EXPECT_TRUE(DdpmStep(schedule, 0, x, x, Prediction::kV, {}).defined());
+}
+
+// A half-precision network does not make the latents half-precise.
+TEST(SamplersTest, LatentsStayFloat32) {
+  const Schedule schedule = MakeSchedule("10");
+  const Tensor x = FrameNoise(1, 0, 0, {1, 4, 4, 4}), output = x.to(torch::kBFloat16);
+
+  EXPECT_EQ(DdimStep(schedule, 3, x, output, Prediction::kV, 0.5, x).scalar_type(),
+            torch::kFloat32);
+  EXPECT_EQ(DdpmStep(schedule, 3, x, output, Prediction::kV, x).scalar_type(), torch::kFloat32);
+}
+
+TEST(LossesTest, WeightMultipliesTheSquaredErrorOnly) {
+  const Schedule schedule = MakeSchedule("");
+  const Tensor x0 = FrameNoise(1, 0, 0, {2, 3, 4, 4, 4}), noise = FrameNoise(2, 0, 0, x0.sizes());
+  const Tensor t = torch::tensor({100, 500});
+  const Tensor x_t = AddNoise(schedule, x0, t, noise);
+  const Tensor output = FrameNoise(3, 0, 0, {2, 3, 8, 4, 4});
+  const auto loss = [&](const Tensor& weight) {
+    return ComputeDiffusionLoss(schedule, Prediction::kEpsilon, x0, x_t, t, noise, output, weight);
+  };
+
+  const auto plain = loss({});
+  const auto doubled = loss(torch::full({2, 3, 1, 4, 4}, 2.0));
+
+  EXPECT_TRUE(Near(doubled.mse, 2 * plain.mse, 1e-6));
+  EXPECT_TRUE(Near(doubled.vb, plain.vb, 0));
+}
+
+TEST(LossesTest, VariationalTermTrainsTheVarianceOnly) {
+  const Schedule schedule = MakeSchedule("");
+  const Tensor x0 = FrameNoise(1, 0, 0, {2, 4, 4, 4}), noise = FrameNoise(2, 0, 0, x0.sizes());
+  const Tensor t = torch::tensor({0, 500});
+  const Tensor x_t = AddNoise(schedule, x0, t, noise);
+  const Tensor output = FrameNoise(3, 0, 0, {2, 8, 4, 4}).requires_grad_();
+
+  ComputeDiffusionLoss(schedule, Prediction::kV, x0, x_t, t, noise, output).vb.sum().backward();
+
+  EXPECT_EQ(output.grad().narrow(1, 0, 4).abs().max().item<double>(), 0);
+  EXPECT_GT(output.grad().narrow(1, 4, 4)[1].abs().max().item<double>(), 0);
+}
+
+}  // namespace
+}  // namespace reenact
