@@ -1,0 +1,555 @@
+// Whole jobs through the engine's interface: real faces drive a small network with random weights.
+#include "pipeline/reenactor/reenactor.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <numeric>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "pipeline/engine/random_bundle.h"
+#include "pipeline/media/image_codec.h"
+#include "pipeline/media/mp4_writer.h"
+#include "pipeline/media/resize.h"
+#include "pipeline/media/video_reader.h"
+#include "tests/support/paths.h"
+
+namespace reenact {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+
+constexpr int kFrames = 12;
+
+// What came out of a job.
+struct Result {
+  JobPlan plan;
+  JobSummary summary;
+  std::vector<Output> outputs;
+  int64_t steps_at_first_output = -1;
+
+  std::string Bytes() const {
+    std::string all;
+    for (const Output& output : outputs) all += output.data;
+    return all;
+  }
+};
+
+class ReenactorTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    if (testing::DataDir().empty()) return;
+    folder_ = (fs::path(::testing::TempDir()) / "reenactor_test_bundle").string();
+    fs::remove_all(folder_);
+    const auto status = WriteRandomBundle(folder_, SmallBundleConfig(), 3);
+    ASSERT_TRUE(status.ok()) << status;
+    auto engine = CreateReenactor(Options());
+    ASSERT_TRUE(engine.ok()) << engine.status();
+    engine_ = engine->release();
+
+    const std::string source_path = testing::DataDir() + "/LivePortrait/driving/d18.mp4";
+    auto reader = VideoReader::Open(testing::ReadFile(source_path));
+    ASSERT_TRUE(reader.ok()) << reader.status();
+    for (int i = 0; i < 5 * kFrames; ++i) {
+      auto frame = (*reader)->Next();
+      ASSERT_TRUE(frame.ok() && frame->has_value());
+      if (i % 5 == 0) faces_.push_back(ResizeImage((*frame)->image, 256, 256));
+    }
+    auto cup = DecodeImage(DataFile("scikit-image/coffee.png"));
+    ASSERT_TRUE(cup.ok()) << cup.status();
+    cup_ = ResizeImage(*cup, 256, 256);
+  }
+  static void TearDownTestSuite() {
+    delete engine_;
+    engine_ = nullptr;
+    if (!folder_.empty()) fs::remove_all(folder_);
+  }
+  void SetUp() override { REENACT_REQUIRE_DATA(); }
+
+  static std::string DataFile(const std::string& name) {
+    return testing::ReadFile(testing::DataDir() + "/" + name);
+  }
+  static ReenactorOptions Options() {
+    ReenactorOptions options;
+    options.bundles = {folder_};
+    if (std::getenv("REENACT_FACE_MODELS") == nullptr) {
+      options.face_models = std::string(REENACT_SOURCE_DIR) + "/.deps/mediapipe";
+    }
+    options.num_threads = 1;
+    return options;
+  }
+
+  // A video of variable rate: frame i lasts 512 or 1024 units of 1/12800 s, and the first begins
+  // at 256.
+  static std::vector<int64_t> Times(size_t count) {
+    std::vector<int64_t> times = {256};
+    for (size_t i = 1; i <= count; ++i) times.push_back(times.back() + (i % 3 == 0 ? 1024 : 512));
+    return times;
+  }
+  static std::string Video(const std::vector<Image>& images) {
+    Mp4Writer::Options options;
+    options.width = images[0].width;
+    options.height = images[0].height;
+    options.time_base_den = 12800;
+    options.crf = 10;
+    auto writer = Mp4Writer::Create(std::move(options));
+    EXPECT_TRUE(writer.ok()) << writer.status();
+    std::string bytes;
+    const auto add = [&](absl::StatusOr<std::vector<Mp4Writer::Piece>> pieces) {
+      ASSERT_TRUE(pieces.ok()) << pieces.status();
+      for (const auto& piece : *pieces) bytes += piece.data;
+    };
+    const auto times = Times(images.size());
+    for (size_t i = 0; i < images.size(); ++i) {
+      add((*writer)->Write(images[i], times[i], times[i + 1] - times[i]));
+    }
+    add((*writer)->Finish());
+    return bytes;
+  }
+  static std::string Driving() { return Video(faces_); }
+
+  static JobRequest Request() {
+    JobRequest request;
+    request.source_image = DataFile("scikit-image/astronaut.png");
+    request.num_steps = 3;
+    request.seed = 11;
+    return request;
+  }
+
+  // Runs a job to its end on this thread; `status` gets the first error.
+  static Result Run(Engine& engine, const JobRequest& request, const std::string& driving,
+                    absl::Status* status = nullptr) {
+    Result result;
+    const auto fail = [&](const absl::Status& error) {
+      if (status == nullptr) {
+        ADD_FAILURE() << error;
+      } else {
+        *status = error;
+      }
+      return result;
+    };
+    auto job = engine.CreateJob(request);
+    if (!job.ok()) return fail(job.status());
+    for (size_t at = 0; at < driving.size(); at += 10'000) {
+      const auto added = (*job)->AddDriving(std::string_view(driving).substr(at, 10'000));
+      if (!added.ok()) return fail(added);
+    }
+    if (auto prepared = (*job)->FinishDriving(); !prepared.ok()) return fail(prepared);
+    result.plan = (*job)->plan();
+    for (int64_t step = 1; !(*job)->denoised(); ++step) {
+      EngineJob* const one = job->get();
+      const auto statuses = engine.Step({&one, 1});
+      if (!statuses[0].ok()) return fail(statuses[0]);
+      EXPECT_EQ((*job)->steps_done(), step);
+      while ((*job)->renderable()) {
+        auto outputs = (*job)->Render();
+        if (!outputs.ok()) return fail(outputs.status());
+        for (Output& output : *outputs) {
+          if (result.steps_at_first_output < 0) result.steps_at_first_output = step;
+          result.outputs.push_back(std::move(output));
+        }
+      }
+    }
+    EXPECT_TRUE((*job)->rendered());
+    EXPECT_EQ((*job)->steps_done(), result.plan.total_steps);
+    EXPECT_EQ((*job)->frames_done(), result.plan.num_frames);
+    result.summary = (*job)->Summary();
+    return result;
+  }
+  static Result Run(const JobRequest& request) { return Run(*engine_, request, Driving()); }
+  static absl::Status Error(const JobRequest& request, const std::string& driving) {
+    absl::Status status;
+    Run(*engine_, request, driving, &status);
+    return status;
+  }
+  // Of two raw clips of equal size.
+  static int LargestDifference(const std::string& a, const std::string& b) {
+    EXPECT_EQ(a.size(), b.size());
+    int largest = 0;
+    for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
+      largest =
+          std::max(largest, std::abs(static_cast<uint8_t>(a[i]) - static_cast<uint8_t>(b[i])));
+    }
+    return largest;
+  }
+  // The engine still does its work.
+  static void ExpectHealthy() {
+    JobRequest request = Request();
+    request.num_steps = 2;
+    EXPECT_EQ(Run(request).summary.frames_out, kFrames);
+  }
+
+  static std::string folder_;
+  static Engine* engine_;
+  static std::vector<Image> faces_;  // of one person
+  static Image cup_;                 // no face
+};
+
+std::string ReenactorTest::folder_;
+Engine* ReenactorTest::engine_ = nullptr;
+std::vector<Image> ReenactorTest::faces_;
+Image ReenactorTest::cup_;
+
+TEST_F(ReenactorTest, SaysWhatTheModelCanDo) {
+  ASSERT_EQ(engine_->models().size(), 1u);
+  const ModelInfo& info = engine_->models()[0];
+  EXPECT_EQ(info.name, "random");
+  EXPECT_EQ(info.image_size, 64);
+  EXPECT_EQ(info.frames_per_row, 4);
+  EXPECT_EQ(info.bundle_sha256.size(), 64u);
+  EXPECT_EQ(info.default_num_steps, 10);
+  EXPECT_TRUE(info.accepts_text);
+}
+
+TEST_F(ReenactorTest, EveryFrameComesOutAtItsTime) {
+  const Result result = Run(Request());
+
+  // 12 frames at T = 4: anchor 6, B = max(ceil(6/2), ceil(5/1)) = 5 rows, one pass of 3 steps.
+  EXPECT_EQ(result.plan.num_frames, kFrames);
+  EXPECT_EQ(result.plan.num_rows, 5);
+  EXPECT_EQ(result.plan.num_padding_slots, 5 * 3 - 11);
+  EXPECT_EQ(result.plan.total_steps, 3);
+  EXPECT_EQ(result.summary.rows_run, 15);
+  EXPECT_EQ(result.summary.frames_in, kFrames);
+  EXPECT_EQ(result.summary.frames_out, kFrames);
+  EXPECT_EQ(result.summary.bytes_out, static_cast<int64_t>(result.Bytes().size()));
+  EXPECT_TRUE(result.summary.frame_notes.empty());
+  ASSERT_FALSE(result.outputs.empty());
+  EXPECT_EQ(result.outputs[0].kind, Output::Kind::kInitSegment);
+
+  auto reader = VideoReader::Open(result.Bytes());
+  ASSERT_TRUE(reader.ok()) << reader.status();
+  const VideoInfo& info = (*reader)->info();
+  EXPECT_EQ(info.width, 64);
+  const auto times = Times(kFrames);
+  for (int i = 0; i < kFrames; ++i) {
+    const auto frame = (*reader)->Next();
+    ASSERT_TRUE(frame.ok() && frame->has_value()) << "frame " << i << ": " << frame.status();
+    // Same rational time, whatever unit the container took.
+    EXPECT_EQ((*frame)->pts * info.time_base_num * 12800, times[i] * info.time_base_den)
+        << "frame " << i;
+  }
+  EXPECT_FALSE((*(*reader)->Next()).has_value());
+}
+
+TEST_F(ReenactorTest, TheSeedDecidesTheBytes) {
+  JobRequest request = Request();
+  const std::string first = Run(request).Bytes();
+
+  EXPECT_TRUE(Run(request).Bytes() == first);
+  request.seed = 12;
+  EXPECT_FALSE(Run(request).Bytes() == first);
+}
+
+TEST_F(ReenactorTest, RowsPerPassOnlyRoundDifferently) {
+  JobRequest request = Request();
+  request.format = OutputFormat::kRawRgb;
+  ReenactorOptions options = Options();
+  options.max_rows_per_pass = 2;
+  auto narrow = CreateReenactor(options);
+  ASSERT_TRUE(narrow.ok()) << narrow.status();
+
+  const Result two = Run(**narrow, request, Driving());
+  const Result eight = Run(request);
+
+  EXPECT_EQ(two.plan.total_steps, 4 * 3);
+  EXPECT_EQ(eight.plan.total_steps, 3);
+  EXPECT_LE(LargestDifference(two.Bytes(), eight.Bytes()), 1);
+}
+
+TEST_F(ReenactorTest, FirstFramesLeaveEarlyWithTheContiguousPlan) {
+  JobRequest request = Request();
+  request.plan = SequencePlan::kContiguous;
+  request.format = OutputFormat::kJpeg;
+  ReenactorOptions options = Options();
+  options.max_rows_per_pass = 2;
+  auto engine = CreateReenactor(options);
+  ASSERT_TRUE(engine.ok()) << engine.status();
+
+  const Result result = Run(**engine, request, Driving());
+
+  EXPECT_EQ(result.steps_at_first_output, 3);  // of 12: the first pass
+  for (size_t i = 0; i < result.outputs.size(); ++i) {
+    EXPECT_EQ(result.outputs[i].first_frame, static_cast<int64_t>(i));
+  }
+}
+
+TEST_F(ReenactorTest, NoRoomForWaitingPicturesOnlyDelaysThem) {
+  JobRequest request = Request();
+  request.format = OutputFormat::kRawRgb;
+  ReenactorOptions options = Options();
+  options.max_rows_per_pass = 2;
+  auto roomy = CreateReenactor(options);
+  options.max_waiting_bytes = 0;
+  auto tight = CreateReenactor(options);
+  ASSERT_TRUE(roomy.ok() && tight.ok());
+
+  EXPECT_TRUE(Run(**roomy, request, Driving()).Bytes() == Run(**tight, request, Driving()).Bytes());
+}
+
+TEST_F(ReenactorTest, FrameFormatsCarryIndexTimeAndSize) {
+  for (const OutputFormat format :
+       {OutputFormat::kJpeg, OutputFormat::kPng, OutputFormat::kRawRgb}) {
+    JobRequest request = Request();
+    request.format = format;
+    request.output_size = 96;
+    const Result result = Run(request);
+    ASSERT_EQ(result.outputs.size(), static_cast<size_t>(kFrames));
+    const auto times = Times(kFrames);
+    for (int i = 0; i < kFrames; ++i) {
+      const Output& output = result.outputs[i];
+      EXPECT_EQ(output.kind, Output::Kind::kFrame);
+      EXPECT_EQ(output.first_frame, i);
+      EXPECT_EQ(output.num_frames, 1);
+      EXPECT_EQ(output.pts * output.time_base_num * 12800, times[i] * output.time_base_den);
+      EXPECT_EQ(output.width, 96);
+      if (format == OutputFormat::kRawRgb) {
+        EXPECT_EQ(output.data.size(), 96u * 96 * 3);
+      } else {
+        const auto image = DecodeImage(output.data);
+        ASSERT_TRUE(image.ok()) << image.status();
+        EXPECT_EQ(image->width, 96);
+      }
+    }
+  }
+}
+
+TEST_F(ReenactorTest, OneFrameIsAClip) {
+  const Result result = Run(*engine_, Request(), Video({faces_[0]}));
+
+  EXPECT_EQ(result.plan.num_rows, 1);
+  EXPECT_EQ(result.summary.frames_out, 1);
+}
+
+TEST_F(ReenactorTest, TextAndImageAreSources) {
+  JobRequest request = Request();
+  request.format = OutputFormat::kRawRgb;
+  const std::string image = Run(request).Bytes();
+  request.source_text = "the face and the face";
+  request.edit_strength = 0;
+  EXPECT_LE(LargestDifference(Run(request).Bytes(), image), 1) << "strength 0 is the image alone";
+  request.edit_strength = 1;
+  const std::string edited = Run(request).Bytes();
+  EXPECT_FALSE(edited == image);
+  request.source_image.clear();
+  const std::string text = Run(request).Bytes();
+  EXPECT_FALSE(text == edited) << "without an image there are no source tokens";
+  request.source_text = "and";
+  EXPECT_FALSE(Run(request).Bytes() == text);
+
+  for (int i = 0; i < 100; ++i) request.source_text += " and";
+  EXPECT_THAT(Run(request).summary.notes, ::testing::ElementsAre(HasSubstr("77 tokens")));
+}
+
+TEST_F(ReenactorTest, SamplersStepsAndGuidanceMatter) {
+  JobRequest request = Request();
+  request.format = OutputFormat::kRawRgb;
+  std::vector<std::string> all = {Run(request).Bytes()};
+  request.sampler = Sampler::kDdpm;
+  all.push_back(Run(request).Bytes());
+  request.sampler = Sampler::kDdim;
+  request.ddim_eta = 1;
+  all.push_back(Run(request).Bytes());
+  request.ddim_eta = 0;
+  request.num_steps = 4;
+  all.push_back(Run(request).Bytes());
+  request.guidance_scale = 4;
+  all.push_back(Run(request).Bytes());
+
+  for (size_t i = 0; i < all.size(); ++i) {
+    for (size_t k = 0; k < i; ++k) EXPECT_FALSE(all[i] == all[k]) << i << " and " << k;
+  }
+}
+
+TEST_F(ReenactorTest, FramesWithoutAFaceAreInterpolatedAndNamed) {
+  std::vector<Image> images = faces_;
+  images[3] = images[4] = images[11] = cup_;
+  JobRequest request = Request();
+
+  const Result result = Run(*engine_, request, Video(images));
+
+  EXPECT_EQ(result.summary.frames_out, kFrames);
+  std::vector<int64_t> noted;
+  for (const FrameNote& note : result.summary.frame_notes) noted.push_back(note.frame);
+  EXPECT_THAT(noted, ::testing::ElementsAre(3, 4, 11));
+
+  request.no_face = NoFacePolicy::kFail;
+  const absl::Status status = Error(request, Video(images));
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("frame 3"));
+}
+
+TEST_F(ReenactorTest, BadSources) {
+  JobRequest request = Request();
+  request.source_image = DataFile("scikit-image/coffee.png");
+  EXPECT_EQ(Error(request, "").code(), absl::StatusCode::kFailedPrecondition);
+  request.source_image = DataFile("scikit-image/chelsea.png");
+  EXPECT_EQ(Error(request, "").code(), absl::StatusCode::kFailedPrecondition);
+  request.source_image = DataFile("scikit-image/truncated.jpg");
+  EXPECT_EQ(Error(request, "").code(), absl::StatusCode::kInvalidArgument);
+  request.source_image = "not an image";
+  EXPECT_EQ(Error(request, "").code(), absl::StatusCode::kInvalidArgument);
+  request.source_image.clear();
+  EXPECT_EQ(Error(request, "").code(), absl::StatusCode::kInvalidArgument);
+  ExpectHealthy();
+}
+
+TEST_F(ReenactorTest, BadDrivingMedia) {
+  const JobRequest request = Request();
+  EXPECT_EQ(Error(request, "").code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(Error(request, "just a text, no video").code(), absl::StatusCode::kInvalidArgument);
+  const std::string whole = DataFile("LivePortrait/driving/d18.mp4");
+  EXPECT_EQ(Error(request, whole.substr(0, whole.size() / 2)).code(),
+            absl::StatusCode::kInvalidArgument);
+  const absl::Status no_face = Error(request, Video({cup_, cup_}));
+  EXPECT_EQ(no_face.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(no_face.message()), HasSubstr("any of the 2 frames"));
+  ExpectHealthy();
+}
+
+TEST_F(ReenactorTest, LimitsOnTheDrivingMedia) {
+  ReenactorOptions options = Options();
+  options.max_driving_bytes = 1000;
+  auto small = CreateReenactor(options);
+  ASSERT_TRUE(small.ok());
+  absl::Status status;
+  Run(**small, Request(), Driving(), &status);
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("1000 bytes"));
+
+  options = Options();
+  options.max_frames = 5;
+  auto few = CreateReenactor(options);
+  ASSERT_TRUE(few.ok());
+  Run(**few, Request(), Driving(), &status);
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+}
+
+TEST_F(ReenactorTest, BadRequestsNameTheField) {
+  const auto message = [](const JobRequest& request) {
+    const auto job = engine_->CreateJob(request);
+    EXPECT_EQ(job.status().code(), absl::StatusCode::kInvalidArgument) << job.status();
+    return std::string(job.status().message());
+  };
+  JobRequest request = Request();
+  request.num_steps = 0;
+  EXPECT_THAT(message(request), HasSubstr("num_steps must be 2..250, is 0"));
+  request = Request();
+  request.ddim_eta = NAN;
+  EXPECT_THAT(message(request), HasSubstr("ddim_eta"));
+  request = Request();
+  request.guidance_scale = 0.5;
+  EXPECT_THAT(message(request), HasSubstr("guidance_scale"));
+  request = Request();
+  request.output_size = 8;
+  EXPECT_THAT(message(request), HasSubstr("output_size"));
+  request = Request();
+  request.quality = 52;
+  EXPECT_THAT(message(request), HasSubstr("quality"));
+  request = Request();
+  request.edit_strength = 1.5;
+  EXPECT_THAT(message(request), HasSubstr("edit_strength"));
+  request = Request();
+  request.model = "nobody";
+  EXPECT_EQ(engine_->CreateJob(request).status().code(), absl::StatusCode::kNotFound);
+}
+
+TEST_F(ReenactorTest, JobsEndByDestructionAtAnyPoint) {
+  const std::string driving = Driving();
+  for (int stage = 0; stage < 4; ++stage) {
+    auto job = engine_->CreateJob(Request());
+    ASSERT_TRUE(job.ok()) << job.status();
+    if (stage > 0) {
+      ASSERT_TRUE((*job)->AddDriving(driving).ok());
+    }
+    if (stage > 1) {
+      ASSERT_TRUE((*job)->FinishDriving().ok());
+    }
+    if (stage > 2) {
+      EngineJob* const one = job->get();
+      ASSERT_TRUE(engine_->Step({&one, 1})[0].ok());
+    }
+  }
+  ExpectHealthy();
+}
+
+TEST_F(ReenactorTest, CallsOutOfOrderAreErrors) {
+  auto job = engine_->CreateJob(Request());
+  ASSERT_TRUE(job.ok());
+  EngineJob* const one = job->get();
+  EXPECT_EQ(engine_->Step({&one, 1})[0].code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_FALSE((*job)->denoised());
+  EXPECT_FALSE((*job)->renderable());
+  ASSERT_TRUE((*job)->AddDriving(Driving()).ok());
+  ASSERT_TRUE((*job)->FinishDriving().ok());
+  EXPECT_EQ((*job)->AddDriving("more").code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ((*job)->FinishDriving().code(), absl::StatusCode::kFailedPrecondition);
+}
+
+TEST_F(ReenactorTest, RenderRunsBesideStepAndGivesTheSameBytes) {
+  ReenactorOptions options = Options();
+  options.max_rows_per_pass = 2;
+  auto engine = CreateReenactor(options);
+  ASSERT_TRUE(engine.ok());
+  const std::string driving = Driving();
+  const std::string expected = Run(**engine, Request(), driving).Bytes();
+
+  auto a = (*engine)->CreateJob(Request());
+  auto b = (*engine)->CreateJob(Request());
+  ASSERT_TRUE(a.ok() && b.ok());
+  for (auto* job : {&a, &b}) {
+    ASSERT_TRUE((**job)->AddDriving(driving).ok());
+    ASSERT_TRUE((**job)->FinishDriving().ok());
+  }
+  std::string bytes_a, bytes_b;
+  std::thread renderer([&] {
+    while (!(*a)->rendered() || !(*b)->rendered()) {
+      for (auto& [job, bytes] : {std::pair{a->get(), &bytes_a}, std::pair{b->get(), &bytes_b}}) {
+        auto outputs = job->Render();
+        ASSERT_TRUE(outputs.ok()) << outputs.status();
+        for (const Output& output : *outputs) *bytes += output.data;
+      }
+      std::this_thread::yield();
+    }
+  });
+  EngineJob* const both[] = {a->get(), b->get()};
+  while (!(*a)->denoised()) {
+    for (const auto& status : (*engine)->Step(both)) EXPECT_TRUE(status.ok()) << status;
+  }
+  renderer.join();
+
+  EXPECT_TRUE(bytes_a == expected);
+  EXPECT_TRUE(bytes_b == expected);
+}
+
+TEST_F(ReenactorTest, RefusesWrongOptions) {
+  ReenactorOptions options = Options();
+  options.bundles = {};
+  EXPECT_EQ(CreateReenactor(options).status().code(), absl::StatusCode::kInvalidArgument);
+  options.bundles = {folder_, folder_};
+  EXPECT_THAT(std::string(CreateReenactor(options).status().message()),
+              HasSubstr("two bundles are named random"));
+  options.bundles = {folder_ + "_absent"};
+  EXPECT_EQ(CreateReenactor(options).status().code(), absl::StatusCode::kNotFound);
+  options = Options();
+  options.max_rows_per_pass = 1;
+  EXPECT_EQ(CreateReenactor(options).status().code(), absl::StatusCode::kInvalidArgument);
+  options = Options();
+  options.face_models = folder_;
+  const auto status = CreateReenactor(options).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("face_detection_short_range.tflite"));
+}
+
+}  // namespace
+}  // namespace reenact
