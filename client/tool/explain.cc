@@ -96,6 +96,9 @@ ExitCode ExitCodeFor(const absl::Status& status) {
     case absl::StatusCode::kOutOfRange:
     case absl::StatusCode::kPermissionDenied:
       return kBadInput;
+    case absl::StatusCode::kResourceExhausted:
+      // A full queue says when to try again; otherwise the media is over a limit.
+      return RetryDelay(status).has_value() ? kJobFailed : kBadInput;
     case absl::StatusCode::kUnavailable:
       return kNoServer;
     case absl::StatusCode::kCancelled:

@@ -140,7 +140,7 @@ TEST(ProgressTest, LinesComeAtStagesAndTenths) {
 TEST(ExplainTest, EveryCodeHasItsExitCode) {
   EXPECT_EQ(ExitCodeFor(absl::OkStatus()), 0);
   EXPECT_EQ(ExitCodeFor(absl::InternalError("")), 1);
-  EXPECT_EQ(ExitCodeFor(absl::ResourceExhaustedError("")), 1);
+  EXPECT_EQ(ExitCodeFor(absl::ResourceExhaustedError("too many frames")), 2);
   EXPECT_EQ(ExitCodeFor(absl::InvalidArgumentError("")), 2);
   EXPECT_EQ(ExitCodeFor(absl::FailedPreconditionError("")), 2);
   EXPECT_EQ(ExitCodeFor(absl::NotFoundError("")), 2);

@@ -1,0 +1,646 @@
+// The whole service on real media: reenactd with the demo bundle, over gRPC on a Unix socket.
+//
+// One server serves all tests of the program. After every bad input it must still do the same small
+// job with the same bytes.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <numeric>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "nlohmann/json.hpp"
+#include "tests/e2e/reenactd_under_test.h"
+
+namespace reenact::testing {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::AnyOf;
+using ::testing::Contains;
+using ::testing::Eq;
+using ::testing::Gt;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::IsSupersetOf;
+using ::testing::Le;
+using ::testing::Lt;
+using ::testing::Not;
+
+// Denoising steps of jobs whose picture does not matter.
+constexpr int kFewSteps = 2;
+// Jobs that may wait: small, so that a full queue is quickly made.
+constexpr int kMaxQueued = 3;
+
+struct Outcome {
+  absl::Status status;
+  std::string job_id;
+  std::string video;
+  int64_t last_step = 0;  // of the last progress
+  v1::Summary summary;
+};
+
+// Lower case, so that messages may begin a sentence or not.
+std::string Message(const absl::Status& status) { return absl::AsciiStrToLower(status.message()); }
+
+void Note(const v1::ReenactResponse& answer, Outcome& outcome) {
+  if (answer.has_accepted()) outcome.job_id = answer.accepted().job_id();
+  if (answer.has_progress()) outcome.last_step = answer.progress().step();
+  if (answer.has_video()) outcome.video += answer.video().data();
+  if (answer.has_summary()) outcome.summary = answer.summary();
+}
+
+Outcome ReadAll(JobStream& job) {
+  Outcome outcome;
+  while (true) {
+    auto next = job.Next();
+    outcome.status = next.status();
+    if (!next.ok() || !next->has_value()) return outcome;
+    Note(**next, outcome);
+  }
+}
+
+bool IsOver(v1::JobState state) {
+  return state == v1::JOB_STATE_SUCCEEDED || state == v1::JOB_STATE_FAILED ||
+         state == v1::JOB_STATE_CANCELLED || state == v1::JOB_STATE_EXPIRED;
+}
+
+// What a program printed; fails the test if it did not end with 0.
+std::string OutputOf(const std::vector<std::string>& command) {
+  Subprocess program(command);
+  const int exit_code = program.Wait();
+  EXPECT_EQ(exit_code, 0) << command[0] << ": " << program.err();
+  return program.out();
+}
+
+// Presentation times of all video frames in seconds as exact fractions, in presentation order.
+std::vector<std::pair<int64_t, int64_t>> FrameTimes(const std::string& path) {
+  const auto probed = nlohmann::json::parse(
+      OutputOf({"ffprobe", "-v", "error", "-select_streams", "v:0", "-show_entries",
+                "stream=time_base:frame=best_effort_timestamp", "-of", "json", path}));
+  const std::vector<std::string> base =
+      absl::StrSplit(probed["streams"][0]["time_base"].get<std::string>(), '/');
+  const int64_t numerator = std::stoll(base[0]), denominator = std::stoll(base[1]);
+  std::vector<std::pair<int64_t, int64_t>> times;
+  for (const auto& frame : probed["frames"]) {
+    const int64_t top = frame["best_effort_timestamp"].get<int64_t>() * numerator;
+    const int64_t divisor = std::gcd(top, denominator);
+    times.emplace_back(top / divisor, denominator / divisor);
+  }
+  return times;
+}
+
+// MD5 of the sound's packets as they are.
+std::string SoundMd5(const std::string& path) {
+  return OutputOf(
+      {"ffmpeg", "-v", "error", "-i", path, "-map", "0:a", "-c", "copy", "-f", "md5", "-"});
+}
+
+class E2eTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    if (DataDir().empty()) return;
+    folder_ = new TemporaryFolder;
+    // ffmpeg cuts by re-encoding: exactly these frames, without sound.
+    OutputOf({"ffmpeg", "-v", "error", "-i", DataDir() + "/LivePortrait/driving/d18.mp4", "-an",
+              "-frames:v", "8", "-c:v", "libx264", folder_->File("short.mp4")});
+    auto server = ReenactdUnderTest::Start({"--max-queued-jobs", absl::StrCat(kMaxQueued)});
+    ASSERT_TRUE(server.ok()) << server.status();
+    server_ = server->release();
+    ASSERT_TRUE(server_->FindMetrics()) << server_->Log();
+    const auto models = server_->client().ListModels();
+    ASSERT_TRUE(models.ok()) << models.status();
+    model_ = new v1::ModelInfo(models->models(0));
+  }
+  static void TearDownTestSuite() {
+    delete std::exchange(server_, nullptr);
+    delete std::exchange(folder_, nullptr);
+    delete std::exchange(model_, nullptr);
+    delete std::exchange(normal_video_, nullptr);
+  }
+
+  void SetUp() override {
+    REENACT_REQUIRE_DATA();
+    ASSERT_NE(server_, nullptr) << "reenactd did not start";
+    ASSERT_TRUE(server_->Running()) << server_->how_it_ended() << "\n" << server_->Log();
+  }
+
+  // Every test ends with this: whatever happened, the server does a normal job, always with the
+  // same bytes.
+  void TearDown() override {
+    if (IsSkipped() || server_ == nullptr || model_ == nullptr) return;
+    ASSERT_TRUE(server_->Running()) << server_->how_it_ended() << "\n" << server_->Log();
+    const Outcome normal = RunJob(NormalConfig(), Short());
+    ASSERT_TRUE(normal.status.ok()) << normal.status << "\n" << server_->Log();
+    EXPECT_EQ(normal.summary.frames_in(), 8);
+    EXPECT_EQ(normal.summary.frames_out(), 8);
+    if (normal_video_ == nullptr) normal_video_ = new std::string(normal.video);
+    EXPECT_EQ(normal.video.size(), normal_video_->size());
+    EXPECT_TRUE(normal.video == *normal_video_) << "the same job gave other bytes";
+  }
+
+  static std::string Data(const std::string& name) { return DataDir() + "/" + name; }
+  static std::string Face() { return Data("hallo/reference_images/1.jpg"); }
+  static std::string Long() { return Data("LivePortrait/driving/d18.mp4"); }
+  static std::string Short() { return folder_->File("short.mp4"); }
+
+  static v1::JobConfig ConfigWith(const std::string& image) {
+    v1::JobConfig config;
+    config.mutable_source()->set_image(image);
+    config.set_num_steps(kFewSteps);
+    return config;
+  }
+  static v1::JobConfig NormalConfig() { return ConfigWith(ReadFile(Face())); }
+  // Takes minutes if it is not stopped.
+  static v1::JobConfig SlowConfig() {
+    v1::JobConfig config = NormalConfig();
+    config.set_num_steps(model_->max_num_steps());
+    return config;
+  }
+
+  static std::unique_ptr<JobStream> Start(v1::JobConfig config, const std::string& driving_path,
+                                          const JobOptions& options = {}) {
+    auto driving = OpenMediaFile(driving_path);
+    EXPECT_TRUE(driving.ok()) << driving.status();
+    return server_->client().Start(std::move(config), std::move(*driving), options);
+  }
+  static Outcome RunJob(v1::JobConfig config, const std::string& driving_path,
+                        const JobOptions& options = {}) {
+    return ReadAll(*Start(std::move(config), driving_path, options));
+  }
+  static Outcome RunJobWithBytes(v1::JobConfig config, const std::string& driving) {
+    return ReadAll(*server_->client().Start(std::move(config), MediaFromBytes(driving), {}));
+  }
+
+  // Reads until the job has run a step. Returns what has been read.
+  static Outcome ReadUntilStep(JobStream& job) {
+    Outcome outcome;
+    while (outcome.last_step < 1) {
+      auto next = job.Next();
+      outcome.status = next.status();
+      EXPECT_TRUE(next.ok()) << next.status();
+      if (!next.ok() || !next->has_value()) break;
+      Note(**next, outcome);
+    }
+    return outcome;
+  }
+
+  // The job once it is over; waits for a minute at most.
+  static v1::Job WaitForEnd(const std::string& job_id) {
+    const absl::Time deadline = absl::Now() + absl::Minutes(1);
+    v1::Job job;
+    do {
+      auto asked = server_->client().GetJob(job_id);
+      EXPECT_TRUE(asked.ok()) << asked.status();
+      if (asked.ok()) job = *asked;
+    } while (!IsOver(job.state()) && absl::Now() < deadline);
+    return job;
+  }
+
+  // `reenact` with `arguments`.
+  static std::vector<std::string> Reenact(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), REENACT_PROGRAM);
+    return arguments;
+  }
+
+  static TemporaryFolder* folder_;
+  static ReenactdUnderTest* server_;
+  static v1::ModelInfo* model_;
+  static std::string* normal_video_;
+};
+
+TemporaryFolder* E2eTest::folder_ = nullptr;
+ReenactdUnderTest* E2eTest::server_ = nullptr;
+v1::ModelInfo* E2eTest::model_ = nullptr;
+std::string* E2eTest::normal_video_ = nullptr;
+
+using BadInputTest = E2eTest;
+
+TEST_F(BadInputTest, SourceIsNotAnImage) {
+  const Outcome outcome = RunJob(ConfigWith("this is text, not a picture"), Short());
+
+  EXPECT_EQ(outcome.status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(Message(outcome.status), AllOf(HasSubstr("source"), HasSubstr("not an image")));
+}
+
+TEST_F(BadInputTest, SourceIsACutJpeg) {
+  const Outcome outcome = RunJob(ConfigWith(ReadFile(Data("scikit-image/truncated.jpg"))), Short());
+
+  EXPECT_EQ(outcome.status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(Message(outcome.status), AllOf(HasSubstr("source"), HasSubstr("jpeg")));
+}
+
+TEST_F(BadInputTest, SourceHasNoFace) {
+  for (const char* picture :
+       {"LivePortrait/source/s33.jpg", "scikit-image/chelsea.png", "scikit-image/coffee.png"}) {
+    const Outcome outcome = RunJob(ConfigWith(ReadFile(Data(picture))), Short());
+
+    EXPECT_EQ(outcome.status.code(), absl::StatusCode::kFailedPrecondition)
+        << picture << ": " << outcome.status;
+    EXPECT_THAT(Message(outcome.status), AllOf(HasSubstr("no face"), HasSubstr("source")));
+  }
+}
+
+TEST_F(BadInputTest, SourceClaimsAHugeSize) {
+  // Signature, IHDR of 20,000 x 20,000 8-bit RGB with its CRC, and nothing else.
+  const std::string png(
+      "\x89PNG\r\n\x1a\n"
+      "\0\0\0\x0dIHDR\0\0\x4e\x20\0\0\x4e\x20\x08\x02\0\0\0"
+      "\x6c\x12\xd1\x6e",
+      8 + 25);
+  const int64_t before = server_->Memory();
+
+  const Outcome outcome = RunJob(ConfigWith(png), Short());
+
+  EXPECT_EQ(outcome.status.code(), absl::StatusCode::kResourceExhausted) << outcome.status;
+  EXPECT_THAT(Message(outcome.status), AllOf(HasSubstr("source"), HasSubstr("20000 x 20000")));
+  EXPECT_EQ(RetryDelay(outcome.status), std::nullopt) << "trying again would not help";
+  // 1.2 GB if it had been decoded.
+  EXPECT_LT(server_->Memory() - before, 200 << 20);
+}
+
+TEST_F(BadInputTest, DrivingIsAText) {
+  const Outcome outcome = RunJob(NormalConfig(), Data("SOURCES.md"));
+
+  EXPECT_EQ(outcome.status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(Message(outcome.status), AllOf(HasSubstr("driving"), HasSubstr("video")));
+}
+
+TEST_F(BadInputTest, DrivingIsAPicture) {
+  const Outcome outcome =
+      RunJobWithBytes(NormalConfig(), ReadFile(Data("scikit-image/coffee.png")));
+
+  EXPECT_EQ(outcome.status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(Message(outcome.status), HasSubstr("driving"));
+}
+
+TEST_F(BadInputTest, DrivingIsCutInTheMiddle) {
+  // The index at the front, so that half of the frames can be read; and at the back, so that none
+  // can.
+  const std::string front = folder_->File("front.mp4"), back = folder_->File("back.mp4");
+  OutputOf({"ffmpeg", "-y", "-v", "error", "-i", Long(), "-c", "copy", "-movflags", "+faststart",
+            front});
+  OutputOf({"ffmpeg", "-y", "-v", "error", "-i", Long(), "-c", "copy", back});
+  for (const std::string& path : {front, back}) {
+    const std::string whole = ReadFile(path);
+
+    const Outcome outcome = RunJobWithBytes(NormalConfig(), whole.substr(0, whole.size() / 2));
+
+    EXPECT_EQ(outcome.status.code(), absl::StatusCode::kInvalidArgument) << outcome.status;
+    EXPECT_THAT(Message(outcome.status), AllOf(HasSubstr("driving"), HasSubstr("video")));
+    if (path == front) {
+      EXPECT_THAT(Message(outcome.status), HasSubstr("frame"));
+    }
+  }
+}
+
+TEST_F(BadInputTest, DrivingHasNoFrames) {
+  const std::string sound = folder_->File("sound.mp4");
+  OutputOf({"ffmpeg", "-y", "-v", "error", "-i", Long(), "-vn", "-c", "copy", sound});
+
+  const Outcome only_sound = RunJob(NormalConfig(), sound);
+  const Outcome nothing = RunJobWithBytes(NormalConfig(), "");
+
+  EXPECT_EQ(only_sound.status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(Message(only_sound.status), AllOf(HasSubstr("driving"), HasSubstr("no video")));
+  EXPECT_EQ(nothing.status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(Message(nothing.status), HasSubstr("driving"));
+}
+
+TEST_F(BadInputTest, DrivingHasNoFaceInAnyFrame) {
+  const std::string bars = folder_->File("bars.mp4");
+  OutputOf({"ffmpeg", "-y", "-v", "error", "-f", "lavfi", "-i", "testsrc=size=320x240:rate=25",
+            "-frames:v", "5", "-c:v", "libx264", "-pix_fmt", "yuv420p", bars});
+
+  const Outcome outcome = RunJob(NormalConfig(), bars);
+
+  EXPECT_EQ(outcome.status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(Message(outcome.status), AllOf(HasSubstr("no face"), HasSubstr("driving")));
+}
+
+TEST_F(BadInputTest, ModelIsUnknown) {
+  v1::JobConfig config = NormalConfig();
+  config.set_model("mona-lisa-9000");
+
+  const Outcome outcome = RunJob(config, Short());
+
+  EXPECT_EQ(outcome.status.code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(Message(outcome.status), HasSubstr("mona-lisa-9000"));
+}
+
+TEST_F(BadInputTest, NumbersAreOutOfRange) {
+  v1::JobConfig config = NormalConfig();
+  config.set_num_steps(0);
+  const Outcome steps = RunJob(config, Short());
+  config = NormalConfig();
+  config.mutable_output()->set_size(model_->max_output_size() + 2);
+  const Outcome size = RunJob(config, Short());
+
+  EXPECT_EQ(steps.status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(Message(steps.status),
+              AllOf(HasSubstr("num_steps is 0"), HasSubstr(absl::StrCat(model_->max_num_steps()))));
+  EXPECT_EQ(size.status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(Message(size.status), HasSubstr("size"));
+}
+
+// Messages in an order no library of ours would send.
+class WrongOrderTest : public E2eTest {
+ protected:
+  static grpc::Status Send(const std::vector<v1::ReenactRequest>& requests) {
+    auto stub = v1::ReenactService::NewStub(
+        grpc::CreateChannel(server_->target(), grpc::InsecureChannelCredentials()));
+    grpc::ClientContext context;
+    context.set_deadline(absl::ToChronoTime(absl::Now() + absl::Minutes(2)));
+    auto stream = stub->Reenact(&context);
+    for (const v1::ReenactRequest& request : requests) {
+      if (!stream->Write(request)) break;
+    }
+    stream->WritesDone();
+    v1::ReenactResponse response;
+    while (stream->Read(&response)) {
+    }
+    return stream->Finish();
+  }
+  static v1::ReenactRequest Config() {
+    v1::ReenactRequest request;
+    *request.mutable_config() = NormalConfig();
+    return request;
+  }
+  static v1::ReenactRequest Chunk() {
+    v1::ReenactRequest request;
+    request.set_driving_chunk(ReadFile(Short()));
+    return request;
+  }
+};
+
+TEST_F(WrongOrderTest, ChunkBeforeConfig) {
+  const grpc::Status status = Send({Chunk(), Config()});
+
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(status.error_message(), AllOf(HasSubstr("driving_chunk"), HasSubstr("config")));
+}
+
+TEST_F(WrongOrderTest, SecondConfig) {
+  const grpc::Status status = Send({Config(), Chunk(), Config()});
+
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(status.error_message(), HasSubstr("config"));
+}
+
+TEST_F(WrongOrderTest, NothingAtAll) {
+  const grpc::Status status = Send({});
+
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(status.error_message(), HasSubstr("config"));
+}
+
+using EndTest = E2eTest;
+
+TEST_F(EndTest, ClientGoneStopsTheWorkAndFreesItsMemory) {
+  // A first one, so that what the server keeps for good (arenas, caches) is in the former value.
+  Start(SlowConfig(), Long()).reset();
+  int64_t before = 0;
+  for (int round = 0; round < 3; ++round) {
+    auto job = Start(SlowConfig(), Long());
+    const Outcome seen = ReadUntilStep(*job);
+    ASSERT_FALSE(seen.job_id.empty());
+
+    job.reset();  // the connection's stream is reset, as by a client that was killed
+
+    const v1::Job ended = WaitForEnd(seen.job_id);
+    EXPECT_EQ(ended.state(), v1::JOB_STATE_CANCELLED);
+    EXPECT_LT(ended.progress().step(), ended.progress().total_steps());
+    // One step may have been running, and progress may have been on its way.
+    EXPECT_LE(ended.progress().step(), seen.last_step + 3);
+    const double steps = server_->Metric("reenact_steps_total");
+    EXPECT_GT(steps, 0);
+    for (int i = 0; i < 100; ++i) ASSERT_TRUE(server_->client().GetJob(seen.job_id).ok());
+    EXPECT_EQ(server_->Metric("reenact_steps_total"), steps);
+    EXPECT_EQ(server_->Metric("reenact_jobs_live"), 0);
+    if (round == 0) before = server_->Memory();
+  }
+  EXPECT_LT(server_->Memory(), before + before / 10 + (32 << 20)) << "from " << before;
+}
+
+TEST_F(EndTest, KilledClientIsNoticed) {
+  Subprocess client(
+      Reenact({"run", "--server", server_->target(), "-s", Face(), "-d", Long(), "-o",
+               folder_->File("killed.mp4"), "--steps", absl::StrCat(model_->max_num_steps())}));
+  ASSERT_TRUE(client.ReadUntil([&] { return absl::StrContains(client.err(), "denoising"); }))
+      << client.err();
+  const size_t id = client.err().find("job ") + 4;
+  const std::string job_id = client.err().substr(id, 32);
+
+  client.Signal(SIGKILL);
+
+  EXPECT_EQ(WaitForEnd(job_id).state(), v1::JOB_STATE_CANCELLED);
+}
+
+TEST_F(EndTest, DeadlineShorterThanTheJob) {
+  JobOptions options;
+  options.timeout = absl::Seconds(2);
+
+  const Outcome outcome = RunJob(SlowConfig(), Long(), options);
+
+  EXPECT_EQ(outcome.status.code(), absl::StatusCode::kDeadlineExceeded);
+  ASSERT_FALSE(outcome.job_id.empty());
+  EXPECT_EQ(WaitForEnd(outcome.job_id).state(), v1::JOB_STATE_EXPIRED);
+}
+
+TEST_F(EndTest, CancelJobEndsIt) {
+  auto job = Start(SlowConfig(), Long());
+  const Outcome seen = ReadUntilStep(*job);
+
+  Subprocess cancel(Reenact({"cancel", seen.job_id, "--server", server_->target()}));
+  EXPECT_EQ(cancel.Wait(), 0) << cancel.err();
+
+  EXPECT_EQ(ReadAll(*job).status.code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(WaitForEnd(seen.job_id).state(), v1::JOB_STATE_CANCELLED);
+}
+
+TEST_F(EndTest, FullQueueRefusesAndSaysWhenToComeBack) {
+  // Admitted, and waiting for their driving media.
+  std::vector<std::unique_ptr<JobStream>> waiting;
+  for (int i = 0; i < kMaxQueued; ++i) {
+    waiting.push_back(server_->client().Start(NormalConfig(), JobOptions{}));
+    auto accepted = waiting.back()->Next();
+    ASSERT_TRUE(accepted.ok() && accepted->has_value()) << accepted.status();
+  }
+
+  const Outcome refused = RunJob(NormalConfig(), Short());
+
+  EXPECT_EQ(refused.status.code(), absl::StatusCode::kResourceExhausted) << refused.status;
+  EXPECT_THAT(Message(refused.status), HasSubstr("queue"));
+  EXPECT_GT(RetryDelay(refused.status).value_or(absl::ZeroDuration()), absl::ZeroDuration());
+  waiting.clear();
+  for (int i = 0; i < 1000 && server_->Metric("reenact_jobs_live") > 0; ++i) {
+  }
+}
+
+using GoodInputTest = E2eTest;
+
+TEST_F(GoodInputTest, OneFrameGivesOneFrame) {
+  const std::string one = folder_->File("one.mp4"), out = folder_->File("one-out.mp4");
+  OutputOf({"ffmpeg", "-y", "-v", "error", "-i", Long(), "-an", "-frames:v", "1", "-c:v", "libx264",
+            one});
+
+  const Outcome outcome = RunJob(NormalConfig(), one);
+
+  ASSERT_TRUE(outcome.status.ok()) << outcome.status;
+  EXPECT_EQ(outcome.summary.frames_out(), 1);
+  std::ofstream(out, std::ios::binary) << outcome.video;
+  EXPECT_EQ(FrameTimes(out), FrameTimes(one));
+}
+
+TEST_F(GoodInputTest, WholeClipKeepsFramesTimesAndSound) {
+  const std::string out = folder_->File("d18.mp4");
+  Subprocess run(Reenact({"run", "--server", server_->target(), "-s", Face(), "-d", Long(), "-o",
+                          out, "--steps", absl::StrCat(kFewSteps)}));
+  ASSERT_EQ(run.Wait(absl::Minutes(9)), 0) << run.err();
+
+  const auto times = FrameTimes(Long());
+  EXPECT_EQ(times.size(), 216u);
+  EXPECT_EQ(FrameTimes(out), times);
+  EXPECT_EQ(SoundMd5(out), SoundMd5(Long()));
+}
+
+TEST_F(GoodInputTest, VariableRateKeepsItsTimes) {
+  // 29.97 frames a second of which some are left out.
+  const std::string uneven = folder_->File("uneven.mp4"), out = folder_->File("uneven-out.mp4");
+  OutputOf({"ffmpeg", "-y", "-v", "error", "-i", Long(), "-an", "-vf",
+            "setpts=N/(30000/1001)/TB,select='lt(n,16)*not(between(n,5,7))*mod(n,4)'", "-fps_mode",
+            "vfr", "-video_track_timescale", "30000", "-c:v", "libx264", uneven});
+
+  const Outcome outcome = RunJob(NormalConfig(), uneven);
+
+  ASSERT_TRUE(outcome.status.ok()) << outcome.status;
+  std::ofstream(out, std::ios::binary) << outcome.video;
+  const auto times = FrameTimes(uneven);
+  EXPECT_GT(times.size(), 5u);
+  EXPECT_EQ(FrameTimes(out), times);
+}
+
+TEST_F(GoodInputTest, TwoClientsAtOnceGetWhatEachGetsAlone) {
+  const auto run = [](int seed, const std::string& name) {
+    return Reenact({"run", "--server", server_->target(), "-s", Face(), "-d", Short(), "-o",
+                    folder_->File(name), "--steps", "8", "--seed", absl::StrCat(seed)});
+  };
+  for (int seed : {5, 6}) {
+    Subprocess alone(run(seed, absl::StrCat("alone", seed, ".mp4")));
+    ASSERT_EQ(alone.Wait(), 0) << alone.err();
+  }
+
+  Subprocess five(run(5, "together5.mp4"));
+  Subprocess six(run(6, "together6.mp4"));
+  ASSERT_EQ(five.Wait(), 0) << five.err();
+  ASSERT_EQ(six.Wait(), 0) << six.err();
+
+  const auto content = [](const std::string& name) { return ReadFile(folder_->File(name)); };
+  EXPECT_TRUE(content("together5.mp4") == content("alone5.mp4"));
+  EXPECT_TRUE(content("together6.mp4") == content("alone6.mp4"));
+  EXPECT_FALSE(content("alone5.mp4") == content("alone6.mp4")) << "the seed has no effect";
+}
+
+TEST_F(GoodInputTest, FramesComeInOrderWithTheirTimes) {
+  v1::JobConfig config = NormalConfig();
+  config.mutable_output()->set_format(v1::OUTPUT_FORMAT_PNG);
+  auto job = Start(config, Short());
+  std::vector<std::pair<int64_t, int64_t>> times;
+  while (true) {
+    auto next = job->Next();
+    ASSERT_TRUE(next.ok()) << next.status();
+    if (!next->has_value()) break;
+    if (!(*next)->has_frame()) continue;
+    const v1::Frame& frame = (*next)->frame();
+    EXPECT_EQ(frame.index(), static_cast<int64_t>(times.size()));
+    EXPECT_TRUE(frame.data().starts_with("\x89PNG"));
+    EXPECT_EQ(frame.width(), model_->image_size());
+    const int64_t top = frame.pts() * frame.time_base().numerator();
+    const int64_t divisor = std::gcd(top, int64_t{frame.time_base().denominator()});
+    times.emplace_back(top / divisor, frame.time_base().denominator() / divisor);
+  }
+  EXPECT_EQ(times, FrameTimes(Short()));
+}
+
+TEST_F(GoodInputTest, PythonClientGetsTheSameBytes) {
+  const std::string python =
+      FromEnvironmentOr("REENACT_PYTHON", REENACT_SOURCE_DIR "/.deps/python/bin/python3");
+  if (!std::filesystem::exists(python)) {
+    if (MustHaveData()) FAIL() << python << " is not there: scripts/setup.sh makes it";
+    GTEST_SKIP() << python << " is not there: scripts/setup.sh makes it";
+  }
+  const std::string by_tool = folder_->File("tool.mp4"), by_python = folder_->File("python.mp4");
+  Subprocess tool(Reenact({"run", "--server", server_->target(), "-s", Face(), "-d", Short(), "-o",
+                           by_tool, "--seed", "11", "--steps", "4"}));
+  ASSERT_EQ(tool.Wait(), 0) << tool.err();
+
+  Subprocess client({python, REENACT_SOURCE_DIR "/tests/e2e/python_client.py", server_->target(),
+                     Face(), Short(), by_python, "--seed", "11", "--steps", "4"});
+  ASSERT_EQ(client.Wait(), 0) << client.err() << client.out();
+
+  EXPECT_TRUE(ReadFile(by_python) == ReadFile(by_tool));
+  const auto learned = nlohmann::json::parse(client.out());
+  EXPECT_EQ(learned["frames_out"], 8);
+  EXPECT_EQ(learned["seed"], 11);
+  EXPECT_EQ(learned["health"], "SERVING");
+  EXPECT_EQ(learned["health reenact.v1.ReenactService"], "SERVING");
+  EXPECT_THAT(learned["services"].get<std::vector<std::string>>(),
+              IsSupersetOf({"reenact.v1.ReenactService", "grpc.health.v1.Health"}));
+  EXPECT_THAT(learned["methods"].get<std::vector<std::string>>(),
+              IsSupersetOf({"Reenact", "CancelJob", "GetJob", "ListModels", "ResumeJob"}));
+  EXPECT_THAT(learned["models"].get<std::vector<std::string>>(), Contains(model_->name()));
+}
+
+TEST_F(GoodInputTest, HealthModelsAndMetricsAnswer) {
+  Subprocess health(Reenact({"health", "--server", server_->target()}));
+  EXPECT_EQ(health.Wait(), 0) << health.err();
+  EXPECT_THAT(health.out(), HasSubstr("alive, ready"));
+
+  Subprocess models(Reenact({"models", "--server", server_->target()}));
+  EXPECT_EQ(models.Wait(), 0) << models.err();
+  EXPECT_THAT(models.out(), HasSubstr(model_->name()));
+
+  const std::string metrics = server_->Metrics();
+  EXPECT_THAT(metrics, HasSubstr("200 OK"));
+  for (const char* name :
+       {"reenact_jobs_queued", "reenact_jobs_running", "reenact_jobs_accepted_total",
+        "reenact_requests_refused_total", "reenact_jobs_ended_total", "reenact_steps_total",
+        "reenact_step_seconds", "reenact_rows_total", "reenact_stage_seconds",
+        "reenact_frames_total", "reenact_time_to_first_frame_seconds",
+        "reenact_worker_heartbeat_age_seconds", "reenact_model_info", "reenact_ready 1"}) {
+    EXPECT_THAT(metrics, HasSubstr(name));
+  }
+}
+
+TEST_F(GoodInputTest, OneCommandDoesItAll) {
+  const std::string out = folder_->File("private.mp4");
+  Subprocess run(
+      Reenact({"run", "-s", Face(), "-d", Short(), "-o", out, "--steps", absl::StrCat(kFewSteps)}),
+      {{"REENACTD", FromEnvironmentOr("REENACTD", REENACTD_PROGRAM)},
+       {"REENACT_BUNDLE", FromEnvironmentOr("REENACT_BUNDLE", REENACT_SOURCE_DIR "/demo")}});
+  ASSERT_EQ(run.Wait(absl::Minutes(5)), 0) << run.err();
+
+  const Outcome served = RunJob(NormalConfig(), Short());
+
+  EXPECT_TRUE(ReadFile(out) == served.video) << "a private server gives other bytes";
+}
+
+TEST_F(GoodInputTest, TerminatedServerEndsCleanly) {
+  auto server = ReenactdUnderTest::Start({});
+  ASSERT_TRUE(server.ok()) << server.status();
+  const absl::Time start = absl::Now();
+
+  (*server)->Stop();
+
+  EXPECT_EQ((*server)->how_it_ended(), "exit code 0");
+  EXPECT_LT(absl::Now() - start, absl::Seconds(10));
+}
+
+}  // namespace
+}  // namespace reenact::testing
