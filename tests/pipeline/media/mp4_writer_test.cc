@@ -460,7 +460,7 @@ TEST(Mp4WriterTest, OptionsOutOfRangeAreRefused) {
   refused([](auto& o) { o.frames_per_fragment = 0; }, "fragment is 0");
   refused([](auto& o) { o.preset = "fastest"; }, "preset");
   refused([](auto& o) { o.frame_rate_den = 0; }, "frame rate");
-  refused([](auto& o) { o.audio = AudioTrack{.packets = {{.data = "sound"}}}; }, "audio track");
+  refused([](auto& o) { o.audio.emplace().packets.resize(1); }, "audio track");
 }
 
 TEST(Mp4WriterTest, FramesThatDoNotFitAreRefusedAndDoNoHarm) {
