@@ -228,13 +228,14 @@ void JobRunner::Prepare(const std::shared_ptr<Job>& job) {
 
 absl::Status JobRunner::PrepareOnce(Job& job) {
   const Job::Input input = job.TakeInput();
-  if (input.finished && job.received_bytes() == 0) {
-    return absl::InvalidArgumentError("driving_chunk: the stream ended without driving media");
-  }
   if (const std::optional<JobRequest> request = job.TakeRequest(); request.has_value()) {
     absl::StatusOr<std::unique_ptr<EngineJob>> engine_job = engine_.CreateJob(*request);
     if (!engine_job.ok()) return engine_job.status();
     job.SetEngineJob(*std::move(engine_job));
+  }
+  // After the source: whichever comes first from the client, a bad source is told first.
+  if (input.finished && job.received_bytes() == 0) {
+    return absl::InvalidArgumentError("driving_chunk: the stream ended without driving media");
   }
   const Job::EngineUse engine_job(job);
   if (engine_job.get() == nullptr) return absl::OkStatus();  // ended by another thread

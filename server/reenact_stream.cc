@@ -44,16 +44,21 @@ void ReenactStream::OnReadDone(bool ok) {
   bool refused = false;
   {
     MutexLock lock(&mu_);
-    read_in_flight_ = false;
     reads_over_ = reads_over_ || !ok;
     refused = refusal_.has_value();
   }
+  // The read counts as in flight until its message has been taken: the job may call Pump()
+  // meanwhile, and the next read would overwrite and overtake this one.
   if (!refused) {
     if (ok) {
       TakeMessage(request_);
     } else {
       EndOfInput();
     }
+  }
+  {
+    MutexLock lock(&mu_);
+    read_in_flight_ = false;
   }
   Pump();
 }
