@@ -17,6 +17,7 @@ namespace reenact {
 namespace {
 
 struct AutoencoderFlags : RunFlags {
+  std::string start_from;
   AutoencoderTrainingOptions training;
 };
 
@@ -44,6 +45,12 @@ absl::Status Train(AutoencoderFlags flags, const StageContext& context) {
   auto trainee =
       AutoencoderTrainee::Create(flags.training, data->training, data->held_out_or_null());
   if (!trainee.ok()) return trainee.status();
+  if (!flags.start_from.empty()) {
+    const auto start = ReadAutoencoder(flags.start_from);
+    if (!start.ok()) return start.status();
+    const absl::Status status = (*trainee)->StartFrom(StateDict(*start->network));
+    if (!status.ok()) return status;
+  }
   if (!data->held_out) flags.run.evaluate_minutes = 0;
   const auto summary = RunTraining(flags.run, **trainee, std::cout);
   if (!summary.ok()) return summary.status();
@@ -57,7 +64,7 @@ absl::Status Train(AutoencoderFlags flags, const StageContext& context) {
 
 }  // namespace
 
-void AddAutoencoderStage(CLI::App& app, std::vector<Stage>& stages) {
+void AddAutoencoderStage(CLI::App& app, std::vector<Subcommand>& stages) {
   auto flags = std::make_shared<AutoencoderFlags>();
   CLI::App* command = app.add_subcommand("autoencoder", "train the autoencoder");
   flags->AddTo(*command, /*minutes=*/30);
@@ -75,6 +82,9 @@ void AddAutoencoderStage(CLI::App& app, std::vector<Stage>& stages) {
   command->add_option("--kl-weight", o.kl_weight)->capture_default_str();
   command->add_option("--expressive-weight", o.expressive_weight, "of eyes and mouth")
       ->capture_default_str();
+  command->add_option("--start-from", flags->start_from,
+                      "folder of an earlier run to begin from; a checkpoint goes first");
+  command->add_flag("--decoder-only", o.decoder_only, "keep the encoder, so latents stay valid");
   command->add_option("--bfloat16", o.bfloat16)->capture_default_str();
   stages.push_back(
       {command, [flags](const StageContext& context) { return Train(*flags, context); }});

@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "pipeline/weights/load.h"
 #include "training/state.h"
 
 namespace reenact {
@@ -38,12 +39,19 @@ void ZeroBranchOutputs(torch::nn::Module& model) {
   }
 }
 
-// Autoencoder built from `seed` alone.
-AutoencoderKL Build(const AutoencoderKLConfig& config, uint64_t seed) {
-  torch::manual_seed(seed);
+// Autoencoder built from the seed alone.
+AutoencoderKL Build(const AutoencoderKLConfig& config, const AutoencoderTrainingOptions& options) {
+  torch::manual_seed(options.seed);
   AutoencoderKL model(config);
   InitializeWeights(model);
   ZeroBranchOutputs(*model);
+  if (options.decoder_only) {
+    for (auto& entry : model->named_parameters()) {
+      if (entry.key().starts_with("encoder.") || entry.key().starts_with("quant_conv.")) {
+        entry.value().requires_grad_(false);
+      }
+    }
+  }
   return model;
 }
 
@@ -75,7 +83,7 @@ AutoencoderTrainee::AutoencoderTrainee(AutoencoderTrainingOptions options,
       config_(std::move(config)),
       data_(data),
       held_out_(held_out),
-      model_(Build(config_, options_.seed)),
+      model_(Build(config_, options_)),
       averaged_(config_),
       optimizer_(NamedParameters(*model_), {.beta1 = 0.9, .beta2 = 0.95}),
       average_(*model_, *averaged_, options_.ema) {}
@@ -150,11 +158,17 @@ absl::Status AutoencoderTrainee::Load(const TensorMap& tensors) {
   return status;
 }
 
+absl::Status AutoencoderTrainee::StartFrom(const TensorMap& weights) {
+  absl::Status status = LoadWeights(*model_, weights);
+  status.Update(LoadWeights(*averaged_, weights));
+  return status;
+}
+
 std::string AutoencoderTrainee::Description() const {
   return absl::StrCat("autoencoder z", options_.latent_channels, " channels ",
                       absl::StrJoin(options_.block_out_channels, ","), " layers ",
-                      options_.layers_per_block, " groups ", options_.norm_num_groups, " seed ",
-                      options_.seed);
+                      options_.layers_per_block, " groups ", options_.norm_num_groups,
+                      options_.decoder_only ? " decoder only" : "", " seed ", options_.seed);
 }
 
 torch::Tensor ToUnitRange(const torch::Tensor& pictures) {

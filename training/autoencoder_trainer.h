@@ -35,6 +35,8 @@ struct AutoencoderTrainingOptions {
   double ema = 0.998;
   double kl_weight = 3e-5;
   double expressive_weight = 5;
+  // Leaves the encoder as it is: latents made before stay valid while pictures get better.
+  bool decoder_only = false;
   bool bfloat16 = true;
   uint64_t seed = 1;
 };
@@ -58,6 +60,8 @@ class AutoencoderTrainee : public Trainee {
   absl::Status Load(const TensorMap& tensors) override;
   std::string Description() const override;
 
+  // Begins from a trained autoencoder of the same configuration instead of random weights.
+  absl::Status StartFrom(const TensorMap& weights);
   // The averaged weights: what is used after training.
   AutoencoderKL& averaged() { return averaged_; }
   const AutoencoderKLConfig& config() const { return config_; }

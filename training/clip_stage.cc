@@ -30,7 +30,7 @@ absl::Status Train(ClipFlags flags, const StageContext& context) {
 
 }  // namespace
 
-void AddClipStage(CLI::App& app, std::vector<Stage>& stages) {
+void AddClipStage(CLI::App& app, std::vector<Subcommand>& stages) {
   auto flags = std::make_shared<ClipFlags>();
   CLI::App* command = app.add_subcommand("clip", "train the image and text towers");
   flags->AddTo(*command, /*minutes=*/6);

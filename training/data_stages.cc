@@ -36,7 +36,7 @@ absl::Status Preview(const PeopleOptions& options) {
 
 }  // namespace
 
-void AddPeopleStage(CLI::App& app, std::vector<Stage>& stages) {
+void AddPeopleStage(CLI::App& app, std::vector<Subcommand>& stages) {
   auto options = std::make_shared<PeopleOptions>();
   CLI::App* command =
       app.add_subcommand("people", "draw a sheet of people and print their captions");
@@ -52,7 +52,7 @@ void AddPeopleStage(CLI::App& app, std::vector<Stage>& stages) {
   stages.push_back({command, [options](const StageContext&) { return Preview(*options); }});
 }
 
-void AddDataStage(CLI::App& app, std::vector<Stage>& stages) {
+void AddDataStage(CLI::App& app, std::vector<Subcommand>& stages) {
   auto options = std::make_shared<DataOptions>();
   CLI::App* command = app.add_subcommand("data", "draw the training pictures into a folder");
   command->add_option("--out", options->out, "folder")->required();

@@ -69,7 +69,7 @@ absl::Status WriteDriving(const DemoOptions& options) {
 
 }  // namespace
 
-void AddDemoStage(CLI::App& app, std::vector<Stage>& stages) {
+void AddDemoStage(CLI::App& app, std::vector<Subcommand>& stages) {
   auto options = std::make_shared<DemoOptions>();
   CLI::App* command =
       app.add_subcommand("demo", "draw a source portrait and a driving clip of another person");

@@ -318,7 +318,7 @@ std::vector<std::pair<std::string, double>> SditTrainee::Evaluate() {
     variance += (mean_latent - rows.latents).square().sum().item<double>();
     if (autoencoder_.is_empty()) continue;
     const torch::Tensor pictures =
-        ToBytes(autoencoder_->decode(sample.flatten(0, 1) / autoencoder_->config().scaling_factor));
+        ToBytes(autoencoder_->decode(sample.flatten(0, 1) / data_.scaling_factor));
     for (size_t i = 0; i < batch.size(); ++i) {
       for (size_t k = 0; k < frames.size(); ++k) {
         const torch::Tensor truth = held_out_->people->frames[batch[i]][frames[k]];
@@ -367,6 +367,11 @@ SDiT SditTrainee::Folded() const {
   copy->eval();
   for (torch::Tensor& parameter : copy->parameters()) parameter.requires_grad_(false);
   return copy->sdit();
+}
+
+torch::Tensor SditTrainee::MapAveraged(const torch::Tensor& G, const torch::Tensor& L,
+                                       bool keep_landmarks) {
+  return averaged_->map(G, L, torch::full({G.size(0)}, keep_landmarks, torch::kBool));
 }
 
 torch::Tensor SampleRows(SDiT& sdit, Prediction prediction, const SditRows& rows, int steps,

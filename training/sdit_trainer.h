@@ -70,6 +70,7 @@ struct SditTrainingOptions {
 // What the sDiT sees of a set of people.
 struct SditData {
   torch::Tensor latents;         // float32 [P,F,C,h,h], scaled
+  double scaling_factor = 1;     // by which they were multiplied
   torch::Tensor expressive;      // float32 [P,F,h,h]: share of a cell that is eyes or mouth
   torch::Tensor image_identity;  // float32 [P,F,clip_dim], unit length
   torch::Tensor text_identity;   // float32 [P,phrasings,clip_dim], unit length
@@ -119,7 +120,7 @@ struct SditRows {
 class SditTrainee : public Trainee {
  public:
   // The data and what they point to must outlive the trainee; `held_out` may be null, and so may
-  // `autoencoder` (its scaling factor set), which turns latents back into pictures for Evaluate().
+  // `autoencoder`, which turns latents back into pictures for Evaluate().
   static absl::StatusOr<std::unique_ptr<SditTrainee>> Create(SditTrainingOptions options,
                                                              const SditData& data,
                                                              const SditData* held_out,
@@ -135,6 +136,9 @@ class SditTrainee : public Trainee {
 
   // A copy of the averaged network that takes raw landmarks.
   SDiT Folded() const;
+  // The averaged network's conditions C [B,T,D] as training computes them, before folding.
+  torch::Tensor MapAveraged(const torch::Tensor& G, const torch::Tensor& L,
+                            bool keep_landmarks = true);
   const SDiTConfig& config() const { return config_; }
   // The rows that step `step` trains on.
   SditRows DrawRows(int64_t step) const;

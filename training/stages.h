@@ -15,17 +15,19 @@ struct StageContext {
   const std::atomic<bool>* stop = nullptr;  // turns true on SIGINT and SIGTERM
 };
 
-struct Stage {
+struct Subcommand {
   CLI::App* command;
   std::function<absl::Status(const StageContext&)> run;
 };
 
-void AddPeopleStage(CLI::App& app, std::vector<Stage>& stages);
-void AddDataStage(CLI::App& app, std::vector<Stage>& stages);
-void AddAutoencoderStage(CLI::App& app, std::vector<Stage>& stages);
-void AddClipStage(CLI::App& app, std::vector<Stage>& stages);
-void AddSditStage(CLI::App& app, std::vector<Stage>& stages);
-void AddBundleStage(CLI::App& app, std::vector<Stage>& stages);
-void AddSampleStage(CLI::App& app, std::vector<Stage>& stages);
+void AddPeopleStage(CLI::App& app, std::vector<Subcommand>& stages);
+void AddDemoStage(CLI::App& app, std::vector<Subcommand>& stages);
+void AddDataStage(CLI::App& app, std::vector<Subcommand>& stages);
+void AddAutoencoderStage(CLI::App& app, std::vector<Subcommand>& stages);
+void AddClipStage(CLI::App& app, std::vector<Subcommand>& stages);
+void AddEncodeStage(CLI::App& app, std::vector<Subcommand>& stages);
+void AddSditStage(CLI::App& app, std::vector<Subcommand>& stages);
+void AddBundleStage(CLI::App& app, std::vector<Subcommand>& stages);
+void AddSampleStage(CLI::App& app, std::vector<Subcommand>& stages);
 
 }  // namespace reenact

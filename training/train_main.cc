@@ -42,17 +42,23 @@ int Main(int argc, char** argv) {
       ->capture_default_str();
   app.fallthrough();
 
-  std::vector<Stage> stages;
+  std::vector<Subcommand> stages;
   AddPeopleStage(app, stages);
+  AddDemoStage(app, stages);
   AddDataStage(app, stages);
   AddAutoencoderStage(app, stages);
+  AddClipStage(app, stages);
+  AddEncodeStage(app, stages);
+  AddSditStage(app, stages);
+  AddBundleStage(app, stages);
+  AddSampleStage(app, stages);
   CLI11_PARSE(app, argc, argv);
 
   KeepFreedMemory();
   torch::set_num_threads(threads);
   std::signal(SIGINT, RequestStop);
   std::signal(SIGTERM, RequestStop);
-  for (const Stage& stage : stages) {
+  for (const Subcommand& stage : stages) {
     if (!stage.command->parsed()) continue;
     try {
       return Finish(stage.run({threads, &g_stop}));

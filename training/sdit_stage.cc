@@ -1,0 +1,130 @@
+// `encode` and `sdit`: latents of all pictures, then the sDiT on them.
+#include <iostream>
+#include <map>
+#include <memory>
+
+#include "training/run_flags.h"
+#include "training/sdit_data.h"
+#include "training/sdit_trainer.h"
+#include "training/stages.h"
+#include "training/trained_parts.h"
+
+namespace reenact {
+namespace {
+
+struct EncodeFlags {
+  std::string data, autoencoder, out;
+  bool bfloat16 = true;
+};
+
+absl::Status Encode(const EncodeFlags& flags) {
+  auto autoencoder = ReadAutoencoder(flags.autoencoder);
+  if (!autoencoder.ok()) return autoencoder.status();
+  const auto data = ReadDataCache(flags.data);
+  if (!data.ok()) return data.status();
+  return WriteLatents(flags.out, *autoencoder, *data, flags.bfloat16);
+}
+
+struct SditFlags : RunFlags {
+  std::string autoencoder, clip, latents, held_out_latents;
+  SditTrainingOptions training;
+};
+
+absl::Status Train(SditFlags flags, const StageContext& context) {
+  auto autoencoder = ReadAutoencoder(flags.autoencoder);
+  if (!autoencoder.ok()) return autoencoder.status();
+  auto clip = ReadClip(flags.clip);
+  if (!clip.ok()) return clip.status();
+  auto data = ReadTrainingData(flags);
+  if (!data.ok()) return data.status();
+  const auto latents = ReadLatents(flags.latents, data->training);
+  if (!latents.ok()) return latents.status();
+  const double scaling_factor = ScalingFactor(*latents);
+  std::cout << "scaling factor " << scaling_factor << std::endl;
+  auto prepared = PrepareSditData(data->training, *latents, scaling_factor, *clip);
+  if (!prepared.ok()) return prepared.status();
+  std::optional<SditData> held_out;
+  if (data->held_out) {
+    const auto held_out_latents = ReadLatents(flags.held_out_latents, *data->held_out);
+    if (!held_out_latents.ok()) return held_out_latents.status();
+    auto held_out_data = PrepareSditData(*data->held_out, *held_out_latents, scaling_factor, *clip);
+    if (!held_out_data.ok()) return held_out_data.status();
+    held_out = *std::move(held_out_data);
+  }
+  flags.training.seed = flags.run.seed;
+  flags.run.stop = context.stop;
+  if (!held_out) flags.run.evaluate_minutes = 0;
+  auto trainee = SditTrainee::Create(flags.training, *prepared, held_out ? &*held_out : nullptr,
+                                     autoencoder->network);
+  if (!trainee.ok()) return trainee.status();
+  const auto summary = RunTraining(flags.run, **trainee, std::cout);
+  if (!summary.ok()) return summary.status();
+  SDiT folded = (*trainee)->Folded();
+  return WriteSdit(flags.run.out, (*trainee)->config(), folded, flags.training.prediction,
+                   scaling_factor, *summary);
+}
+
+}  // namespace
+
+void AddEncodeStage(CLI::App& app, std::vector<Subcommand>& stages) {
+  auto flags = std::make_shared<EncodeFlags>();
+  CLI::App* command = app.add_subcommand("encode", "encode all pictures with the autoencoder");
+  command->add_option("--data", flags->data, "folder made by `data`")->required();
+  command->add_option("--autoencoder", flags->autoencoder, "folder of `autoencoder`")->required();
+  command->add_option("--out", flags->out, "safetensors file to write")->required();
+  command->add_option("--bfloat16", flags->bfloat16)->capture_default_str();
+  stages.push_back({command, [flags](const StageContext&) { return Encode(*flags); }});
+}
+
+void AddSditStage(CLI::App& app, std::vector<Subcommand>& stages) {
+  auto flags = std::make_shared<SditFlags>();
+  CLI::App* command = app.add_subcommand("sdit", "train the sequence diffusion transformer");
+  flags->AddTo(*command, /*minutes=*/50);
+  command->add_option("--autoencoder", flags->autoencoder, "folder of `autoencoder`")->required();
+  command->add_option("--clip", flags->clip, "folder of `clip`")->required();
+  command->add_option("--latents", flags->latents, "file of `encode` for --data")->required();
+  command->add_option("--held-out-latents", flags->held_out_latents,
+                      "file of `encode` for --held-out");
+  SditTrainingOptions& o = flags->training;
+  command->add_option("--width", o.hidden_size)->capture_default_str();
+  command->add_option("--depth", o.depth)->capture_default_str();
+  command->add_option("--heads", o.num_heads)->capture_default_str();
+  command->add_option("--patch", o.patch_size)->capture_default_str();
+  command->add_option("--frames", o.num_frames, "frames of a row")->capture_default_str();
+  command->add_option("--source", o.source, "source tokens: none (the paper), self or joint")
+      ->transform(CLI::CheckedTransformer(
+          std::map<std::string, SourceTokens>{{"none", SourceTokens::kNone},
+                                              {"self", SourceTokens::kSelf},
+                                              {"joint", SourceTokens::kJoint}}))
+      ->default_str("self");
+  command->add_option("--landmark-map", o.landmark_map)->capture_default_str();
+  command->add_option("--prediction", o.prediction, "eps (the paper), v or x0")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, Prediction>{
+          {"eps", Prediction::kEpsilon}, {"v", Prediction::kV}, {"x0", Prediction::kX0}}))
+      ->default_str("v");
+  command->add_option("--learn-sigma", o.learn_sigma, "the paper: true")->capture_default_str();
+  command->add_option("--clips", o.clips, "rows of a step")->capture_default_str();
+  command->add_option("--learning-rate", o.learning_rate)->capture_default_str();
+  command->add_option("--mapping-lr-ratio", o.mapping_lr_ratio, "the paper: 0.1")
+      ->capture_default_str();
+  command->add_option("--decay-from", o.decay_from, "share of the run at which the rate falls")
+      ->capture_default_str();
+  command->add_option("--ema", o.ema)->capture_default_str();
+  command->add_option("--expressive-weight", o.expressive_weight, "lambda of the paper")
+      ->capture_default_str();
+  command->add_option("--text-identity", o.text_identity)->capture_default_str();
+  command->add_option("--drop-identity", o.drop_identity)->capture_default_str();
+  command->add_option("--drop-source-tokens", o.drop_source_tokens)->capture_default_str();
+  command->add_option("--drop-landmarks", o.drop_landmarks)->capture_default_str();
+  command->add_option("--lookalike", o.lookalike, "share of rows driven by another face")
+      ->capture_default_str();
+  command->add_option("--landmark-bias", o.augmentation.bias)->capture_default_str();
+  command->add_option("--landmark-jitter", o.augmentation.jitter)->capture_default_str();
+  command->add_option("--evaluation-steps", o.evaluation_steps, "DDIM steps")
+      ->capture_default_str();
+  command->add_option("--bfloat16", o.bfloat16)->capture_default_str();
+  stages.push_back(
+      {command, [flags](const StageContext& context) { return Train(*flags, context); }});
+}
+
+}  // namespace reenact
