@@ -41,7 +41,7 @@ void JobStream::Reactor::Start(v1::ReenactService::Stub& stub, v1::JobConfig con
   if (deadline != absl::InfiniteFuture()) context_.set_deadline(absl::ToChronoTime(deadline));
   *request_.mutable_config() = std::move(config);
   {
-    absl::MutexLock lock(&mu_);
+    MutexLock lock(&mu_);
     writing_ = true;
     reading_ = Reading::kInFlight;
   }
@@ -53,7 +53,7 @@ void JobStream::Reactor::Start(v1::ReenactService::Stub& stub, v1::JobConfig con
 }
 
 bool JobStream::Reactor::BeginWrite() {
-  absl::MutexLock lock(&mu_);
+  MutexLock lock(&mu_);
   const auto my_turn = [this]() ABSL_SHARED_LOCKS_REQUIRED(mu_) {
     return !writing_ || reading_ == Reading::kEnded;
   };
@@ -79,7 +79,7 @@ bool JobStream::Reactor::WritesDone() {
 void JobStream::Reactor::EndWrite(bool ok) {
   bool let_go = false;
   {
-    absl::MutexLock lock(&mu_);
+    MutexLock lock(&mu_);
     writing_ = false;
     write_failed_ = write_failed_ || !ok;
     let_go = reading_ == Reading::kEnded;
@@ -90,7 +90,7 @@ void JobStream::Reactor::EndWrite(bool ok) {
 void JobStream::Reactor::OnReadDone(bool ok) {
   bool let_go = false;
   {
-    absl::MutexLock lock(&mu_);
+    MutexLock lock(&mu_);
     reading_ = ok ? Reading::kReady : Reading::kEnded;
     let_go = !ok && !writing_;
   }
@@ -99,14 +99,14 @@ void JobStream::Reactor::OnReadDone(bool ok) {
 
 void JobStream::Reactor::OnDone(const grpc::Status& status) {
   absl::Status result = FromGrpc(status);
-  absl::MutexLock lock(&mu_);
+  MutexLock lock(&mu_);
   result_ = std::move(result);
 }
 
 absl::StatusOr<std::optional<v1::ReenactResponse>> JobStream::Reactor::Next() {
   v1::ReenactResponse response;
   {
-    absl::MutexLock lock(&mu_);
+    MutexLock lock(&mu_);
     const auto something = [this]() ABSL_SHARED_LOCKS_REQUIRED(mu_) {
       return reading_ == Reading::kReady || result_.has_value();
     };
@@ -130,14 +130,14 @@ void JobStream::Reactor::End() {
   // The end of the stream is only seen by reading on past the answers nobody took.
   while (true) {
     {
-      absl::MutexLock lock(&mu_);
+      MutexLock lock(&mu_);
       mu_.Await(absl::Condition(&landed));
       if (reading_ == Reading::kEnded) break;
       reading_ = Reading::kInFlight;
     }
     StartRead(&response_);
   }
-  absl::MutexLock lock(&mu_);
+  MutexLock lock(&mu_);
   const auto done = [this]() ABSL_SHARED_LOCKS_REQUIRED(mu_) { return result_.has_value(); };
   mu_.Await(absl::Condition(&done));
 }
@@ -165,7 +165,7 @@ bool JobStream::FinishSending() { return reactor_->WritesDone(); }
 absl::StatusOr<std::optional<v1::ReenactResponse>> JobStream::Next() {
   auto next = reactor_->Next();
   if (next.ok()) return next;
-  absl::MutexLock lock(&mu_);
+  MutexLock lock(&mu_);
   if (!source_error_.ok()) return source_error_;
   return next;
 }
@@ -178,7 +178,7 @@ void JobStream::Feed(std::unique_ptr<MediaSource> source) {
       std::string chunk;
       if (absl::Status read = source->Read(chunk_bytes_, chunk); !read.ok()) {
         {
-          absl::MutexLock lock(&mu_);
+          MutexLock lock(&mu_);
           source_error_ = std::move(read);
         }
         reactor_->Cancel();

@@ -18,8 +18,8 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "base/mutex.h"
 #include "client/media_source.h"
 #include "reenact/v1/reenact.grpc.pb.h"
 
@@ -70,7 +70,7 @@ class JobStream {
   const size_t chunk_bytes_;
   const std::unique_ptr<Reactor> reactor_;
 
-  absl::Mutex mu_;
+  Mutex mu_;
   // Why the MediaSource failed; tells more than the cancellation it causes.
   absl::Status source_error_ ABSL_GUARDED_BY(mu_);
 

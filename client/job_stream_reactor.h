@@ -6,7 +6,7 @@
 #include <string>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
+#include "base/mutex.h"
 #include "client/job_stream.h"
 #include "grpcpp/grpcpp.h"
 
@@ -51,7 +51,7 @@ class JobStream::Reactor final
   // Belongs to the read in flight, else to the reading thread.
   v1::ReenactResponse response_;
 
-  absl::Mutex mu_;
+  Mutex mu_;
   bool writing_ ABSL_GUARDED_BY(mu_) = false;
   bool write_failed_ ABSL_GUARDED_BY(mu_) = false;
   Reading reading_ ABSL_GUARDED_BY(mu_) = Reading::kIdle;

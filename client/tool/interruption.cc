@@ -47,12 +47,12 @@ Interruption::~Interruption() {
 }
 
 int Interruption::count() const {
-  absl::MutexLock lock(&mu_);
+  MutexLock lock(&mu_);
   return count_;
 }
 
 bool Interruption::WaitFor(absl::Duration timeout) const {
-  absl::MutexLock lock(&mu_);
+  MutexLock lock(&mu_);
   const auto signalled = [this]() ABSL_SHARED_LOCKS_REQUIRED(mu_) { return count_ > 0; };
   return mu_.AwaitWithTimeout(absl::Condition(&signalled), timeout);
 }
@@ -60,7 +60,7 @@ bool Interruption::WaitFor(absl::Duration timeout) const {
 void Interruption::OnSignal(std::function<void(int)> action) {
   int count = 0;
   {
-    absl::MutexLock lock(&mu_);
+    MutexLock lock(&mu_);
     action_ = action;
     count = count_;
   }
@@ -80,7 +80,7 @@ void Interruption::Listen() {
     std::function<void(int)> action;
     int count = 0;
     {
-      absl::MutexLock lock(&mu_);
+      MutexLock lock(&mu_);
       count = ++count_;
       action = action_;
     }

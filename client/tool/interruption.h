@@ -10,8 +10,8 @@
 #include <thread>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "base/mutex.h"
 
 namespace reenact::tool {
 
@@ -37,7 +37,7 @@ class Interruption {
  private:
   void Listen();
 
-  mutable absl::Mutex mu_;
+  mutable Mutex mu_;
   int count_ ABSL_GUARDED_BY(mu_) = 0;
   std::function<void(int)> action_ ABSL_GUARDED_BY(mu_);
 

@@ -116,7 +116,7 @@ absl::Status ServerProcess::Spawn() {
 
 bool ServerProcess::EndsWithin(absl::Duration timeout) {
   {
-    absl::MutexLock lock(&mu_);
+    MutexLock lock(&mu_);
     if (reaped_) return true;
   }
   const absl::Time deadline = absl::Now() + timeout;
@@ -136,7 +136,7 @@ bool ServerProcess::EndsWithin(absl::Duration timeout) {
   }
   int status = 0;
   {
-    absl::MutexLock lock(&mu_);
+    MutexLock lock(&mu_);
     reaped_ = true;
     while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {  // does not block: it has ended
     }
@@ -172,7 +172,7 @@ void ServerProcess::Stop() {
 }
 
 void ServerProcess::Kill() {
-  absl::MutexLock lock(&mu_);
+  MutexLock lock(&mu_);
   if (pid_ > 0 && !reaped_) kill(pid_, SIGKILL);
 }
 

@@ -16,8 +16,8 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "base/mutex.h"
 
 namespace reenact::tool {
 
@@ -77,7 +77,7 @@ class ServerProcess {
   std::string how_it_ended_;
   // -1 before the start; constant afterwards.
   pid_t pid_ = -1;
-  absl::Mutex mu_;
+  Mutex mu_;
   // Once true, `pid_` may be the number of another process.
   bool reaped_ ABSL_GUARDED_BY(mu_) = false;
   // Read end of a pipe whose write end only the server holds: it hangs up when the server has

@@ -18,8 +18,8 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "base/mutex.h"
 #include "grpcpp/grpcpp.h"
 #include "reenact/v1/reenact.grpc.pb.h"
 
@@ -50,7 +50,7 @@ class FakeService final : public v1::ReenactService::Service {
  private:
   void WaitForEnd(grpc::ServerContext& context) ABSL_LOCKS_EXCLUDED(mu_);
 
-  mutable absl::Mutex mu_;
+  mutable Mutex mu_;
   v1::JobConfig config_ ABSL_GUARDED_BY(mu_);
   std::vector<size_t> chunk_sizes_ ABSL_GUARDED_BY(mu_);
   int num_cancelled_ ABSL_GUARDED_BY(mu_) = 0;
