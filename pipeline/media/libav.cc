@@ -101,7 +101,7 @@ absl::StatusOr<std::unique_ptr<Demuxer>> Demuxer::Open(std::string_view bytes,
   std::unique_ptr<Demuxer> demuxer(new Demuxer());
   demuxer->bytes_ = bytes;
   // Sides are rounded up to 128 pixels at most; frames narrower than that are small anyhow.
-  demuxer->max_coded_pixels_ = 2 * limits.max_pixels + 256 * 256;
+  demuxer->max_coded_pixels_ = 2 * limits.max_pixels + 65536;
   uint8_t* buffer = static_cast<uint8_t*>(av_malloc(kIoBuffer));
   demuxer->io_.reset(
       avio_alloc_context(buffer, kIoBuffer, 0, demuxer.get(), &Read, nullptr, &Seek));

@@ -386,7 +386,7 @@ class LibavVideoReader final : public VideoReader {
   // between two key frames.
   absl::Status Damaged(int error) {
     if (num_frames_ == 0 && ++num_leading_errors_ <= kMaxLeadingErrors) {
-      const absl::Status size = CheckSize(decoder_->width, decoder_->height);
+      absl::Status size = CheckSize(decoder_->width, decoder_->height);
       if (!size.ok()) return size;
       leading_error_ = error;
       return absl::OkStatus();
