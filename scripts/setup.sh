@@ -114,4 +114,13 @@ SUMS
   rm -rf .deps/unpack .deps/wheels/mediapipe-*
   echo "${wheels[3]}" >.deps/mediapipe/.complete
 fi
+# The Python client of tests/e2e: what a caller without C++ would install.
+python_packages=(grpcio==1.62.3 grpcio-tools==1.62.3 grpcio-health-checking==1.62.3 grpcio-reflection==1.62.3)
+if ! unpacked python "${python_packages[*]}"; then
+  rm -rf .deps/python
+  say "making the Python environment of the tests"
+  /usr/bin/python3 -m venv .deps/python
+  .deps/python/bin/pip install --quiet --disable-pip-version-check --only-binary=:all: "${python_packages[@]}" setuptools==69.5.1
+  echo "${python_packages[*]}" >.deps/python/.complete
+fi
 say "everything is in place"
