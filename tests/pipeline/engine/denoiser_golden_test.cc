@@ -89,6 +89,9 @@ double RelativeError(const torch::Tensor& got, const torch::Tensor& expected) {
 
 class DenoiserGoldenTest : public ::testing::Test {
  protected:
+  // The tensors are tiny: more threads would only wait for each other.
+  void SetUp() override { at::set_num_threads(1); }
+
   static Denoiser Make(const Golden& golden, Sampler sampler, int max_rows) {
     const RowPlan plan = PlanOf(golden);
     c10::InferenceMode inference;

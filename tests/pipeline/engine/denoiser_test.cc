@@ -21,6 +21,7 @@ class DenoiserTest : public ::testing::TestWithParam<SourceTokens> {
   static constexpr int kSteps = 4;
 
   void SetUp() override {
+    at::set_num_threads(1);  // the tensors are tiny
     torch::manual_seed(5);
     config_ = SmallBundleConfig().sdit;
     config_.source = GetParam();
@@ -160,7 +161,9 @@ TEST_P(DenoiserTest, TheFirstPassOfAContiguousPlanShowsTheFirstFrames) {
   EXPECT_EQ(denoiser->total_steps(), 8);
   ASSERT_TRUE(denoiser->Step()->empty());
   std::vector<int> frames;
-  for (const FinishedFrame& frame : *denoiser->Step()) frames.push_back(frame.frame);
+  const auto finished = denoiser->Step();
+  ASSERT_TRUE(finished.ok()) << finished.status();
+  for (const FinishedFrame& frame : *finished) frames.push_back(frame.frame);
 
   EXPECT_THAT(frames, ::testing::IsSupersetOf({0, 1, 2, 3, 5}));
   EXPECT_EQ(denoiser->latents().size(0), 2);
@@ -197,9 +200,9 @@ TEST_P(DenoiserTest, AFailingNetworkIsAnErrorNotAnException) {
 INSTANTIATE_TEST_SUITE_P(Sources, DenoiserTest,
                          ::testing::Values(SourceTokens::kNone, SourceTokens::kSelf,
                                            SourceTokens::kJoint),
-                         [](const auto& info) {
-                           return info.param == SourceTokens::kNone   ? "None"
-                                  : info.param == SourceTokens::kSelf ? "Self"
+                         [](const auto& test) {
+                           return test.param == SourceTokens::kNone   ? "None"
+                                  : test.param == SourceTokens::kSelf ? "Self"
                                                                       : "Joint";
                          });
 
