@@ -100,7 +100,11 @@ int main(int argc, char** argv) {
   random->add_option("-o,--out", folder, "Folder to write")->required();
   random->add_option("--name", name, "Name of the model")->capture_default_str();
   random->add_option("--seed", seed, "Seed of the weights")->capture_default_str();
-  CLI11_PARSE(app, argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;  // 0: --help
+  }
 
   if (verify->parsed()) return reenact::Verify(folder);
   if (show->parsed()) return reenact::Show(folder);

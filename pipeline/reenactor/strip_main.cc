@@ -175,7 +175,11 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--face-models", arguments.face_models,
                  "Folder of the .tflite files (default: REENACT_FACE_MODELS, .deps/mediapipe)");
-  CLI11_PARSE(app, argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;  // 0: --help
+  }
 
   const absl::Status status = reenact::MakeStrip(arguments);
   if (!status.ok()) {
