@@ -25,12 +25,14 @@ ReenactStream* ReenactStream::Start(grpc::CallbackServerContext& context, JobRun
                                     Clock& clock, Metrics& metrics) {
   auto stream =
       std::shared_ptr<ReenactStream>(new ReenactStream(Deadline(context), runner, clock, metrics));
+  ReenactStream* const raw = stream.get();
   stream->self_ = stream;
   if (runner == nullptr) {
     stream->Refuse(absl::UnavailableError("the model is still loading; try again later"));
   }
   stream->Pump();
-  return stream.get();
+  NoteHandOver(raw);
+  return raw;
 }
 
 std::shared_ptr<Job> ReenactStream::job() const {
@@ -41,6 +43,7 @@ std::shared_ptr<Job> ReenactStream::job() const {
 void ReenactStream::OnJobChanged() { Pump(); }
 
 void ReenactStream::OnReadDone(bool ok) {
+  NoteTakeOver(this);
   bool refused = false;
   {
     MutexLock lock(&mu_);
@@ -130,6 +133,7 @@ void ReenactStream::Refuse(const absl::Status& status) {
 }
 
 void ReenactStream::OnWriteDone(bool ok) {
+  NoteTakeOver(this);
   std::shared_ptr<Job> delivered;
   {
     MutexLock lock(&mu_);
@@ -142,6 +146,7 @@ void ReenactStream::OnWriteDone(bool ok) {
 }
 
 void ReenactStream::OnCancel() {
+  NoteTakeOver(this);
   // gRPC calls this for a deadline that has passed as well.
   const bool expired = clock_.TimeNow() + kDeadlineSlack >= deadline_;
   const absl::Status reason =
@@ -158,6 +163,7 @@ void ReenactStream::OnCancel() {
 }
 
 void ReenactStream::OnDone() {
+  NoteTakeOver(this);
   // A thread inside Pump() or OnJobChanged() holds a reference of its own.
   std::shared_ptr<ReenactStream> last;
   last.swap(self_);
