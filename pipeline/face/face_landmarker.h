@@ -29,8 +29,6 @@ class FaceLandmarker {
     std::string detector;
     // Content of a landmark model's .tflite file or of a .task bundle.
     std::string landmark_model;
-    // Threads inside one call. Only 1 is in use now.
-    int num_threads = 1;
     // Whether to compute Result::blendshapes too; needs a bundle that has that network.
     bool blendshapes = false;
   };

@@ -74,7 +74,7 @@ absl::Status ParseTensor(FlatBufferReader& reader, const FlatBufferReader::Table
     elements *= static_cast<size_t>(dimension);
     if (elements > kMaxElements) return problem("too large");
   }
-  const int type = reader.Number<int8_t>(table, 1, 0);
+  const auto type = static_cast<uint8_t>(reader.Number<int8_t>(table, 1, 0));
   const auto buffer = reader.Number<uint32_t>(table, 2, 0);
   const bool sparse = reader.SubTable(table, 6).present();
   if (!reader.status().ok()) return reader.status();
