@@ -131,7 +131,7 @@ Tensor SDiTImpl::map_projected(const Tensor& h) { return mapping_(h); }
 
 Tensor SDiTImpl::embed(const Tensor& x, const std::optional<Tensor>& landmark_map) {
   const auto tokens = x_embedder_(x) + pos_embed_;
-  return landmark_map.has_value() ? tokens + map_embedder_(*landmark_map) : tokens;  // [N, S, D]
+  return config_.landmark_map ? tokens + map_embedder_(landmark_map.value()) : tokens;  // [N, S, D]
 }
 
 SDiTImpl::Source SDiTImpl::embed_source(const Tensor& latent, const Tensor& C,
@@ -145,9 +145,9 @@ SourceTrace SDiTImpl::trace_source(const Tensor& source_latent, const Tensor& so
                                    const std::optional<Tensor>& source_landmark_map) {
   auto [x, c] = embed_source(source_latent, source_C, source_landmark_map);
   SourceTrace trace;
-  for (DiTBlock& block : blocks_) {
-    trace.blocks.push_back(block->keys_values(x, c));
-    x = block(x, c);
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    trace.blocks.push_back(blocks_[i]->keys_values(x, c));
+    if (i + 1 < blocks_.size()) x = blocks_[i](x, c);  // nobody sees the last block's output
   }
   return trace;
 }
@@ -176,10 +176,11 @@ Tensor SDiTImpl::forward(const SDiTInput& input, std::optional<int64_t> anchor_s
   if (config_.source == SourceTokens::kSelf) {
     source = input.source_trace.has_value()
                  ? input.source_trace
-                 : trace_source(*input.source_latent, *input.source_C, input.source_landmark_map);
+                 : trace_source(input.source_latent.value(), input.source_C.value(),
+                                input.source_landmark_map);
   } else if (config_.source == SourceTokens::kJoint) {
-    const auto frame =
-        embed_source(*input.source_latent, *input.source_C, input.source_landmark_map);
+    const auto frame = embed_source(input.source_latent.value(), input.source_C.value(),
+                                    input.source_landmark_map);
     x = torch::cat({x, frame.x.expand({B, -1, -1, -1})}, 1);  // [B, T + 1, S, D]
     c = torch::cat({c, frame.c.expand({B, -1, -1})}, 1);      // [B, T + 1, D]
   }

@@ -53,6 +53,8 @@ struct SourceTrace {
   std::vector<KeyValues> blocks;
 };
 
+// What the configuration calls for must be there (std::bad_optional_access); what it does not is
+// ignored.
 struct SDiTInput {
   // All but t and the mask in the dtype of the weights.
   torch::Tensor x;  // [B, T, C, h, w], noisy
@@ -64,14 +66,14 @@ struct SDiTInput {
   std::optional<torch::Tensor> source_latent = std::nullopt;  // [B or 1, C, h, w]
   std::optional<torch::Tensor> source_C = std::nullopt;       // [B or 1, D]
   std::optional<SourceTrace> source_trace = std::nullopt;
-  // [B] bool: false hides a row's source tokens from everyone (a source that is text). Default: all
-  // true.
+  // [B] bool: false hides a row's source tokens from everyone (a source that is text). By default
+  // all are seen.
   std::optional<torch::Tensor> source_mask = std::nullopt;
 
   // With landmark maps.
   std::optional<torch::Tensor> landmark_map = std::nullopt;  // [B, T, S, 192]
-  std::optional<torch::Tensor> source_landmark_map =
-      std::nullopt;  // [B or 1, S, 192], if there are source tokens
+  // [B or 1, S, 192], if there are source tokens.
+  std::optional<torch::Tensor> source_landmark_map = std::nullopt;
 };
 
 // The mapping network: identity G and landmarks L to a condition per frame.

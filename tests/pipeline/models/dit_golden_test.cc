@@ -71,7 +71,9 @@ TEST(DiTGoldenTest, EveryPartEqualsTheReference) {
     }
     actual["final_tokens"] = model->final_layer()(h, c).squeeze(1);
     actual["full"] = model(x, t, y);
-    actual["cfg_model"] = model(golden.in("cfg_x"), golden.in("cfg_t"), golden.in("cfg_y"));
+    // Guidance feeds the first half's latents to both halves of the labels.
+    const Tensor cfg_x = golden.in("cfg_x").chunk(2)[0].repeat({2, 1, 1, 1});
+    actual["cfg_model"] = model(cfg_x, golden.in("cfg_t"), golden.in("cfg_y"));
     actual["cfg"] = ForwardWithCfg(model, golden.in("cfg_x"), golden.in("cfg_t"),
                                    golden.in("cfg_y"), golden.config().at("cfg_scale"));
 

@@ -42,6 +42,8 @@ TEST(AutoencoderTest, EveryParameterIsTrained) {
   for (const auto& item : model->named_parameters()) {
     ASSERT_TRUE(item.value().grad().defined()) << item.key();
     EXPECT_TRUE(torch::isfinite(item.value().grad()).all().item<bool>()) << item.key();
+    // A constant added to every key changes no attention.
+    if (item.key().ends_with("to_k.bias")) continue;
     EXPECT_GT(item.value().grad().abs().max().item<float>(), 0.0f) << item.key();
   }
 }
@@ -184,8 +186,8 @@ TEST(ClipTokenizerTest, SaysWhenItCuts) {
 TEST(ClipTokenizerTest, AnyBytesAreText) {
   const auto tokenizer = ClipTokenizer::FromMerges(kMerges, 100);
   ASSERT_TRUE(tokenizer.ok());
-  for (const std::string text : {std::string("\xff\xfe\x80"), std::string("a\0b", 3),
-                                 std::string("\xed\xa0\x80"), std::string(3000, '\'')}) {
+  for (const std::string& text : {std::string("\xff\xfe\x80"), std::string("a\0b", 3),
+                                  std::string("\xed\xa0\x80"), std::string(3000, '\'')}) {
     for (int64_t id : tokenizer->Encode(text)) {
       EXPECT_GE(id, 0);
       EXPECT_LT(id, tokenizer->vocab_size());

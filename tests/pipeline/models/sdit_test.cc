@@ -13,6 +13,9 @@ using torch::Tensor;
 
 // Matrix products may be split differently for other batch sizes.
 constexpr double kBatchTolerance = 2e-6;
+// Attention with random weights is nearly uniform, so one frame more or less changes little; but
+// much more than rounding.
+constexpr double kVisibleDifference = 1e-4;
 
 SDiTConfig SmallConfig(SourceTokens source) {
   SDiTConfig config;
@@ -207,15 +210,15 @@ TEST_P(SourceTest, SourceReachesTheFramesUnlessMasked) {
   SDiTInput input = RandomInput(model_, 2);
   const Tensor visible = model_(input);
   SDiTInput other = input;
-  other.source_latent = torch::randn_like(*input.source_latent);
-  EXPECT_FALSE(Near(model_(other), visible, 1e-3));
+  other.source_latent = 10 * torch::randn_like(*input.source_latent);
+  EXPECT_FALSE(Near(model_(other), visible, kVisibleDifference));
 
   input.source_mask = other.source_mask = torch::tensor({true, false});
   const Tensor masked = model_(input), other_masked = model_(other);
 
   EXPECT_TRUE(Near(masked[0], visible[0], kBatchTolerance)) << "an open mask changes nothing";
-  EXPECT_FALSE(Near(masked[1], visible[1], 1e-3));
-  EXPECT_FALSE(Near(other_masked[0], masked[0], 1e-3));
+  EXPECT_FALSE(Near(masked[1], visible[1], kVisibleDifference));
+  EXPECT_FALSE(Near(other_masked[0], masked[0], kVisibleDifference));
   EXPECT_TRUE(torch::equal(other_masked[1], masked[1]));
 }
 
@@ -245,10 +248,12 @@ TEST(SourceTraceTest, OneTraceServesEveryRowAndStep) {
   Randomize(*model, 1);
   SDiTInput input = RandomInput(model, 3);
   const SDiTInput row = Rows(input, {0});
-  SDiTInput traced = input;
+  SDiTInput traced;
+  traced.x = input.x;
+  traced.C = input.C;
+  traced.landmark_map = input.landmark_map;
   traced.source_trace =
       model->trace_source(*row.source_latent, *row.source_C, row.source_landmark_map);
-  traced.source_latent = traced.source_C = traced.source_landmark_map = std::nullopt;
 
   for (int64_t t : {0, 999}) {
     input.t = traced.t = torch::full({3}, t, torch::kInt64);
