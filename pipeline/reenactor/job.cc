@@ -128,14 +128,18 @@ absl::Status ReenactorJob::ReadDriving() {
   limits.max_pixels = options_.max_image_pixels;
   auto reader = VideoReader::Open(std::move(driving_), limits);
   driving_.clear();
-  if (!reader.ok()) return reader.status();
+  // The reader does not know which of the job's files it reads.
+  const auto named = [](const absl::Status& status) {
+    return absl::Status(status.code(), absl::StrCat("driving video: ", status.message()));
+  };
+  if (!reader.ok()) return named(reader.status());
   clip_.info = (*reader)->info();
 
   std::vector<std::optional<Landmarks>> found;
   landmarker_->Reset();
   while (true) {
     auto frame = (*reader)->Next();
-    if (!frame.ok()) return frame.status();
+    if (!frame.ok()) return named(frame.status());
     const absl::Time decoded = absl::Now();
     summary_.decode_time += decoded - start;
     start = decoded;
@@ -160,7 +164,7 @@ absl::Status ReenactorJob::ReadDriving() {
   }
   if (request_.copy_audio && request_.format == OutputFormat::kFragmentedMp4) {
     auto audio = (*reader)->ReadAudio();
-    if (!audio.ok()) return audio.status();
+    if (!audio.ok()) return named(audio.status());
     if (!audio->note.empty()) summary_.notes.push_back(audio->note);
     summary_.audio_copied = !audio->empty();
     if (!audio->empty()) audio_ = *std::move(audio);
