@@ -228,6 +228,8 @@ void JobRunner::Prepare(const std::shared_ptr<Job>& job) {
 
 absl::Status JobRunner::PrepareOnce(Job& job) {
   const Job::Input input = job.TakeInput();
+  // The end that was asked for first is the one to be told.
+  if (!job.requested_end().ok()) return absl::OkStatus();
   if (const std::optional<JobRequest> request = job.TakeRequest(); request.has_value()) {
     absl::StatusOr<std::unique_ptr<EngineJob>> engine_job = engine_.CreateJob(*request);
     if (!engine_job.ok()) return engine_job.status();
