@@ -50,16 +50,6 @@ TEST(SafetensorsGoldenTest, ReadsWellFormedFiles) {
   EXPECT_GT(num_compared, 0);
 }
 
-TEST(SafetensorsGoldenTest, ReadsEscapesInNamesAndMetadata) {
-  REENACT_GOLDEN_FILES(files, "st_dtypes.safetensors", "");
-
-  const auto file = ReadSafetensors(files.front());
-
-  ASSERT_TRUE(file.ok()) << file.status();
-  EXPECT_TRUE(file->metadata.contains("seed"));
-  EXPECT_TRUE(file->tensors.contains("na\xc3\xafve/\xe3\x82\xad\xe3\x83\xbc \"quoted\" \\ tab\t"));
-}
-
 TEST(SafetensorsGoldenTest, RefusesEveryBadFileWithoutMuchMemory) {
   REENACT_GOLDEN_FILES(files, "bad_st_");
   rusage before, after;

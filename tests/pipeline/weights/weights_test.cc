@@ -35,6 +35,15 @@ TEST(SafetensorsTest, ReadsATensorAtAnOddOffset) {
   EXPECT_EQ(file->tensors.at("b").item<float>(), 2.5f);
 }
 
+TEST(SafetensorsTest, ReadsEscapesInNamesAndMetadata) {
+  const auto file = ParseSafetensors(WithLength(
+      R"({"__metadata__":{"q\"":"\u00e9\n"},"\ud83d\ude00\t":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}})"));
+
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_EQ(file->metadata.at("q\""), "\xc3\xa9\n");
+  EXPECT_TRUE(file->tensors.contains("\xf0\x9f\x98\x80\t"));
+}
+
 TEST(SafetensorsTest, NamesTheFault) {
   const struct {
     const char* header;
