@@ -43,6 +43,21 @@ class Random {
 
 int CeilDivide(int a, int b) { return (a + b - 1) / b; }
 
+int RowsFor(int before, int after, int slots_before, int slots_after) {
+  return std::max(
+      {1, CeilDivide(before, slots_before), slots_after == 0 ? 0 : CeilDivide(after, slots_after)});
+}
+
+int AnchorFrame(int num_frames, int slots_before, int slots_after, SequencePlan plan) {
+  const int central = num_frames / 2;
+  const int others = num_frames - 1;
+  if (plan != SequencePlan::kContiguous && slots_after > 0) return central;
+  // With the fewest rows that hold everything, both sides must fit: before <= rows * slots_before
+  // and others - before <= rows * slots_after. Of these the one nearest to the centre.
+  const int rows = CeilDivide(others, slots_before + slots_after);
+  return std::clamp(central, others - rows * slots_after, std::min(others, rows * slots_before));
+}
+
 // One side of the anchor: its frames, split among the rows. part[b] is sorted.
 std::vector<std::vector<int>> Partition(int first, int count, int rows, int slots,
                                         SequencePlan plan, Random& random) {
@@ -115,11 +130,10 @@ absl::StatusOr<RowPlan> PlanRows(int num_frames, int frames_per_row, SequencePla
 
   const int slots_before = frames_per_row / 2;
   const int slots_after = frames_per_row - 1 - slots_before;
-  const int anchor = slots_after == 0 ? num_frames - 1 : num_frames / 2;
+  const int anchor = AnchorFrame(num_frames, slots_before, slots_after, plan);
   const int before = anchor;
   const int after = num_frames - 1 - anchor;
-  const int num_rows = std::max(
-      {1, CeilDivide(before, slots_before), slots_after == 0 ? 0 : CeilDivide(after, slots_after)});
+  const int num_rows = RowsFor(before, after, slots_before, slots_after);
 
   Random random(seed);
   const auto part_before = Partition(0, before, num_rows, slots_before, plan, random);

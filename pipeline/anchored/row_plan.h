@@ -41,8 +41,11 @@ struct RowPlan {
 // otherwise. A pure function of its arguments: `seed` chooses the partition of kCentralRandom and
 // is ignored by the other plans.
 //
+// The central plans take frame floor(N/2) as the anchor, as the paper does. Where T is even one
+// side has a slot more, so the other decides B: at T = 4 a third of the slots is padding.
 // kCentralInterleaved deals the frames of a side out in turn, so those of a row are B apart.
-// kContiguous gives each row neighbouring frames of each side, the first frames to the first row.
+// kContiguous gives each row neighbouring frames of each side, the first frames to the first row;
+// it moves the anchor so that both sides fill up together, B = ceil((N-1) / (T-1)).
 absl::StatusOr<RowPlan> PlanRows(int num_frames, int frames_per_row, SequencePlan plan,
                                  uint64_t seed);
 

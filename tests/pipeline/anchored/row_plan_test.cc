@@ -33,13 +33,19 @@ TEST(RowPlanTest, EveryFrameIsShownOnceAndAnchorsAgree) {
         const int a = t / 2;
         if (t > 1) {
           ASSERT_EQ(*plan->anchor_slot, a);
-          ASSERT_EQ(plan->anchor_frame, t == 2 ? n - 1 : n / 2);
+          const bool central = kind != SequencePlan::kContiguous && t > 2;
+          if (central) {
+            ASSERT_EQ(plan->anchor_frame, n / 2);
+          }
           const int before = plan->anchor_frame;
           const int after = n - 1 - before;
           const int per_after = t - 1 - a;
           const int rows = std::max(
               {1, (before + a - 1) / a, per_after == 0 ? 0 : (after + per_after - 1) / per_after});
           ASSERT_EQ(plan->rows.size(), static_cast<size_t>(rows));
+          if (!central) {
+            ASSERT_EQ(rows, std::max(1, (n - 1 + t - 2) / (t - 1))) << "not the fewest";
+          }
         }
         std::vector<int> shown(static_cast<size_t>(n), 0);
         int padding = 0;
@@ -123,6 +129,17 @@ TEST(RowPlanTest, ContiguousRowsHoldNeighboursEarliestFirst) {
   EXPECT_THAT(Frames(plan->rows[0]), ElementsAre(0, 1, 6, 7, 8));
   EXPECT_THAT(Frames(plan->rows[1]), ElementsAre(2, 3, 6, 9, 10));
   EXPECT_THAT(Frames(plan->rows[2]), ElementsAre(4, 5, 6, 11, 12));
+}
+
+TEST(RowPlanTest, ContiguousMovesTheAnchorInsteadOfPadding) {
+  // T = 4 has two slots before the anchor and one after: 20 of 30 other frames go before it.
+  const auto plan = PlanRows(31, 4, SequencePlan::kContiguous, 0);
+  EXPECT_EQ(plan->anchor_frame, 20);
+  EXPECT_EQ(plan->rows.size(), 10u);
+  EXPECT_EQ(plan->num_padding_slots, 0);
+  const auto central = PlanRows(31, 4, SequencePlan::kCentralInterleaved, 0);
+  EXPECT_EQ(central->rows.size(), 15u);
+  EXPECT_EQ(central->num_padding_slots, 15);
 }
 
 TEST(RowPlanTest, OneFrameIsPaddedWithItself) {

@@ -278,7 +278,7 @@ TEST_F(ReenactorTest, FirstFramesLeaveEarlyWithTheContiguousPlan) {
 
   const Result result = Run(**engine, request, Driving());
 
-  EXPECT_EQ(result.steps_at_first_output, 3);  // of 12: the first pass
+  EXPECT_EQ(result.steps_at_first_output, 3);  // of 9: the first pass
   for (size_t i = 0; i < result.outputs.size(); ++i) {
     EXPECT_EQ(result.outputs[i].first_frame, static_cast<int64_t>(i));
   }
