@@ -148,7 +148,7 @@ void Server::Load(const LoadEngine& load_engine) {
   bool too_late = false;
   {
     MutexLock lock(&mu_);
-    too_late = draining_;
+    too_late = drain_begun_;
   }
   if (status.ok() && !too_late) {
     engine_ = *std::move(engine);
@@ -212,9 +212,17 @@ void Server::Monitor() {
 }
 
 void Server::Drain() {
+  JobRunner* runner = nullptr;
+  {
+    MutexLock lock(&mu_);
+    // Without a monitor Start() has failed: there is nothing to drain and nobody to tell.
+    if (std::exchange(drain_begun_, true) || !monitor_thread_.joinable()) return;
+    if (loaded_) runner = runner_.get();
+  }
+  // Before the health service says so: whoever sees it draining is refused as well.
+  if (runner != nullptr) runner->StopAdmitting();
   MutexLock lock(&mu_);
-  // Without a monitor Start() has failed: there is nothing to drain and nobody to tell.
-  if (std::exchange(draining_, true) || !monitor_thread_.joinable()) return;
+  draining_ = true;
   state_changed_ = true;
   drain_thread_ = std::thread([this] { DrainAndStop(); });
 }
@@ -225,15 +233,12 @@ void Server::DrainAndStop() {
   {
     MutexLock lock(&mu_);
     if (loaded_) runner = runner_.get();
+    at_once = stop_at_once_;
   }
   Log(LogLevel::kInfo, "draining",
       {{"timeout_seconds", absl::ToDoubleSeconds(config_.drain_timeout)}});
   if (runner != nullptr) {
-    runner->StopAdmitting();
-    {
-      MutexLock lock(&mu_);
-      at_once = stop_at_once_;
-    }
+    runner->StopAdmitting();  // for a runner that came after Drain() had looked
     const absl::Duration timeout = at_once ? absl::ZeroDuration() : config_.drain_timeout;
     if (!runner->AwaitIdle(clock_.TimeNow() + timeout)) {
       runner->CancelAll(absl::UnavailableError("the server is shutting down"));

@@ -99,6 +99,8 @@ class Server {
   bool state_changed_ ABSL_GUARDED_BY(mu_) = false;
   bool loaded_ ABSL_GUARDED_BY(mu_) = false;
   absl::Status load_status_ ABSL_GUARDED_BY(mu_);
+  bool drain_begun_ ABSL_GUARDED_BY(mu_) = false;
+  // No jobs are admitted any more.
   bool draining_ ABSL_GUARDED_BY(mu_) = false;
   bool stop_at_once_ ABSL_GUARDED_BY(mu_) = false;
   bool stopped_ ABSL_GUARDED_BY(mu_) = false;
