@@ -27,7 +27,8 @@ constexpr double kFps = 30;
 // A clip is this long, in frames; the frames kept are drawn from it without replacement.
 constexpr int kMinClip = 30, kMaxClip = 120;
 // Streams of StepSeed() for what is drawn beside the person.
-constexpr uint64_t kClipStream = 101, kChoiceStream = 102, kLookalikeStream = 103;
+constexpr uint64_t kClipStream = 101, kChoiceStream = 102, kLookalikeStream = 103,
+                   kPortraitStream = 104;
 
 std::string ShardPath(const std::string& folder, int64_t shard) {
   return absl::StrFormat("%s/people-%05d.safetensors", folder, shard);
@@ -46,9 +47,10 @@ std::map<std::string, std::string> ShardMetadata(const DataOptions& o, int64_t f
   }
   return {{"format", kFormat},
           {"size", absl::StrCat(o.size)},
-          {"options", absl::StrCat("people ", o.first_seed + static_cast<uint64_t>(first), "+",
-                                   count, " frames ", o.frames, " supersampling ", o.supersampling,
-                                   " lookalikes ", o.lookalikes)},
+          {"options",
+           absl::StrCat("people ", o.first_seed + static_cast<uint64_t>(first), "+", count,
+                        " frames ", o.frames, " supersampling ", o.supersampling, " lookalikes ",
+                        o.lookalikes, o.separate_clips ? " separate clips" : "")},
           {"captions", captions.dump()}};
 }
 
@@ -64,6 +66,12 @@ std::vector<int> ChooseMoments(std::mt19937_64& random, int clip_length, int cou
   all.resize(static_cast<size_t>(count));
   std::sort(all.begin(), all.end());
   return all;
+}
+
+// One moment of a clip that belongs to frame `f` alone.
+FaceState PortraitState(uint64_t seed, int f) {
+  const uint64_t clip_seed = StepSeed(kPortraitStream, seed * 64 + static_cast<uint64_t>(f));
+  return MakeClip(clip_seed, kMinClip, kFps)[clip_seed % kMinClip];
 }
 
 void StoreLandmarks(const Landmarks& landmarks, float* out) {
@@ -99,7 +107,9 @@ absl::Status WriteShard(const DataOptions& o, int64_t shard) {
           StepSeed(kLookalikeStream, seed * 64 + static_cast<uint64_t>(k)) % kFirstHeldOutSeed));
     }
     for (int f = 0; f < o.frames; ++f) {
-      const FaceState& state = clip[static_cast<size_t>(moments[static_cast<size_t>(f)])];
+      const FaceState state = o.separate_clips
+                                  ? PortraitState(seed, f)
+                                  : clip[static_cast<size_t>(moments[static_cast<size_t>(f)])];
       const Render render = renderer.Draw(state, o.size, o.supersampling);
       uint8_t* planes = frames[i][f].data_ptr<uint8_t>();
       for (int64_t p = 0; p < pixels; ++p) {

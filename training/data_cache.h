@@ -7,7 +7,8 @@
 //   masks       uint8   [P,F,S,S]     1 in eyes and mouth (ExpressiveMask)
 //   seeds       int64   [P]
 // and metadata: format, size, captions (JSON: per person a list of phrasings).
-// Frames of a person are moments of one clip in order of time, at irregular distances.
+// Frames of a person are moments of one clip in order of time, at irregular distances, or each of a
+// clip of its own (portraits).
 #pragma once
 
 #include <torch/torch.h>
@@ -30,8 +31,10 @@ struct DataOptions {
   int frames = 8;  // kept of each clip
   int size = 128;  // pixels
   int supersampling = 2;
-  int lookalikes = 2;       // K above
-  int captions = 4;         // phrasings of each person's caption
+  int lookalikes = 2;  // K above
+  int captions = 4;    // phrasings of each person's caption
+  // Every frame is from a clip of its own: portraits, in poses as different as clips are.
+  bool separate_clips = false;
   uint64_t first_seed = 0;  // people are first_seed .. first_seed + people - 1
   int threads = 1;
   const std::atomic<bool>* stop = nullptr;

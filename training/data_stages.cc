@@ -65,6 +65,8 @@ void AddDataStage(CLI::App& app, std::vector<Subcommand>& stages) {
       ->capture_default_str();
   command->add_option("--captions", options->captions, "phrasings per person")
       ->capture_default_str();
+  command->add_flag("--separate-clips", options->separate_clips,
+                    "every frame from a clip of its own: portraits for `sdit --portraits`");
   command
       ->add_option(
           "--seed", options->first_seed,

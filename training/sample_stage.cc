@@ -2,6 +2,7 @@
 #include <filesystem>
 #include <iostream>
 #include <memory>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "training/autoencoder_trainer.h"
@@ -15,7 +16,7 @@ namespace reenact {
 namespace {
 
 struct SampleFlags {
-  std::string autoencoder, clip, sdit, data, out;
+  std::string autoencoder, clip, sdit, data, portraits, out;
   int64_t people = 6;
   int steps = 8;
   uint64_t seed = 1;
@@ -43,8 +44,25 @@ absl::Status Sample(const SampleFlags& flags) {
   const auto data = ReadDataCache(flags.data, flags.people);
   if (!data.ok()) return data.status();
   const torch::Tensor latents = EncodeAll(autoencoder->network, *data, /*bfloat16=*/false);
-  const auto prepared = PrepareSditData(*data, latents, sdit->scaling_factor, *clip);
+  auto prepared = PrepareSditData(*data, latents, sdit->scaling_factor, *clip);
   if (!prepared.ok()) return prepared.status();
+  DataCache portraits;
+  std::optional<SditData> prepared_portraits;
+  if (!flags.portraits.empty()) {
+    auto cache = ReadDataCache(flags.portraits, flags.people);
+    if (!cache.ok()) return cache.status();
+    portraits = *std::move(cache);
+    if (portraits.seeds != data->seeds) {
+      return absl::InvalidArgumentError("--portraits shows other people than --data");
+    }
+    auto portrait_data =
+        PrepareSditData(portraits, EncodeAll(autoencoder->network, portraits, /*bfloat16=*/false),
+                        sdit->scaling_factor, *clip);
+    if (!portrait_data.ok()) return portrait_data.status();
+    prepared_portraits = *std::move(portrait_data);
+    prepared->portraits = &*prepared_portraits;
+  }
+  const SditData& sources = prepared_portraits ? *prepared_portraits : *prepared;
   std::error_code error;
   std::filesystem::create_directories(flags.out, error);
   if (error) return absl::InvalidArgumentError(absl::StrCat(flags.out, ": ", error.message()));
@@ -61,12 +79,12 @@ absl::Status Sample(const SampleFlags& flags) {
         SampleRows(sdit->network, sdit->prediction, rows, flags.steps, flags.seed);
     Sheet result;
     for (int64_t p = 0; p < count; ++p) {
-      std::vector<torch::Tensor> above = {data->frames[p][0]};
+      std::vector<torch::Tensor> above = {sources.people->frames[p][0]};
       for (const int64_t f : frames) {
         above.push_back(data->frames[drivers[static_cast<size_t>(p)]][f]);
       }
       std::vector<torch::Tensor> below =
-          Decode(*autoencoder, prepared->latents[p].narrow(0, 0, 1), sdit->scaling_factor);
+          Decode(*autoencoder, sources.latents[p].narrow(0, 0, 1), sdit->scaling_factor);
       for (torch::Tensor& picture : Decode(*autoencoder, sample[p], sdit->scaling_factor)) {
         below.push_back(std::move(picture));
       }
@@ -102,6 +120,8 @@ void AddSampleStage(CLI::App& app, std::vector<Subcommand>& stages) {
   command->add_option("--sdit", flags->sdit, "folder of `sdit`")->required();
   command->add_option("--data", flags->data, "folder of held-out people made by `data`")
       ->required();
+  command->add_option("--portraits", flags->portraits,
+                      "folder of `data --separate-clips` with the same people, for sources");
   command->add_option("--out", flags->out, "folder for self.png, cross.png and text.png")
       ->required();
   command->add_option("--people", flags->people)->check(CLI::Range(1, 64))->capture_default_str();

@@ -27,7 +27,7 @@ absl::Status WriteLatents(const std::string& path, TrainedAutoencoder& autoencod
                           {{"format", "reenact-latents-1"}});
 }
 
-absl::StatusOr<torch::Tensor> ReadLatents(const std::string& path, const DataCache& data) {
+absl::StatusOr<CachedLatents> ReadLatents(const std::string& path, const DataCache& data) {
   auto file = ReadSafetensors(path);
   if (!file.ok()) return file.status();
   const auto latents = file->tensors.find("latents"), seeds = file->tensors.find("seeds");
@@ -38,7 +38,8 @@ absl::StatusOr<torch::Tensor> ReadLatents(const std::string& path, const DataCac
       !torch::equal(seeds->second.narrow(0, 0, data.num_people()), SeedTensor(data))) {
     return absl::InvalidArgumentError(absl::StrCat(path, " does not hold latents of these people"));
   }
-  return latents->second.narrow(0, 0, data.num_people()).to(torch::kFloat32);
+  const torch::Tensor all = latents->second.to(torch::kFloat32);
+  return CachedLatents{all.narrow(0, 0, data.num_people()), 1 / all.std().item<double>()};
 }
 
 absl::StatusOr<SditData> PrepareSditData(const DataCache& data, const torch::Tensor& latents,
@@ -55,7 +56,5 @@ absl::StatusOr<SditData> PrepareSditData(const DataCache& data, const torch::Ten
                   .text_identity = EmbedCaptions(clip.network, data, *tokenizer),
                   .people = &data};
 }
-
-double ScalingFactor(const torch::Tensor& latents) { return 1 / latents.std().item<double>(); }
 
 }  // namespace reenact

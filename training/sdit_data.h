@@ -18,15 +18,16 @@ namespace reenact {
 absl::Status WriteLatents(const std::string& path, TrainedAutoencoder& autoencoder,
                           const DataCache& data, bool bfloat16);
 
-// The unscaled latents of `data` from such a file. kInvalidArgument if it was made from other
-// people.
-absl::StatusOr<torch::Tensor> ReadLatents(const std::string& path, const DataCache& data);
+struct CachedLatents {
+  torch::Tensor latents;      // float32 [P,F,C,h,h], unscaled
+  double scaling_factor = 1;  // 1 / the standard deviation of all numbers in the file
+};
+// Those of `data` from such a file, which may hold more people. kInvalidArgument if it was made
+// from others.
+absl::StatusOr<CachedLatents> ReadLatents(const std::string& path, const DataCache& data);
 
 // `latents` as ReadLatents() gives them; `data` must outlive the result.
 absl::StatusOr<SditData> PrepareSditData(const DataCache& data, const torch::Tensor& latents,
                                          double scaling_factor, TrainedClip& clip);
-
-// 1 / the standard deviation of all latent numbers.
-double ScalingFactor(const torch::Tensor& latents);
 
 }  // namespace reenact

@@ -2,6 +2,8 @@
 #include <iostream>
 #include <map>
 #include <memory>
+#include <optional>
+#include <tuple>
 
 #include "training/run_flags.h"
 #include "training/sdit_data.h"
@@ -27,7 +29,27 @@ absl::Status Encode(const EncodeFlags& flags) {
 
 struct SditFlags : RunFlags {
   std::string autoencoder, clip, latents, held_out_latents;
+  std::string portraits, portrait_latents, held_out_portraits, held_out_portrait_latents;
   SditTrainingOptions training;
+};
+
+// A folder of people with its latents, ready for the sDiT.
+struct PreparedFolder {
+  DataCache people;
+  std::optional<SditData> prepared;
+
+  absl::Status Read(const std::string& folder, const std::string& latents_file, int64_t max_people,
+                    double scaling_factor, TrainedClip& clip) {
+    auto cache = ReadDataCache(folder, max_people);
+    if (!cache.ok()) return cache.status();
+    people = *std::move(cache);
+    const auto latents = ReadLatents(latents_file, people);
+    if (!latents.ok()) return latents.status();
+    auto data = PrepareSditData(people, latents->latents, scaling_factor, clip);
+    if (!data.ok()) return data.status();
+    prepared = *std::move(data);
+    return absl::OkStatus();
+  }
 };
 
 absl::Status Train(SditFlags flags, const StageContext& context) {
@@ -35,27 +57,37 @@ absl::Status Train(SditFlags flags, const StageContext& context) {
   if (!autoencoder.ok()) return autoencoder.status();
   auto clip = ReadClip(flags.clip);
   if (!clip.ok()) return clip.status();
-  auto data = ReadTrainingData(flags);
+  RunFlags training_only = flags;
+  training_only.held_out.clear();
+  auto data = ReadTrainingData(training_only);
   if (!data.ok()) return data.status();
   const auto latents = ReadLatents(flags.latents, data->training);
   if (!latents.ok()) return latents.status();
-  const double scaling_factor = ScalingFactor(*latents);
+  const double scaling_factor = latents->scaling_factor;
   std::cout << "scaling factor " << scaling_factor << std::endl;
-  auto prepared = PrepareSditData(data->training, *latents, scaling_factor, *clip);
-  if (!prepared.ok()) return prepared.status();
-  std::optional<SditData> held_out;
-  if (data->held_out) {
-    const auto held_out_latents = ReadLatents(flags.held_out_latents, *data->held_out);
-    if (!held_out_latents.ok()) return held_out_latents.status();
-    auto held_out_data = PrepareSditData(*data->held_out, *held_out_latents, scaling_factor, *clip);
-    if (!held_out_data.ok()) return held_out_data.status();
-    held_out = *std::move(held_out_data);
+  auto training = PrepareSditData(data->training, latents->latents, scaling_factor, *clip);
+  if (!training.ok()) return training.status();
+  // Kept here because the prepared data point to them.
+  PreparedFolder portraits, held_out, held_out_portraits;
+  for (const auto& [folder, file, target] :
+       {std::tuple{flags.portraits, flags.portrait_latents, &portraits},
+        std::tuple{flags.held_out, flags.held_out_latents, &held_out},
+        std::tuple{flags.held_out_portraits, flags.held_out_portrait_latents,
+                   &held_out_portraits}}) {
+    if (folder.empty()) continue;
+    const absl::Status status = target->Read(folder, file, flags.people, scaling_factor, *clip);
+    if (!status.ok()) return status;
+  }
+  if (portraits.prepared) training->portraits = &*portraits.prepared;
+  if (held_out.prepared && held_out_portraits.prepared) {
+    held_out.prepared->portraits = &*held_out_portraits.prepared;
   }
   flags.training.seed = flags.run.seed;
   flags.run.stop = context.stop;
-  if (!held_out) flags.run.evaluate_minutes = 0;
-  auto trainee = SditTrainee::Create(flags.training, *prepared, held_out ? &*held_out : nullptr,
-                                     autoencoder->network);
+  if (!held_out.prepared) flags.run.evaluate_minutes = 0;
+  auto trainee =
+      SditTrainee::Create(flags.training, *training,
+                          held_out.prepared ? &*held_out.prepared : nullptr, autoencoder->network);
   if (!trainee.ok()) return trainee.status();
   const auto summary = RunTraining(flags.run, **trainee, std::cout);
   if (!summary.ok()) return summary.status();
@@ -85,6 +117,11 @@ void AddSditStage(CLI::App& app, std::vector<Subcommand>& stages) {
   command->add_option("--latents", flags->latents, "file of `encode` for --data")->required();
   command->add_option("--held-out-latents", flags->held_out_latents,
                       "file of `encode` for --held-out");
+  command->add_option("--portraits", flags->portraits,
+                      "folder of `data --separate-clips` with the same people, for sources");
+  command->add_option("--portrait-latents", flags->portrait_latents, "its file of `encode`");
+  command->add_option("--held-out-portraits", flags->held_out_portraits);
+  command->add_option("--held-out-portrait-latents", flags->held_out_portrait_latents);
   SditTrainingOptions& o = flags->training;
   command->add_option("--width", o.hidden_size)->capture_default_str();
   command->add_option("--depth", o.depth)->capture_default_str();
@@ -111,6 +148,9 @@ void AddSditStage(CLI::App& app, std::vector<Subcommand>& stages) {
       ->capture_default_str();
   command->add_option("--ema", o.ema)->capture_default_str();
   command->add_option("--expressive-weight", o.expressive_weight, "lambda of the paper")
+      ->capture_default_str();
+  command
+      ->add_option("--portrait-source", o.portrait_source, "share of rows, if there are portraits")
       ->capture_default_str();
   command->add_option("--text-identity", o.text_identity)->capture_default_str();
   command->add_option("--drop-identity", o.drop_identity)->capture_default_str();

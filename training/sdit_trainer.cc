@@ -134,11 +134,14 @@ torch::Tensor ExpressiveShare(const DataCache& data, int64_t latent_size) {
   return share;
 }
 
-WhitenedSditImpl::WhitenedSditImpl(const SDiTConfig& config, LandmarkWhitening whitening)
-    : whitening_(std::move(whitening)),
+WhitenedSditImpl::WhitenedSditImpl(const SDiTConfig& config, const LandmarkWhitening& whitening)
+    : whitening_{whitening.mean.clone(), whitening.basis.clone()},
       sdit_(register_module("sdit", SDiT(config))),
       whitened_(register_module("whitened",
                                 torch::nn::Linear(whitening_.basis.size(1), config.hidden_size))) {
+  // Part of the state, so that a checkpoint fits whatever data it goes on with.
+  register_buffer("whitening_mean", whitening_.mean);
+  register_buffer("whitening_basis", whitening_.basis);
   InitializeWeights(sdit_);
   torch::NoGradGuard no_grad;
   whitened_->weight.normal_(0, 0.02).clamp_(-0.04, 0.04);
@@ -174,6 +177,12 @@ absl::StatusOr<std::unique_ptr<SditTrainee>> SditTrainee::Create(SditTrainingOpt
   if (data.num_frames() < options.num_frames + 2 || options.clips < 1) {
     return absl::InvalidArgumentError(absl::StrCat(
         "rows of ", options.num_frames, " frames need clips of ", options.num_frames + 2));
+  }
+  for (const SditData* set : {&data, held_out}) {
+    if (set != nullptr && set->portraits != nullptr &&
+        set->portraits->people->seeds != set->people->seeds) {
+      return absl::InvalidArgumentError("the portraits show other people");
+    }
   }
   auto schedule = Schedule::Create("linear", kTrainSteps, "");
   if (!schedule.ok()) return schedule.status();
@@ -213,6 +222,7 @@ SditRows SditTrainee::DrawRows(int64_t step) const {
   for (int64_t b = 0; b < options_.clips; ++b) {
     const int64_t person = below(data_.num_people());
     // The T frames: T of the candidates, in order of time.
+    const bool portrait = data_.portraits != nullptr && chance(options_.portrait_source);
     const bool far = chance(options_.far_source);
     int64_t source = below(F);
     std::vector<int64_t> frames;
@@ -253,9 +263,11 @@ SditRows SditTrainee::DrawRows(int64_t step) const {
       }
     }
 
+    const SditData& source_data = portrait ? *data_.portraits : data_;
+    if (portrait) source = below(source_data.num_frames());
     const Landmarks source_landmarks =
-        augmentation.Source(CachedLandmarks(*data_.people, person, source), random);
-    rows.source_latent[b] = data_.latents[person][source];
+        augmentation.Source(CachedLandmarks(*source_data.people, person, source), random);
+    rows.source_latent[b] = source_data.latents[person][source];
     StoreNormalized(source_landmarks, rows.source_landmarks[b][0]);
     if (config_.landmark_map) StoreMap(source_landmarks, side, rows.source_landmark_map[b]);
 
@@ -264,8 +276,8 @@ SditRows SditTrainee::DrawRows(int64_t step) const {
     const int64_t phrasing = below(data_.text_identity.size(1));
     rows.keep_source[b] = keep_source;
     rows.keep_identity[b] = !chance(options_.drop_identity);
-    rows.identity[b] =
-        from_text ? data_.text_identity[person][phrasing] : data_.image_identity[person][source];
+    rows.identity[b] = from_text ? data_.text_identity[person][phrasing]
+                                 : source_data.image_identity[person][source];
   }
   return rows;
 }
@@ -421,9 +433,10 @@ SditRows EvaluationRows(const SditData& data, const SDiTConfig& config,
       StoreNormalized(landmarks, rows.landmarks[b][k]);
       StoreMap(landmarks, side, rows.landmark_map[b][k]);
     }
-    const Landmarks source = CachedLandmarks(*data.people, person, 0);
-    rows.source_latent[b] = data.latents[person][0];
-    rows.identity[b] = data.image_identity[person][0];
+    const SditData& source_data = data.portraits != nullptr ? *data.portraits : data;
+    const Landmarks source = CachedLandmarks(*source_data.people, person, 0);
+    rows.source_latent[b] = source_data.latents[person][0];
+    rows.identity[b] = source_data.image_identity[person][0];
     StoreNormalized(source, rows.source_landmarks[b][0]);
     StoreMap(source, side, rows.source_landmark_map[b]);
   }

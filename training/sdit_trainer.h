@@ -2,7 +2,8 @@
 //
 // A training row is T frames of one person's clip at irregular distances, and another frame of the
 // clip as the source: with probability `far_source` the first or last frame, whichever is farther
-// from the T, as in the paper, else any, since a user's photograph is just any.
+// from the T, as in the paper, else any, since a user's photograph is just any. With portraits the
+// source is often one of those: a user's photograph was not taken during the driver's clip.
 //
 // Letters: P people, F frames kept of a clip, T frames of a row, C latent channels, h latent side.
 #pragma once
@@ -51,7 +52,8 @@ struct SditTrainingOptions {
   double ema = 0.999;
   double expressive_weight = 1;  // lambda: eyes and mouth count 1 + lambda times
 
-  double far_source = 0.5;
+  double portrait_source = 0.5;     // the source is from another clip, if there are portraits
+  double far_source = 0.5;          // else it is the farther of the clip's first and last frame
   double text_identity = 0.3;       // G from a caption instead of the picture
   double drop_identity = 0.1;       // G = null_clip
   double drop_source_tokens = 0.1;  // then G is a caption's embedding half the time
@@ -75,6 +77,8 @@ struct SditData {
   torch::Tensor image_identity;  // float32 [P,F,clip_dim], unit length
   torch::Tensor text_identity;   // float32 [P,phrasings,clip_dim], unit length
   const DataCache* people = nullptr;
+  // The same people in other clips; may be null. Their frames serve as sources.
+  const SditData* portraits = nullptr;
 
   int64_t num_people() const { return latents.size(0); }
   int64_t num_frames() const { return latents.size(1); }
@@ -86,7 +90,7 @@ torch::Tensor ExpressiveShare(const DataCache& data, int64_t latent_size);
 // The sDiT while it is trained: its landmark layer reads whitened landmarks.
 class WhitenedSditImpl : public torch::nn::Module {
  public:
-  WhitenedSditImpl(const SDiTConfig& config, LandmarkWhitening whitening);
+  WhitenedSditImpl(const SDiTConfig& config, const LandmarkWhitening& whitening);
 
   // G [B,clip_dim], L [B,T,1434] raw; rows where `keep_landmarks` [B] is false have none.
   torch::Tensor map(const torch::Tensor& G, const torch::Tensor& L,
@@ -166,12 +170,13 @@ class SditTrainee : public Trainee {
 torch::Tensor SampleRows(SDiT& sdit, Prediction prediction, const SditRows& rows, int steps,
                          uint64_t seed);
 
-// Rows of held-out people: frame `source_frame` drives nothing and is the source; T others, spread
-// over the clip, are the targets. `driver[i]` moves person i (itself: a reconstruction).
+// Rows of held-out people. The source is the first portrait, or the first frame if there are none;
+// the targets are T later frames, spread over the clip. `drivers[i]` moves `people[i]` (itself: a
+// reconstruction).
 SditRows EvaluationRows(const SditData& data, const SDiTConfig& config,
                         const std::vector<int64_t>& people, const std::vector<int64_t>& drivers);
 
-// The frames EvaluationRows() takes from a clip of `num_frames`; the source is frame 0.
+// The frames EvaluationRows() takes from a clip of `num_frames`; never frame 0.
 std::vector<int64_t> EvaluationFrames(int64_t num_frames, int64_t row_frames);
 
 }  // namespace reenact

@@ -1,0 +1,80 @@
+#include "training/autoencoder_trainer.h"
+
+#include "tests/training/tiny_data.h"
+
+namespace reenact {
+namespace {
+
+using testing::TinyData;
+
+AutoencoderTrainingOptions TinyOptions() {
+  AutoencoderTrainingOptions options;
+  options.block_out_channels = {8, 16};
+  options.norm_num_groups = 4;
+  options.crop = 16;
+  options.batch = 4;
+  options.warmup_steps = 5;
+  options.ema = 0.9;
+  return options;
+}
+
+std::unique_ptr<AutoencoderTrainee> Make(const AutoencoderTrainingOptions& options) {
+  auto trainee = AutoencoderTrainee::Create(options, TinyData(), &TinyData());
+  if (!trainee.ok()) throw std::runtime_error(trainee.status().ToString());
+  return *std::move(trainee);
+}
+
+TEST(AutoencoderTraineeTest, LossFallsWithAndWithoutBfloat16) {
+  for (const bool bfloat16 : {false, true}) {
+    AutoencoderTrainingOptions options = TinyOptions();
+    options.bfloat16 = bfloat16;
+    const auto trainee = Make(options);
+
+    const std::vector<double> losses = testing::TrainSteps(*trainee, 0, 60, 60);
+
+    EXPECT_LT(testing::Mean(losses, 50, 10), 0.7 * testing::Mean(losses, 0, 5)) << bfloat16;
+  }
+}
+
+TEST(AutoencoderTraineeTest, TrainingRaisesHeldOutFidelity) {
+  const auto trainee = Make(TinyOptions());
+  const double before = trainee->Evaluate()[0].second;
+
+  testing::TrainSteps(*trainee, 0, 60, 60);
+
+  EXPECT_GT(trainee->Evaluate()[0].second, before + 2);
+}
+
+TEST(AutoencoderTraineeTest, ResumesExactly) {
+  testing::ExpectExactResume([] { return Make(TinyOptions()); }, 4, 9);
+}
+
+TEST(AutoencoderTraineeTest, DecoderOnlyLeavesLatentsAlone) {
+  AutoencoderTrainingOptions options = TinyOptions();
+  options.decoder_only = true;
+  const auto trainee = Make(options);
+  const torch::Tensor before = EncodeAll(trainee->averaged(), TinyData(), false);
+
+  const std::vector<double> losses = testing::TrainSteps(*trainee, 0, 60, 60);
+
+  EXPECT_TRUE(torch::equal(EncodeAll(trainee->averaged(), TinyData(), false), before));
+  EXPECT_LT(testing::Mean(losses, 50, 10), testing::Mean(losses, 0, 5));
+}
+
+TEST(AutoencoderTraineeTest, RefusesCropsThatDoNotFit) {
+  AutoencoderTrainingOptions options = TinyOptions();
+  options.crop = 40;  // more than the 32 pixels there are
+
+  const auto trainee = AutoencoderTrainee::Create(options, TinyData(), nullptr);
+
+  EXPECT_EQ(trainee.status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(AutoencoderTrainerTest, BytesSurviveTheUnitRange) {
+  const torch::Tensor bytes = torch::arange(256).to(torch::kUInt8).view({1, 1, 16, 16});
+
+  EXPECT_TRUE(torch::equal(ToBytes(ToUnitRange(bytes)), bytes));
+}
+
+}  // namespace
+}  // namespace reenact

@@ -1,0 +1,64 @@
+#include "training/clip_trainer.h"
+
+#include "pipeline/models/clip_preprocess.h"
+#include "tests/training/tiny_data.h"
+
+namespace reenact {
+namespace {
+
+using testing::TinyData;
+
+ClipTrainingOptions TinyOptions() {
+  ClipTrainingOptions options;
+  options.image_size = 16;
+  options.hidden_size = 32;
+  options.depth = 2;
+  options.num_heads = 2;
+  options.projection_dim = 16;
+  options.batch = 6;
+  options.warmup_steps = 5;
+  return options;
+}
+
+std::unique_ptr<ClipTrainee> Make() {
+  auto trainee = ClipTrainee::Create(TinyOptions(), TinyData(), &TinyData());
+  if (!trainee.ok()) throw std::runtime_error(trainee.status().ToString());
+  return *std::move(trainee);
+}
+
+TEST(ClipTraineeTest, LossFallsBelowChance) {
+  const auto trainee = Make();
+
+  const std::vector<double> losses = testing::TrainSteps(*trainee, 0, 120, 120);
+
+  // Guessing among 6 people costs ln 6 = 1.79.
+  EXPECT_LT(testing::Mean(losses, 110, 10), 1.2);
+}
+
+TEST(ClipTraineeTest, ResumesExactly) {
+  testing::ExpectExactResume([] { return Make(); }, 3, 7);
+}
+
+TEST(ClipTraineeTest, EmbeddingsHaveUnitLengthAndTheCachesShape) {
+  const auto trainee = Make();
+
+  const torch::Tensor pictures = EmbedPictures(trainee->averaged(), TinyData());
+
+  EXPECT_EQ(pictures.sizes(), (std::vector<int64_t>{6, 6, 16}));
+  EXPECT_TRUE(torch::allclose(pictures.norm(2, -1), torch::ones({6, 6}), 0, 1e-5));
+}
+
+TEST(ClipTrainerTest, PicturesEqualClipPreprocess) {
+  const DataCache& data = TinyData();
+  Image image;
+  image.width = image.height = static_cast<int>(data.size());
+  const torch::Tensor rgb = data.frames[2][3].permute({1, 2, 0}).contiguous();
+  image.rgb.assign(rgb.data_ptr<uint8_t>(), rgb.data_ptr<uint8_t>() + rgb.numel());
+
+  const torch::Tensor ours = ClipStandardize(ClipPictures(data, 16)[2][3].unsqueeze(0))[0];
+
+  EXPECT_TRUE(torch::allclose(ours, ClipPreprocess(image, 16), 0, 1e-6));
+}
+
+}  // namespace
+}  // namespace reenact

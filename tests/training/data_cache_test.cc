@@ -1,0 +1,119 @@
+#include "training/data_cache.h"
+
+#include "tests/training/tiny_data.h"
+#include "training/people/people.h"
+
+namespace reenact {
+namespace {
+
+using testing::FreshFolder;
+using testing::TinyDataOptions;
+
+std::string FileBytes(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::ostringstream bytes;
+  bytes << in.rdbuf();
+  return bytes.str();
+}
+
+TEST(DataCacheTest, BytesDependNeitherOnThreadsNorOnTheRun) {
+  const std::string folder = FreshFolder();
+  std::ostringstream log;
+  DataOptions one = TinyDataOptions(folder + "/one"), two = TinyDataOptions(folder + "/two");
+  one.people = two.people = kPeoplePerShard + 1;  // two shards
+  one.frames = two.frames = 2;
+  one.size = two.size = 8;
+  two.threads = 2;
+
+  ASSERT_TRUE(WriteDataCache(one, log).ok());
+  ASSERT_TRUE(WriteDataCache(two, log).ok());
+
+  for (const char* shard : {"/people-00000.safetensors", "/people-00001.safetensors"}) {
+    ASSERT_FALSE(FileBytes(one.out + shard).empty());
+    EXPECT_TRUE(FileBytes(one.out + shard) == FileBytes(two.out + shard)) << shard;
+  }
+}
+
+TEST(DataCacheTest, ReadsBackWhatWasDrawn) {
+  const DataCache& data = testing::TinyData();
+
+  EXPECT_EQ(data.frames.sizes(), (std::vector<int64_t>{6, 6, 3, 32, 32}));
+  EXPECT_EQ(data.masks.sizes(), (std::vector<int64_t>{6, 6, 32, 32}));
+  EXPECT_EQ(data.landmarks.sizes(), (std::vector<int64_t>{6, 6, 478, 3}));
+  EXPECT_EQ(data.lookalikes.sizes(), (std::vector<int64_t>{6, 6, 1, 478, 3}));
+  for (uint64_t p = 0; p < 6; ++p) {
+    EXPECT_EQ(data.seeds[p], p);
+    EXPECT_EQ(data.captions[p][1], Caption(MakePerson(p), 1));
+    const std::vector<uint8_t> mask =
+        ExpressiveMask(ToLandmarks(data.landmarks[static_cast<int64_t>(p)][0]), 32);
+    EXPECT_EQ(data.masks[static_cast<int64_t>(p)][0].sum().item<int64_t>(),
+              std::count(mask.begin(), mask.end(), 1));
+  }
+}
+
+TEST(DataCacheTest, LookalikesMoveAlikeButLookDifferent) {
+  const DataCache& data = testing::TinyData();
+
+  const torch::Tensor difference =
+      (data.lookalikes.select(2, 0) - data.landmarks).norm(2, -1).mean(-1);  // [P,F]
+
+  // Another face shape: some hundredths of the picture off, in every frame, never far.
+  EXPECT_GT(difference.min().item<double>(), 1e-4);
+  EXPECT_LT(difference.max().item<double>(), 0.15);
+}
+
+TEST(DataCacheTest, PortraitsOfAPersonDifferMoreThanMomentsOfAClip) {
+  const std::string folder = FreshFolder();
+  DataOptions options = TinyDataOptions(folder);
+  options.separate_clips = true;
+  std::ostringstream log;
+  ASSERT_TRUE(WriteDataCache(options, log).ok());
+  const auto portraits = ReadDataCache(folder);
+  ASSERT_TRUE(portraits.ok()) << portraits.status();
+  const auto spread = [](const torch::Tensor& landmarks) {
+    return landmarks.std(1).mean().item<double>();
+  };
+
+  EXPECT_EQ(portraits->seeds, testing::TinyData().seeds);
+  EXPECT_GT(spread(portraits->landmarks), spread(testing::TinyData().landmarks));
+}
+
+TEST(DataCacheTest, ReadsOnlyAsManyPeopleAsAsked) {
+  const std::string folder = FreshFolder();
+  std::ostringstream log;
+  ASSERT_TRUE(WriteDataCache(TinyDataOptions(folder), log).ok());
+
+  const auto data = ReadDataCache(folder, 4);
+
+  ASSERT_TRUE(data.ok()) << data.status();
+  EXPECT_EQ(data->num_people(), 4);
+  EXPECT_EQ(data->captions.size(), 4u);
+}
+
+TEST(DataCacheTest, HeldOutPeopleDoNotMixWithTheOthers) {
+  DataOptions options = TinyDataOptions(FreshFolder());
+  options.first_seed = kFirstHeldOutSeed - 3;
+  std::ostringstream log;
+
+  EXPECT_EQ(WriteDataCache(options, log).code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(DataCacheTest, DamagedShardIsNamed) {
+  const std::string folder = FreshFolder();
+  std::ostringstream log;
+  ASSERT_TRUE(WriteDataCache(TinyDataOptions(folder), log).ok());
+  const std::string shard = folder + "/people-00000.safetensors";
+  std::filesystem::resize_file(shard, std::filesystem::file_size(shard) - 100);
+
+  const auto data = ReadDataCache(folder);
+
+  EXPECT_EQ(data.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(data.status().message()), ::testing::HasSubstr("people-00000"));
+}
+
+TEST(DataCacheTest, EmptyFolderIsNotFound) {
+  EXPECT_EQ(ReadDataCache(FreshFolder()).status().code(), absl::StatusCode::kNotFound);
+}
+
+}  // namespace
+}  // namespace reenact
