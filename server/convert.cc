@@ -89,7 +89,7 @@ void ReadSampling(const v1::JobConfig& config, const ModelInfo& model, JobReques
                   Problems& problems) {
   request.seed = config.seed();
   if (config.has_num_steps()) {
-    CheckRange("num_steps", config.num_steps(), 1, model.max_num_steps, problems);
+    CheckRange("num_steps", config.num_steps(), 2, model.max_num_steps, problems);
     request.num_steps = config.num_steps();
   }
   switch (config.sampler()) {

@@ -23,7 +23,7 @@ namespace {
 constexpr int kFramesPerRender = 8;
 
 constexpr int kMinOutputSize = 16;
-constexpr double kMaxGuidanceScale = 100;
+constexpr double kMaxGuidanceScale = 20;
 
 template <typename T>
 absl::Status CheckRange(absl::string_view field, T value, T min, T max) {
@@ -47,7 +47,7 @@ absl::Status CheckRequest(const JobRequest& request, const ModelInfo& info) {
                    info.max_num_steps),
         CheckRange("ddim_eta", request.ddim_eta, 0.0, 1.0),
         CheckRange("guidance_scale", request.guidance_scale.value_or(info.default_guidance_scale),
-                   1.0, kMaxGuidanceScale),
+                   0.0, kMaxGuidanceScale),
         CheckRange("output_size", request.output_size.value_or(info.image_size), kMinOutputSize,
                    info.max_output_size),
         CheckRange("quality", request.quality, 0, 51),

@@ -106,9 +106,9 @@ TEST(ToJobRequestTest, IllegalFieldsNameFieldValueAndRange) {
        "source.edit_strength is set, must be unset without both image and text"},
       {[](auto& c) { c.mutable_source()->set_edit_strength(1.5); },
        "source.edit_strength is 1.5, must be 0 to 1"},
-      {[](auto& c) { c.set_num_steps(0); }, "num_steps is 0, must be 1 to 1000"},
-      {[](auto& c) { c.set_num_steps(-1); }, "num_steps is -1, must be 1 to 1000"},
-      {[](auto& c) { c.set_num_steps(1001); }, "num_steps is 1001, must be 1 to 1000"},
+      {[](auto& c) { c.set_num_steps(0); }, "num_steps is 0, must be 2 to 1000"},
+      {[](auto& c) { c.set_num_steps(-1); }, "num_steps is -1, must be 2 to 1000"},
+      {[](auto& c) { c.set_num_steps(1001); }, "num_steps is 1001, must be 2 to 1000"},
       {[](auto& c) { c.set_sampler(v1::SAMPLER_DDPM); },
        "sampler is SAMPLER_DDPM, must be one of SAMPLER_DDIM"},
       {[](auto& c) { c.set_sampler(static_cast<v1::Sampler>(9)); }, "sampler is 9, must be 0 to 2"},
@@ -156,7 +156,7 @@ TEST(ToJobRequestTest, ListsAllProblems) {
 
   EXPECT_THAT(ToJobRequest(config, {FakeModel()}),
               StatusIs(absl::StatusCode::kInvalidArgument,
-                       "num_steps is 0, must be 1 to 1000; output.crf is 99, must be 0 to 51"));
+                       "num_steps is 0, must be 2 to 1000; output.crf is 99, must be 0 to 51"));
 }
 
 TEST(StatusDetailsTest, BugsAreHiddenFromTheCallerBehindTheJobId) {

@@ -249,7 +249,7 @@ TEST_F(ServerTest, BadRequestsAreToldWhyAndTheNextJobSucceeds) {
       {"unknown model", with([](auto& config) { config.set_model("nope"); }), grpc::NOT_FOUND,
        "model is \"nope\", must be one of \"fake\""},
       {"steps = 0", with([](auto& config) { config.set_num_steps(0); }), grpc::INVALID_ARGUMENT,
-       "num_steps is 0, must be 1 to 1000"},
+       "num_steps is 0, must be 2 to 1000"},
       {"no source", with([](auto& config) { config.clear_source(); }), grpc::INVALID_ARGUMENT,
        "source is empty"},
       {"not an image", with([](auto& config) { config.mutable_source()->set_image("noise"); }),

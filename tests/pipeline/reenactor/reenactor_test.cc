@@ -448,7 +448,7 @@ TEST_F(ReenactorTest, BadRequestsNameTheField) {
   request.ddim_eta = NAN;
   EXPECT_THAT(message(request), HasSubstr("ddim_eta"));
   request = Request();
-  request.guidance_scale = 0.5;
+  request.guidance_scale = 20.5;
   EXPECT_THAT(message(request), HasSubstr("guidance_scale"));
   request = Request();
   request.output_size = 8;
