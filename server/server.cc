@@ -6,7 +6,6 @@
 #include <grpcpp/server_builder.h>
 
 #include <chrono>
-#include <exception>
 #include <limits>
 #include <mutex>
 #include <utility>
@@ -64,9 +63,8 @@ Server::Server(const ServerConfig& config, std::function<void()> on_stopped, Clo
     : config_(config),
       on_stopped_(std::move(on_stopped)),
       clock_(clock),
-      metrics_(std::make_shared<Metrics>()),
-      service_(config.max_message_bytes, clock, *metrics_) {
-  metrics_->SetHeartbeatAge([this] { return heartbeat_.Age(clock_.TimeNow()); });
+      service_(config.max_message_bytes, clock, metrics_) {
+  metrics_.SetHeartbeatAge([this] { return heartbeat_.Age(clock_.TimeNow()); });
 }
 
 absl::Status Server::Open() {
@@ -108,14 +106,10 @@ absl::Status Server::Open() {
 
 absl::Status Server::OpenMetrics() {
   if (config_.metrics_listen == "off") return absl::OkStatus();
-  try {
-    exposer_ = std::make_unique<prometheus::Exposer>(config_.metrics_listen);
-  } catch (const std::exception&) {
-    return absl::UnavailableError(absl::StrCat("cannot listen on ", config_.metrics_listen,
-                                               " for metrics: the address is in use or not ours"));
-  }
-  exposer_->RegisterCollectable(metrics_);
-  metrics_port_ = exposer_->GetListeningPorts().front();
+  auto endpoint = MetricsEndpoint::Start(config_.metrics_listen, metrics_);
+  if (!endpoint.ok()) return endpoint.status();
+  metrics_endpoint_ = *std::move(endpoint);
+  metrics_port_ = metrics_endpoint_->port();
   Log(LogLevel::kInfo, "metrics listening",
       {{"address", RealAddress(config_.metrics_listen, metrics_port_)}});
   return absl::OkStatus();
@@ -138,7 +132,7 @@ Server::~Server() {
   }
   // Only if Start() failed half way does a server still run here.
   if (grpc_server_ != nullptr) grpc_server_->Shutdown();
-  metrics_->SetHeartbeatAge(nullptr);
+  metrics_.SetHeartbeatAge(nullptr);
 }
 
 void Server::Load(const LoadEngine& load_engine) {
@@ -152,8 +146,8 @@ void Server::Load(const LoadEngine& load_engine) {
   }
   if (status.ok() && !too_late) {
     engine_ = *std::move(engine);
-    runner_ = std::make_unique<JobRunner>(config_, *engine_, clock_, heartbeat_, *metrics_);
-    metrics_->SetModels(engine_->models());
+    runner_ = std::make_unique<JobRunner>(config_, *engine_, clock_, heartbeat_, metrics_);
+    metrics_.SetModels(engine_->models());
     service_.SetRunner(runner_.get());
     for (const ModelInfo& model : engine_->models()) {
       Log(LogLevel::kInfo, "model loaded",
@@ -203,8 +197,8 @@ void Server::Monitor() {
           alive ? "the scheduler thread has come round again" : "the scheduler thread is stuck");
     }
     if (ready && !was_ready) Log(LogLevel::kInfo, "ready");
-    metrics_->SetReady(ready);
-    if (draining && !was_draining) metrics_->SetDraining(true);
+    metrics_.SetReady(ready);
+    if (draining && !was_draining) metrics_.SetDraining(true);
     was_ready = ready;
     was_alive = alive;
     was_draining = draining;

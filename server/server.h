@@ -11,7 +11,6 @@
 #pragma once
 
 #include <grpcpp/server.h>
-#include <prometheus/exposer.h>
 
 #include <functional>
 #include <memory>
@@ -28,6 +27,7 @@
 #include "server/heartbeat.h"
 #include "server/job_runner.h"
 #include "server/metrics.h"
+#include "server/metrics_endpoint.h"
 #include "server/mutex.h"
 #include "server/reenact_service.h"
 
@@ -85,9 +85,9 @@ class Server {
 
   // Provide their own synchronization. Later ones use earlier ones.
   Heartbeat heartbeat_;
-  const std::shared_ptr<Metrics> metrics_;
+  Metrics metrics_;
   ReenactService service_;
-  std::unique_ptr<prometheus::Exposer> exposer_;
+  std::unique_ptr<MetricsEndpoint> metrics_endpoint_;
   std::unique_ptr<grpc::Server> grpc_server_;
 
   // Written by the loading thread before `loaded_`, then constant. Null if loading failed or came

@@ -19,18 +19,20 @@ using testing::FakeEngine;
 using testing::GrpcStatusIs;
 using testing::PictureConfig;
 using testing::ServerFixture;
+using ::testing::StartsWith;
+using testing::StatusIs;
 using testing::TestCall;
 
-// GET /metrics on the loopback; the whole answer.
-std::string Scrape(int port) {
+// One HTTP exchange on the loopback; the whole answer.
+std::string Exchange(int port, const std::string& request) {
   const int fd = socket(AF_INET, SOCK_STREAM, 0);
   sockaddr_in address = {};
   address.sin_family = AF_INET;
   address.sin_port = htons(static_cast<uint16_t>(port));
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   EXPECT_EQ(connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
-  const std::string request = "GET /metrics HTTP/1.0\r\n\r\n";
   EXPECT_EQ(write(fd, request.data(), request.size()), static_cast<ssize_t>(request.size()));
+  shutdown(fd, SHUT_WR);
   std::string answer;
   char buffer[4096];
   for (ssize_t n = read(fd, buffer, sizeof(buffer)); n > 0; n = read(fd, buffer, sizeof(buffer))) {
@@ -38,6 +40,10 @@ std::string Scrape(int port) {
   }
   close(fd);
   return answer;
+}
+
+std::string Scrape(int port) {
+  return Exchange(port, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
 }
 
 // Name -> type and label names.
@@ -133,6 +139,26 @@ TEST_F(MetricsTest, ScrapeEqualsTheTable) {
 
   EXPECT_GT(scraped.size(), 15u);
   EXPECT_EQ(scraped, FromTable());
+}
+
+TEST_F(MetricsTest, EndpointAnswersNothingElse) {
+  const int port = server_->metrics_port();
+
+  EXPECT_THAT(Exchange(port, "GET / HTTP/1.1\r\n\r\n"), StartsWith("HTTP/1.1 404 "));
+  EXPECT_THAT(Exchange(port, "GET /metricsx HTTP/1.1\r\n\r\n"), StartsWith("HTTP/1.1 404 "));
+  EXPECT_THAT(Exchange(port, "POST /metrics HTTP/1.1\r\n\r\n"), StartsWith("HTTP/1.1 405 "));
+  EXPECT_THAT(Exchange(port, "GET /metrics"), StartsWith("HTTP/1.1 400 "));
+  EXPECT_THAT(Exchange(port, ""), StartsWith("HTTP/1.1 400 "));
+  EXPECT_THAT(Scrape(port), StartsWith("HTTP/1.1 200 "));
+}
+
+TEST_F(MetricsTest, AddressInUseIsAnError) {
+  ServerConfig config = TestConfig();
+  config.metrics_listen = absl::StrCat("127.0.0.1:", server_->metrics_port());
+
+  EXPECT_THAT(Server::Start(
+                  config, [] { return absl::InternalError("never"); }, nullptr),
+              StatusIs(absl::StatusCode::kUnavailable, "for metrics"));
 }
 
 TEST_F(MetricsTest, CountsWhatHappened) {
