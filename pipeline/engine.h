@@ -3,13 +3,13 @@
 // Life of a job:
 //   CreateJob -> AddDriving* -> FinishDriving   preparation, on any one thread at a time
 //   Engine::Step until denoised()               on the device's scheduler thread
-//   Render until rendered()                     on any one thread at a time, also while Step runs for the same job
-//   Summary                                     once everything else is over
+//   Render until rendered()                     on any one thread at a time, also while Step runs
+//   for the same job Summary                                     once everything else is over
 // A job is abandoned by destroying it when none of its calls is running; its memory goes with it.
 //
-// Errors are the contract of the service: kInvalidArgument (request or media; says field or frame), kFailedPrecondition
-// (no face in the source), kNotFound (no such model), kResourceExhausted (over a limit), kInternal (our bug). Messages are
-// for the caller: no paths, no stack traces.
+// Errors are the contract of the service: kInvalidArgument (request or media; says field or frame),
+// kFailedPrecondition (no face in the source), kNotFound (no such model), kResourceExhausted (over
+// a limit), kInternal (our bug). Messages are for the caller: no paths, no stack traces.
 #pragma once
 
 #include <memory>
@@ -27,10 +27,12 @@ class EngineJob {
  public:
   virtual ~EngineJob() = default;
 
-  // Takes the next bytes of the driving media, in order. kResourceExhausted beyond ModelInfo::max_driving_bytes.
+  // Takes the next bytes of the driving media, in order. kResourceExhausted beyond
+  // ModelInfo::max_driving_bytes.
   virtual absl::Status AddDriving(std::string_view bytes) = 0;
 
-  // Says that all bytes are there: reads the video, finds the faces, embeds the source, plans the rows. Slow (seconds).
+  // Says that all bytes are there: reads the video, finds the faces, embeds the source, plans the
+  // rows. Slow (seconds).
   virtual absl::Status FinishDriving() = 0;
 
   // Valid after FinishDriving succeeded.
@@ -47,7 +49,8 @@ class EngineJob {
   // Thread-safe: frames whose bytes have been returned by Render.
   virtual int64_t frames_done() const = 0;
 
-  // Decodes and encodes what is ready and returns what can be sent, in order; may be empty, as frames leave in time order.
+  // Decodes and encodes what is ready and returns what can be sent, in order; may be empty, as
+  // frames leave in time order.
   virtual absl::StatusOr<std::vector<Output>> Render() = 0;
 
   virtual JobSummary Summary() const = 0;
@@ -63,8 +66,8 @@ class Engine {
   // Thread-safe. Checks the request against the model, decodes the source and finds its face.
   virtual absl::StatusOr<std::unique_ptr<EngineJob>> CreateJob(const JobRequest& request) = 0;
 
-  // Runs the next denoising step of each of `jobs` (distinct, prepared, not yet denoised). One status per job, in order: a
-  // failure ends that job and no other. One thread at a time.
+  // Runs the next denoising step of each of `jobs` (distinct, prepared, not yet denoised). One
+  // status per job, in order: a failure ends that job and no other. One thread at a time.
   virtual std::vector<absl::Status> Step(absl::Span<EngineJob* const> jobs) = 0;
 };
 

@@ -1,4 +1,5 @@
-// What a job is, as plain data: the words server/ and pipeline/ share. No torch, OpenCV, FFmpeg, gRPC or proto.
+// What a job is, as plain data: the words server/ and pipeline/ share. No torch, OpenCV, FFmpeg,
+// gRPC or proto.
 #pragma once
 
 #include <cstdint>
@@ -10,9 +11,10 @@
 
 namespace reenact {
 
-// Which frames share a row with the anchor frame (paper, section 3.2; open points in CONTRIBUTING.md).
+// Which frames share a row with the anchor frame (paper, section 3.2; open points in
+// CONTRIBUTING.md).
 enum class SequencePlan {
-  kCentralRandom,       // the paper: central anchor, the others drawn at random (seeded) on each side
+  kCentralRandom,  // the paper: central anchor, the others drawn at random (seeded) on each side
   kCentralInterleaved,  // central anchor, the others at a constant stride
   kContiguous,          // neighbours share a row: the first frames are ready earliest
 };
@@ -31,14 +33,14 @@ enum class OutputFormat { kFragmentedMp4, kJpeg, kPng, kRawRgb };
 // What a caller asks for. An empty optional means the model's default (ModelInfo).
 struct JobRequest {
   std::string job_id;
-  std::string model;               // empty: the engine's only or first model
-  std::string source_image;        // bytes of a PNG, JPEG, WebP, BMP or TIFF file; empty: none
-  std::string source_text;         // UTF-8; alone it is the source, beside an image it edits it
-  double edit_strength = 0.5;      // 0..1, weight of the text beside an image
+  std::string model;           // empty: the engine's only or first model
+  std::string source_image;    // bytes of a PNG, JPEG, WebP, BMP or TIFF file; empty: none
+  std::string source_text;     // UTF-8; alone it is the source, beside an image it edits it
+  double edit_strength = 0.5;  // 0..1, weight of the text beside an image
   uint64_t seed = 0;
   std::optional<int> num_steps;
   std::optional<Sampler> sampler;
-  double ddim_eta = 0;             // 0..1
+  double ddim_eta = 0;                   // 0..1
   std::optional<double> guidance_scale;  // 1 = off
   SequencePlan plan = SequencePlan::kCentralRandom;
   NoFacePolicy no_face = NoFacePolicy::kInterpolate;
@@ -51,10 +53,10 @@ struct JobRequest {
 
 struct ModelInfo {
   std::string name;
-  std::string bundle_sha256;       // of bundle.json, which holds the hash of every other file
+  std::string bundle_sha256;  // of bundle.json, which holds the hash of every other file
   std::string licence;
-  int image_size = 0;              // pixels, square
-  int frames_per_row = 0;          // T
+  int image_size = 0;      // pixels, square
+  int frames_per_row = 0;  // T
   std::vector<Sampler> samplers;
   Sampler default_sampler = Sampler::kDdim;
   int default_num_steps = 0;
@@ -70,11 +72,11 @@ struct ModelInfo {
 
 // What a job will cost, known once the driving video has been read.
 struct JobPlan {
-  int num_frames = 0;              // in and out
-  int num_rows = 0;                // rows of T slots, the anchor's row included
-  int num_padding_slots = 0;       // slots filled with duplicates
-  int num_steps = 0;               // denoising steps of one row
-  int64_t total_steps = 0;         // calls of Engine::Step the job will take
+  int num_frames = 0;         // in and out
+  int num_rows = 0;           // rows of T slots, the anchor's row included
+  int num_padding_slots = 0;  // slots filled with duplicates
+  int num_steps = 0;          // denoising steps of one row
+  int64_t total_steps = 0;    // calls of Engine::Step the job will take
 };
 
 enum class Stage { kReceiving, kPreparing, kDenoising, kRendering };
@@ -83,20 +85,20 @@ enum class Stage { kReceiving, kPreparing, kDenoising, kRendering };
 struct Output {
   enum class Kind { kInitSegment, kFragment, kFrame };
   Kind kind = Kind::kFragment;
-  std::string data;                // MP4 bytes, or one encoded frame
-  int64_t first_frame = 0;         // index of the first frame in `data` (kFragment, kFrame)
-  int num_frames = 0;              // frames in `data`; 0 for an init segment
-  int64_t pts = 0;                 // of the first frame, in units of time_base
-  int32_t time_base_num = 0;       // seconds per unit = num / den
+  std::string data;           // MP4 bytes, or one encoded frame
+  int64_t first_frame = 0;    // index of the first frame in `data` (kFragment, kFrame)
+  int num_frames = 0;         // frames in `data`; 0 for an init segment
+  int64_t pts = 0;            // of the first frame, in units of time_base
+  int32_t time_base_num = 0;  // seconds per unit = num / den
   int32_t time_base_den = 1;
-  int width = 0;                   // of a kFrame, pixels
+  int width = 0;  // of a kFrame, pixels
   int height = 0;
 };
 
 // Something a caller should know about one frame.
 struct FrameNote {
   int64_t frame = 0;
-  std::string note;                // such as "no face found, landmarks interpolated"
+  std::string note;  // such as "no face found, landmarks interpolated"
 };
 
 struct JobSummary {
@@ -105,12 +107,13 @@ struct JobSummary {
   uint64_t seed = 0;
   int64_t frames_in = 0;
   int64_t frames_out = 0;
-  int64_t steps_run = 0;           // calls of Engine::Step
-  int64_t rows_run = 0;            // rows denoised, summed over the steps
+  int64_t steps_run = 0;  // calls of Engine::Step
+  int64_t rows_run = 0;   // rows denoised, summed over the steps
   int64_t bytes_out = 0;
   bool audio_copied = false;
   std::vector<FrameNote> frame_notes;
-  std::vector<std::string> notes;  // about the whole job, such as "audio codec pcm_s16le does not fit MP4, left out"
+  std::vector<std::string>
+      notes;  // about the whole job, such as "audio codec pcm_s16le does not fit MP4, left out"
   absl::Duration decode_time, landmark_time, embed_time, denoise_time, render_time;
 };
 

@@ -57,7 +57,7 @@ bool Interruption::WaitFor(absl::Duration timeout) const {
   return mu_.AwaitWithTimeout(absl::Condition(&signalled), timeout);
 }
 
-void Interruption::OnSignal(std::function<void(int)> action) {
+void Interruption::OnSignal(const std::function<void(int)>& action) {
   int count = 0;
   {
     MutexLock lock(&mu_);

@@ -32,7 +32,7 @@ class Interruption {
   // `action(n)` runs on the own thread at the n-th signal (n = 1, 2, ...); here and now for a
   // signal that came before. It replaces the former action and must own whatever it touches,
   // because it may run once more while it is being replaced.
-  void OnSignal(std::function<void(int)> action) ABSL_LOCKS_EXCLUDED(mu_);
+  void OnSignal(const std::function<void(int)>& action) ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   void Listen();

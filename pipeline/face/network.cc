@@ -828,8 +828,8 @@ absl::StatusOr<std::vector<Node>> Lowering::Run() {
     if (status.ok()) status = reader_.status();
     if (status.ok()) status = status_;
     if (!status.ok()) {
-      return Invalid(
-          absl::StrCat("operator ", i, " (", NameOf(model_.operators[i]), "): ", std::string(status.message())));
+      return Invalid(absl::StrCat("operator ", i, " (", NameOf(model_.operators[i]),
+                                  "): ", std::string(status.message())));
     }
   }
   for (const int tensor : model_.outputs) {

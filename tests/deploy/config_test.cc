@@ -1,10 +1,10 @@
 // The configuration that the image and the manifests ship is one the server accepts.
+#include "server/config.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <string>
-
-#include "server/config.h"
 
 namespace reenact {
 namespace {

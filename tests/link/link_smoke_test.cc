@@ -1,5 +1,5 @@
-// Proves that every large dependency lives in one binary: libtorch has exported protobuf symbols of its own before, and
-// its wheel carries headers that shadow the system's.
+// Proves that every large dependency lives in one binary: libtorch has exported protobuf symbols of
+// its own before, and its wheel carries headers that shadow the system's.
 #include <google/protobuf/struct.pb.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
@@ -49,8 +49,9 @@ TEST(LinkSmokeTest, EveryLibraryWorksInOneProcess) {
   // prometheus-cpp.
   prometheus::Registry registry;
   prometheus::BuildCounter().Name("reenact_smoke_total").Register(registry).Add({}).Increment();
-  EXPECT_NE(prometheus::TextSerializer().Serialize(registry.Collect()).find("reenact_smoke_total 1"),
-            std::string::npos);
+  EXPECT_NE(
+      prometheus::TextSerializer().Serialize(registry.Collect()).find("reenact_smoke_total 1"),
+      std::string::npos);
 
   // gRPC: a server starts and stops on a port of its own.
   int port = 0;

@@ -11,7 +11,8 @@
 
 namespace reenact::testing {
 
-// `variable` in the environment, else the first of `defaults` (relative to the source tree) that exists, else "".
+// `variable` in the environment, else the first of `defaults` (relative to the source tree) that
+// exists, else "".
 inline std::string FolderFrom(const char* variable, const std::vector<std::string>& defaults) {
   if (const char* value = std::getenv(variable); value != nullptr && *value != '\0') return value;
   for (const std::string& path : defaults) {
@@ -32,8 +33,10 @@ inline bool MustHaveData() {
   return ci != nullptr && std::string(ci) == "true";
 }
 
-// Files of `folder` whose name begins with `prefix` and ends in `suffix`, sorted. Empty if there is no such folder.
-inline std::vector<std::string> FilesWithPrefix(const std::string& folder, const std::string& prefix,
+// Files of `folder` whose name begins with `prefix` and ends in `suffix`, sorted. Empty if there is
+// no such folder.
+inline std::vector<std::string> FilesWithPrefix(const std::string& folder,
+                                                const std::string& prefix,
                                                 const std::string& suffix = ".safetensors") {
   std::vector<std::string> files;
   std::error_code error;
@@ -55,9 +58,9 @@ inline std::string ReadFile(const std::string& path) {
 }  // namespace reenact::testing
 
 // Skips the test (fails it where CI=true) if the folder of real media is absent.
-#define REENACT_REQUIRE_DATA()                                                                  \
-  if (::reenact::testing::DataDir().empty()) {                                                  \
-    if (::reenact::testing::MustHaveData()) FAIL() << "REENACT_DATA_DIR is not there";          \
-    GTEST_SKIP() << "REENACT_DATA_DIR is not there";                                            \
-  }                                                                                             \
+#define REENACT_REQUIRE_DATA()                                                         \
+  if (::reenact::testing::DataDir().empty()) {                                         \
+    if (::reenact::testing::MustHaveData()) FAIL() << "REENACT_DATA_DIR is not there"; \
+    GTEST_SKIP() << "REENACT_DATA_DIR is not there";                                   \
+  }                                                                                    \
   static_assert(true, "")
