@@ -18,6 +18,12 @@
 
 namespace reenact::testing {
 
+// Tiny tensors gain nothing from threads, and on a busy machine waiting threads cost minutes.
+inline const bool kOneThread = [] {
+  torch::set_num_threads(1);
+  return true;
+}();
+
 // An empty folder of its own for the running test case.
 inline std::string FreshFolder() {
   const auto* info = ::testing::UnitTest::GetInstance()->current_test_info();
