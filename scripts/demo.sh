@@ -38,5 +38,5 @@ for _ in $(seq 120); do
 done
 
 "$bin/reenact" run --server "$socket" --source demo/portrait.png --driving demo/driving.mp4 -o out/demo.mp4 "$@"
-"$bin/reenact-strip" --source demo/portrait.png --driving demo/driving.mp4 --generated out/demo.mp4 -o out/demo.png
+"$bin/reenact-strip" --source demo/portrait.png --driving demo/driving.mp4 --generated out/demo.mp4 -o out/demo.png --columns 9
 echo "demo: out/demo.mp4 and out/demo.png are ready"
