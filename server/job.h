@@ -24,11 +24,11 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "base/mutex.h"
 #include "pipeline/engine.h"
 #include "pipeline/types.h"
 #include "reenact/v1/reenact.pb.h"
 #include "server/job_state.h"
-#include "server/mutex.h"
 
 namespace reenact {
 

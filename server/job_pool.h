@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "base/mutex.h"
 #include "server/job.h"
-#include "server/mutex.h"
 
 namespace reenact {
 

@@ -17,6 +17,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "base/mutex.h"
 #include "pipeline/engine.h"
 #include "server/clock.h"
 #include "server/config.h"
@@ -24,7 +25,6 @@
 #include "server/job.h"
 #include "server/job_pool.h"
 #include "server/metrics.h"
-#include "server/mutex.h"
 #include "server/step_scheduler.h"
 
 namespace reenact {

@@ -18,8 +18,8 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "base/mutex.h"
 #include "pipeline/types.h"
-#include "server/mutex.h"
 
 namespace reenact {
 

@@ -17,12 +17,12 @@
 #include <optional>
 
 #include "absl/base/thread_annotations.h"
+#include "base/mutex.h"
 #include "reenact/v1/reenact.pb.h"
 #include "server/clock.h"
 #include "server/job.h"
 #include "server/job_runner.h"
 #include "server/metrics.h"
-#include "server/mutex.h"
 
 namespace reenact {
 

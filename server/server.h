@@ -21,6 +21,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "base/mutex.h"
 #include "pipeline/engine.h"
 #include "server/clock.h"
 #include "server/config.h"
@@ -28,7 +29,6 @@
 #include "server/job_runner.h"
 #include "server/metrics.h"
 #include "server/metrics_endpoint.h"
-#include "server/mutex.h"
 #include "server/reenact_service.h"
 
 namespace reenact {

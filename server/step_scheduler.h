@@ -14,12 +14,12 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "base/mutex.h"
 #include "pipeline/engine.h"
 #include "server/clock.h"
 #include "server/heartbeat.h"
 #include "server/job.h"
 #include "server/metrics.h"
-#include "server/mutex.h"
 #include "server/step_policy.h"
 
 namespace reenact {

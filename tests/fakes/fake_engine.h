@@ -14,8 +14,8 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "base/mutex.h"
 #include "pipeline/engine.h"
-#include "server/mutex.h"
 #include "tests/fakes/gate.h"
 
 namespace reenact::testing {

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "absl/time/time.h"
-#include "server/mutex.h"
+#include "base/mutex.h"
 
 namespace reenact::testing {
 

@@ -2,7 +2,7 @@
 // their calls into libc and into templates that are compiled here as well, but not their locks.
 // Such reports are left out: accesses from inside gRPC's core, and calls into libc from modules
 // that are not instrumented. Our own code is checked, on gRPC's threads as well.
-#include "server/mutex.h"
+#include "base/mutex.h"
 
 #ifdef REENACT_THREAD_SANITIZER
 
