@@ -1,5 +1,5 @@
 // Notifications between a test and the threads it watches: no sleeping, and visible to
-// ThreadSanitizer (absl::Notification from a system's abseil is not, see server/mutex.h).
+// ThreadSanitizer (absl::Notification from a system's abseil is not, see base/mutex.h).
 #pragma once
 
 #include "absl/time/time.h"
