@@ -49,8 +49,8 @@ Flag IntFlag(std::string name, std::string help, Int& field, int64_t low, int64_
           }};
 }
 
-Flag DurationFlag(std::string name, std::string help, absl::Duration& field, absl::Duration low,
-                  absl::Duration high) {
+Flag DurationFlag(const std::string& name, const std::string& help, absl::Duration& field,
+                  absl::Duration low, absl::Duration high) {
   const std::string limits =
       absl::StrCat(absl::FormatDuration(low), " to ", absl::FormatDuration(high));
   return {
@@ -67,7 +67,7 @@ Flag DurationFlag(std::string name, std::string help, absl::Duration& field, abs
 }
 
 Flag TextFlag(std::string name, std::string help, std::string& field) {
-  return {name, std::move(help), false,
+  return {std::move(name), std::move(help), false,
           [&field](const Values& values, Problems&) { field = values.back(); }};
 }
 

@@ -31,8 +31,8 @@ prometheus::Counter& AddCounter(prometheus::Registry& registry, const char* name
 }
 
 prometheus::Histogram& AddHistogram(prometheus::Registry& registry, const char* name,
-                                    const char* help, Buckets buckets) {
-  return BuildHistogram().Name(name).Help(help).Register(registry).Add({}, std::move(buckets));
+                                    const char* help, const Buckets& buckets) {
+  return BuildHistogram().Name(name).Help(help).Register(registry).Add({}, buckets);
 }
 
 prometheus::Labels CodeLabel(absl::StatusCode code) {

@@ -291,7 +291,7 @@ absl::Status Lowering::CheckInputs(const TfliteOperator& op, size_t least, size_
 }
 
 absl::StatusOr<Activation> Lowering::FusedActivation(const TfliteOperator& op, int slot) {
-  switch (const int code = reader_.Number<int8_t>(op.options, slot, 0)) {
+  switch (const int8_t code = reader_.Number<int8_t>(op.options, slot, 0)) {
     case 0:
       return Activation::kNone;
     case 1:
@@ -299,7 +299,7 @@ absl::StatusOr<Activation> Lowering::FusedActivation(const TfliteOperator& op, i
     case 3:
       return Activation::kRelu6;
     default:
-      return Invalid(absl::StrCat("fused activation ", code));
+      return Invalid(absl::StrCat("fused activation ", int{code}));
   }
 }
 
@@ -386,8 +386,8 @@ absl::Status Lowering::LowerConv(const TfliteOperator& op, bool depthwise) {
   absl::StatusOr<Activation> activation = FusedActivation(op, 3 + shift);
   if (!activation.ok()) return activation.status();
   filter.activation = *activation;
-  const absl::Status window = MakeWindow(filter.window, reader_.Number<int8_t>(options, 0, 0), in,
-                                         filter.out_height, filter.out_width);
+  absl::Status window = MakeWindow(filter.window, reader_.Number<int8_t>(options, 0, 0), in,
+                                   filter.out_height, filter.out_width);
   if (!window.ok()) return window;
   filter.height = in[1];
   filter.width = in[2];
@@ -469,8 +469,8 @@ absl::Status Lowering::LowerPool(const TfliteOperator& op, Kind kind) {
   absl::StatusOr<Activation> activation = FusedActivation(op, 5);
   if (!activation.ok()) return activation.status();
   node.activation = *activation;
-  const absl::Status window = MakeWindow(pool.window, reader_.Number<int8_t>(op.options, 0, 0), in,
-                                         pool.out_height, pool.out_width);
+  absl::Status window = MakeWindow(pool.window, reader_.Number<int8_t>(op.options, 0, 0), in,
+                                   pool.out_height, pool.out_width);
   if (!window.ok()) return window;
   pool.height = in[1];
   pool.width = in[2];
@@ -697,7 +697,8 @@ absl::Status Lowering::LowerCustom(const TfliteOperator& op) {
     if (!box.ok()) return box.status();
     node.kind = Kind::kBox;
     node.box = *std::move(box);
-    return Emit(op, std::move(node), {1, 4, 4}, static_cast<double>(node.box.indices.size()));
+    const auto work = static_cast<double>(node.box.indices.size());
+    return Emit(op, std::move(node), {1, 4, 4}, work);
   }
   if (in.size() != 4 || in[0] != 1) return Invalid(absl::StrCat("input ", Text(in)));
   const auto size = [&](const char* name) {

@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -49,7 +50,9 @@ class ReenactorTest : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
     if (testing::DataDir().empty()) return;
-    folder_ = (fs::path(::testing::TempDir()) / "reenactor_test_bundle").string();
+    // ctest runs the cases as processes of their own, side by side.
+    folder_ = (fs::path(::testing::TempDir()) / absl::StrCat("reenactor_test_bundle_", getpid()))
+                  .string();
     fs::remove_all(folder_);
     const auto status = WriteRandomBundle(folder_, SmallBundleConfig(), 3);
     ASSERT_TRUE(status.ok()) << status;
