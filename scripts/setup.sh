@@ -81,18 +81,16 @@ if ! unpacked libtorch "$torch_stamp"; then
   mkdir -p .deps/libtorch/lib .deps/unpack
   fetch torch 2.11.0 "$(awk '{print $3}' <<<"${wheels[0]}")"
   say "unpacking libtorch"
-  unzip -q "$wheel" 'torch/include/*' 'torch/lib/libtorch_cpu.so' 'torch/lib/libc10.so' 'torch/lib/libgomp*' \
-    'torch/lib/libshm*' 'torch/lib/libtorch.so' 'torch.libs/*' 'torch*/licenses/*' 'torch*/LICENSE*' 'torch*/NOTICE*' \
-    -d .deps/unpack || [ $? -eq 11 ]
+  unzip -q "$wheel" 'torch/include/*' torch/lib/libtorch_cpu.so torch/lib/libc10.so torch/lib/libtorch.so \
+    'torch/lib/libgomp*' 'torch/lib/libshm*' -d .deps/unpack
   mv .deps/unpack/torch/include .deps/libtorch/include
   mv .deps/unpack/torch/lib/* .deps/libtorch/lib/
-  [ ! -d .deps/unpack/torch.libs ] || mv .deps/unpack/torch.libs/* .deps/libtorch/lib/
   # The wheel carries headers of an old protobuf that would shadow the system's.
   rm -rf .deps/libtorch/include/google
   for index in 1 2; do
     # shellcheck disable=SC2086
     fetch ${wheels[$index]}
-    unzip -q -o "$wheel" '*/lib/libcudart.so.*' '*/lib/libcupti.so.*' -d .deps/unpack || [ $? -eq 11 ]
+    unzip -q -o "$wheel" '*/lib/libcu*.so.*' -d .deps/unpack
   done
   find .deps/unpack -name 'libcudart.so.*' -exec mv {} .deps/libtorch/lib/ \;
   find .deps/unpack -name 'libcupti.so.*' -exec mv {} .deps/libtorch/lib/ \;
