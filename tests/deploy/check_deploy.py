@@ -92,6 +92,9 @@ for instruction, argument in instructions:
     if instruction == "COPY" and "--from" not in argument:
         for source in argument.split()[:-1]:
             check((root / source).exists(), f"Dockerfile: copies {source}, which does not exist")
+command = next(i[1] for i in instructions if i[0] == "CMD")
+check(any(i[0] == "COPY" and i[1].split()[-1] in command for i in instructions),
+      "Dockerfile: CMD names a configuration that the image does not hold")
 user = [i[1] for i in instructions if i[0] == "USER"]
 check(user and user[-1].split(":")[0] == str(pod["securityContext"]["runAsUser"]),
       "Dockerfile: USER is not the manifest's runAsUser")
