@@ -2,6 +2,7 @@
 
 usage: check_deploy.py SOURCE_DIR
 """
+import json
 import pathlib
 import re
 import sys
@@ -92,7 +93,7 @@ for instruction, argument in instructions:
     if instruction == "COPY" and "--from" not in argument:
         for source in argument.split()[:-1]:
             check((root / source).exists(), f"Dockerfile: copies {source}, which does not exist")
-command = next(i[1] for i in instructions if i[0] == "CMD")
+command = json.loads(next(i[1] for i in instructions if i[0] == "CMD"))
 check(any(i[0] == "COPY" and i[1].split()[-1] in command for i in instructions),
       "Dockerfile: CMD names a configuration that the image does not hold")
 user = [i[1] for i in instructions if i[0] == "USER"]
