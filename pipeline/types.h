@@ -68,15 +68,19 @@ struct ModelInfo {
   int max_frames = 0;
   int max_image_pixels = 0;
   int max_output_size = 0;
+  // Speed of denoising on this device, timed on real steps when the model was loaded; the unit of
+  // JobPlan::gflop_per_row_step per second. 0: not timed.
+  double gflop_per_second = 0;
 };
 
 // What a job will cost, known once the driving video has been read.
 struct JobPlan {
-  int num_frames = 0;         // in and out
-  int num_rows = 0;           // rows of T slots, the anchor's row included
-  int num_padding_slots = 0;  // slots filled with duplicates
-  int num_steps = 0;          // denoising steps of one row
-  int64_t total_steps = 0;    // calls of Engine::Step the job will take
+  int num_frames = 0;             // in and out
+  int num_rows = 0;               // rows of T slots, the anchor's row included
+  int num_padding_slots = 0;      // slots filled with duplicates
+  int num_steps = 0;              // denoising steps of one row
+  int64_t total_steps = 0;        // row steps of the whole job, repeated ones included
+  double gflop_per_row_step = 0;  // guidance included
 };
 
 enum class Stage { kReceiving, kPreparing, kDenoising, kRendering };
@@ -107,8 +111,8 @@ struct JobSummary {
   uint64_t seed = 0;
   int64_t frames_in = 0;
   int64_t frames_out = 0;
-  int64_t steps_run = 0;  // calls of Engine::Step
-  int64_t rows_run = 0;   // rows denoised, summed over the steps
+  int64_t steps_run = 0;  // calls of Engine::Step the job took part in
+  int64_t rows_run = 0;   // row steps
   int64_t bytes_out = 0;
   bool audio_copied = false;
   std::vector<FrameNote> frame_notes;

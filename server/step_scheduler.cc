@@ -131,20 +131,20 @@ void StepScheduler::StepTogether(const std::vector<std::shared_ptr<Job>>& jobs) 
   // EngineUse neither copies nor moves: a deque builds it in place.
   std::deque<Job::EngineUse> uses;
   std::vector<std::shared_ptr<Job>> stepped;
-  std::vector<EngineJob*> engine_jobs;
+  std::vector<StepShare> shares;
   for (const std::shared_ptr<Job>& job : jobs) {
     if (EngineJob* engine_job = uses.emplace_back(*job).get(); engine_job != nullptr) {
       stepped.push_back(job);
-      engine_jobs.push_back(engine_job);
+      shares.push_back({.job = engine_job, .num_rows = engine_job->row_demand().max_rows});
     }
   }
   // All of them have just been ended by other threads.
-  if (engine_jobs.empty()) return;
+  if (shares.empty()) return;
 
   const absl::Time start = clock_.TimeNow();
-  const std::vector<absl::Status> statuses = engine_.Step(absl::MakeConstSpan(engine_jobs));
+  const std::vector<absl::Status> statuses = engine_.Step(absl::MakeConstSpan(shares));
   const absl::Time end = clock_.TimeNow();
-  metrics_.ObserveStep(static_cast<int>(engine_jobs.size()), end - start);
+  metrics_.ObserveStep(static_cast<int>(shares.size()), end - start);
 
   for (size_t i = 0; i < stepped.size(); ++i) {
     const absl::Status status = i < statuses.size()
@@ -154,8 +154,8 @@ void StepScheduler::StepTogether(const std::vector<std::shared_ptr<Job>>& jobs) 
       events_.EndJob(stepped[i], status);
       continue;
     }
-    const bool denoised = engine_jobs[i]->denoised();
-    stepped[i]->NoteStep(engine_jobs[i]->steps_done(), denoised, end);
+    const bool denoised = shares[i].job->denoised();
+    stepped[i]->NoteStep(shares[i].job->steps_done(), denoised, end);
     if (denoised) std::erase(active_, stepped[i]);
     events_.OnStepped(stepped[i]);
   }

@@ -64,6 +64,12 @@ Denoiser::Denoiser(SDiT sdit, Schedule schedule, RowPlan plan, Conditions condit
       options_(options),
       passes_(PlanPasses(plan_, options.max_rows_per_pass)) {}
 
+int64_t Denoiser::total_row_steps() const {
+  int64_t rows = 0;
+  for (const Pass& pass : passes_) rows += static_cast<int64_t>(pass.rows.size());
+  return rows * schedule_.size();
+}
+
 torch::Tensor Denoiser::Noise(int step) const {
   std::vector<torch::Tensor> slots;
   for (const int row : pass().rows) {

@@ -66,11 +66,14 @@ class Denoiser {
                                          const DenoiserOptions& options);
 
   int64_t total_steps() const { return static_cast<int64_t>(passes_.size()) * schedule_.size(); }
+  int64_t total_row_steps() const;
   int64_t steps_done() const { return steps_done_; }
   bool done() const { return steps_done_ == total_steps(); }
   // Rows denoised, summed over the steps; row 0 counts in every pass.
   int64_t rows_run() const { return rows_run_; }
   const std::vector<Pass>& passes() const { return passes_; }
+  // Rows of the next Step; 0 after done().
+  int num_pass_rows() const { return done() ? 0 : static_cast<int>(pass().rows.size()); }
 
   // Runs the next step; not after done(). Returns the frames it finished: those of the pass if it
   // was the pass's last step, else none. After an error (kInternal) the job is lost.

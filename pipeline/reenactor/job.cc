@@ -138,6 +138,7 @@ absl::Status ReenactorJob::ReadDriving() {
   std::vector<std::optional<Landmarks>> found;
   landmarker_->Reset();
   while (true) {
+    if (const absl::Status status = CheckCancelled(); !status.ok()) return status;
     auto frame = (*reader)->Next();
     if (!frame.ok()) return named(frame.status());
     const absl::Time decoded = absl::Now();
@@ -186,6 +187,10 @@ absl::Status ReenactorJob::ReadDriving() {
   return absl::OkStatus();
 }
 
+absl::Status ReenactorJob::CheckCancelled() const {
+  return cancelled_ ? absl::CancelledError("the job was cancelled") : absl::OkStatus();
+}
+
 absl::Status ReenactorJob::Prepare() {
   const absl::Time start = absl::Now();
   const BundleConfig& config = model_.bundle().config;
@@ -220,7 +225,7 @@ absl::Status ReenactorJob::Prepare() {
       options);
   if (!denoiser.ok()) return denoiser.status();
   denoiser_.emplace(*std::move(denoiser));
-  plan_.total_steps = denoiser_->total_steps();
+  plan_.total_steps = denoiser_->total_row_steps();
   summary_.embed_time += absl::Now() - start;
   return OpenWriter();
 }
@@ -248,9 +253,19 @@ bool ReenactorJob::denoised() const {
 
 bool ReenactorJob::rendered() const { return rendered_; }
 
-absl::Status ReenactorJob::Step() {
+RowDemand ReenactorJob::row_demand() const {
+  if (!denoiser_.has_value()) return {};
+  const int rows = denoiser_->num_pass_rows();
+  return {.min_rows = rows, .max_rows = rows};
+}
+
+absl::Status ReenactorJob::Step(int num_rows) {
   if (!denoiser_.has_value()) {
     return absl::FailedPreconditionError("the job is not prepared or has been denoised already");
+  }
+  if (num_rows != denoiser_->num_pass_rows()) {
+    return absl::InternalError(
+        absl::StrCat(num_rows, " rows for a step of ", denoiser_->num_pass_rows()));
   }
   const absl::Time start = absl::Now();
   auto finished = denoiser_->Step();
@@ -260,11 +275,12 @@ absl::Status ReenactorJob::Step() {
     absl::MutexLock lock(&mu_);
     for (FinishedFrame& frame : *finished) ready_[frame.frame] = std::move(frame.latent);
   }
-  rows_run_ = denoiser_->rows_run();
+  ++steps_run_;
+  rows_run_ += num_rows;
   const bool done = denoiser_->done();
   if (done) denoiser_.reset();  // its memory is that of a whole pass
   // Last: whoever sees the final count finds every latent.
-  ++steps_done_;
+  steps_done_ += num_rows;
   return absl::OkStatus();
 }
 
@@ -329,6 +345,7 @@ absl::StatusOr<std::vector<Output>> ReenactorJob::Render() {
   int64_t next_to_emit = 0;
   const absl::Status status = CatchErrors("rendering", [&]() -> absl::Status {
     for (int i = 0; i < kFramesPerRender; ++i) {
+      if (auto cancelled = CheckCancelled(); !cancelled.ok()) return cancelled;
       int frame = 0;
       torch::Tensor latent;
       {
@@ -380,7 +397,7 @@ JobSummary ReenactorJob::Summary() const {
   JobSummary summary = summary_;
   summary.notes.insert(summary.notes.begin(), source_.notes.begin(), source_.notes.end());
   summary.frames_out = frames_done_;
-  summary.steps_run = steps_done_;
+  summary.steps_run = steps_run_;
   summary.rows_run = rows_run_;
   summary.bytes_out = bytes_out_;
   summary.decode_time += source_.decode_time;

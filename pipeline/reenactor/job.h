@@ -36,16 +36,18 @@ class ReenactorJob : public EngineJob {
   absl::Status AddDriving(std::string_view bytes) override;
   absl::Status FinishDriving() override;
   const JobPlan& plan() const override { return plan_; }
+  void Cancel() override { cancelled_ = true; }
   bool denoised() const override;
   int64_t steps_done() const override { return steps_done_; }
+  RowDemand row_demand() const override;
   bool renderable() const override ABSL_LOCKS_EXCLUDED(mu_);
   bool rendered() const override;
   int64_t frames_done() const override { return frames_done_; }
   absl::StatusOr<std::vector<Output>> Render() override ABSL_LOCKS_EXCLUDED(mu_);
   JobSummary Summary() const override;
 
-  // One denoising step; scheduler thread only.
-  absl::Status Step() ABSL_LOCKS_EXCLUDED(mu_);
+  // One denoising step of `num_rows` rows; scheduler thread only.
+  absl::Status Step(int num_rows) ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   ReenactorJob(const Model& model, const ReenactorOptions& options, JobRequest request);
@@ -58,6 +60,8 @@ class ReenactorJob : public EngineJob {
   };
   absl::Status ReadDriving();
   absl::Status Prepare();
+  // kCancelled after Cancel().
+  absl::Status CheckCancelled() const;
   absl::Status OpenWriter();
 
   // Whether the earliest latent of `ready_` may be decoded now.
@@ -69,6 +73,7 @@ class ReenactorJob : public EngineJob {
   const ReenactorOptions options_;
   JobRequest request_;  // the source's bytes are dropped once it is embedded
   const int64_t picture_bytes_;
+  std::atomic<bool> cancelled_{false};
 
   // Preparation; constant after FinishDriving.
   std::unique_ptr<FaceLandmarker> landmarker_;  // until FinishDriving
@@ -83,7 +88,7 @@ class ReenactorJob : public EngineJob {
   // Scheduler thread.
   std::optional<Denoiser> denoiser_;
   absl::Duration denoise_time_;
-  int64_t rows_run_ = 0;
+  int64_t steps_run_ = 0, rows_run_ = 0;
   std::atomic<int64_t> steps_done_{0};
 
   mutable absl::Mutex mu_;

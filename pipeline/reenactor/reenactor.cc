@@ -34,13 +34,14 @@ class Reenactor : public Engine {
                       [](std::string* out, const ModelInfo& info) { out->append(info.name); })));
   }
 
-  std::vector<absl::Status> Step(absl::Span<EngineJob* const> jobs) override {
+  std::vector<absl::Status> Step(absl::Span<const StepShare> shares) override {
     std::vector<absl::Status> statuses;
-    statuses.reserve(jobs.size());
-    for (EngineJob* const job : jobs) {
+    statuses.reserve(shares.size());
+    for (const StepShare& share : shares) {
       // Only CreateJob above makes jobs of this engine.
-      statuses.push_back(
-          CatchErrors("denoising", [&] { return static_cast<ReenactorJob*>(job)->Step(); }));
+      statuses.push_back(CatchErrors("denoising", [&] {
+        return static_cast<ReenactorJob*>(share.job)->Step(share.num_rows);
+      }));
     }
     return statuses;
   }

@@ -57,6 +57,7 @@ class FakeEngine final : public Engine {
     std::function<absl::Status(const JobRequest&, const std::string& driving)> on_prepare;
     std::function<absl::Status(const JobRequest&, int64_t step)> on_step;
     std::function<absl::Status(const JobRequest&)> on_render;
+    std::function<void(const JobRequest&)> on_cancel;
   };
 
   explicit FakeEngine(Options options) : options_(std::move(options)) {}
@@ -71,16 +72,23 @@ class FakeEngine final : public Engine {
     return std::make_unique<FakeJob>(*this, request);
   }
 
-  std::vector<absl::Status> Step(absl::Span<EngineJob* const> jobs) override {
+  std::vector<absl::Status> Step(absl::Span<const StepShare> shares) override {
     Expect(!stepping_.exchange(true), "two Step calls at a time");
-    Expect(std::set<EngineJob*>(jobs.begin(), jobs.end()).size() == jobs.size(),
-           "a job twice in one Step");
+    std::set<EngineJob*> jobs;
+    for (const StepShare& share : shares) {
+      Expect(jobs.insert(share.job).second, "a job twice in one Step");
+      const RowDemand demand = share.job->row_demand();
+      Expect(share.num_rows >= std::max(demand.min_rows, 1) && share.num_rows <= demand.max_rows,
+             "a step of more or fewer rows than a job can use");
+    }
     {
       MutexLock lock(&mu_);
-      batch_sizes_.push_back(static_cast<int>(jobs.size()));
+      batch_sizes_.push_back(static_cast<int>(shares.size()));
     }
     std::vector<absl::Status> statuses;
-    for (EngineJob* job : jobs) statuses.push_back(static_cast<FakeJob*>(job)->Step());
+    for (const StepShare& share : shares) {
+      statuses.push_back(static_cast<FakeJob*>(share.job)->Step());
+    }
     stepping_ = false;
     return statuses;
   }
@@ -160,7 +168,14 @@ class FakeEngine final : public Engine {
       return absl::OkStatus();
     }
 
+    void Cancel() override {
+      if (engine_.options_.on_cancel) engine_.options_.on_cancel(request_);
+    }
+
     const JobPlan& plan() const override { return plan_; }
+    RowDemand row_demand() const override {
+      return denoised() ? RowDemand{} : RowDemand{.min_rows = 1, .max_rows = 1};
+    }
     bool denoised() const override { return prepared_ && steps_done_ == plan_.total_steps; }
     int64_t steps_done() const override { return steps_done_; }
     bool renderable() const override {

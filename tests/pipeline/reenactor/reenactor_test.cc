@@ -129,6 +129,15 @@ class ReenactorTest : public ::testing::Test {
     return request;
   }
 
+  // One step of every job with as many rows as it can use.
+  static std::vector<absl::Status> Step(Engine& engine, const std::vector<EngineJob*>& jobs) {
+    std::vector<StepShare> shares;
+    for (EngineJob* job : jobs) {
+      shares.push_back({.job = job, .num_rows = job->row_demand().max_rows});
+    }
+    return engine.Step(shares);
+  }
+
   // Runs a job to its end on this thread; `status` gets the first error.
   static Result Run(Engine& engine, const JobRequest& request, const std::string& driving,
                     absl::Status* status = nullptr) {
@@ -150,10 +159,11 @@ class ReenactorTest : public ::testing::Test {
     if (auto prepared = (*job)->FinishDriving(); !prepared.ok()) return fail(prepared);
     result.plan = (*job)->plan();
     for (int64_t step = 1; !(*job)->denoised(); ++step) {
-      EngineJob* const one = job->get();
-      const auto statuses = engine.Step({&one, 1});
+      const int64_t before = (*job)->steps_done();
+      const int num_rows = (*job)->row_demand().max_rows;
+      const auto statuses = Step(engine, {job->get()});
       if (!statuses[0].ok()) return fail(statuses[0]);
-      EXPECT_EQ((*job)->steps_done(), step);
+      EXPECT_EQ((*job)->steps_done(), before + num_rows);
       while ((*job)->renderable()) {
         auto outputs = (*job)->Render();
         if (!outputs.ok()) return fail(outputs.status());
@@ -221,7 +231,7 @@ TEST_F(ReenactorTest, EveryFrameComesOutAtItsTime) {
   EXPECT_EQ(result.plan.num_frames, kFrames);
   EXPECT_EQ(result.plan.num_rows, 5);
   EXPECT_EQ(result.plan.num_padding_slots, 5 * 3 - 11);
-  EXPECT_EQ(result.plan.total_steps, 3);
+  EXPECT_EQ(result.plan.total_steps, 15);
   EXPECT_EQ(result.summary.rows_run, 15);
   EXPECT_EQ(result.summary.frames_in, kFrames);
   EXPECT_EQ(result.summary.frames_out, kFrames);
@@ -265,8 +275,8 @@ TEST_F(ReenactorTest, RowsPerPassOnlyRoundDifferently) {
   const Result two = Run(**narrow, request, Driving());
   const Result eight = Run(request);
 
-  EXPECT_EQ(two.plan.total_steps, 4 * 3);
-  EXPECT_EQ(eight.plan.total_steps, 3);
+  EXPECT_EQ(two.plan.total_steps, 4 * 2 * 3);
+  EXPECT_EQ(eight.plan.total_steps, 15);
   EXPECT_LE(LargestDifference(two.Bytes(), eight.Bytes()), 1);
 }
 
@@ -479,8 +489,7 @@ TEST_F(ReenactorTest, JobsEndByDestructionAtAnyPoint) {
       ASSERT_TRUE((*job)->FinishDriving().ok());
     }
     if (stage > 2) {
-      EngineJob* const one = job->get();
-      ASSERT_TRUE(engine_->Step({&one, 1})[0].ok());
+      ASSERT_TRUE(Step(*engine_, {job->get()})[0].ok());
     }
   }
   ExpectHealthy();
@@ -489,14 +498,36 @@ TEST_F(ReenactorTest, JobsEndByDestructionAtAnyPoint) {
 TEST_F(ReenactorTest, CallsOutOfOrderAreErrors) {
   auto job = engine_->CreateJob(Request());
   ASSERT_TRUE(job.ok());
-  EngineJob* const one = job->get();
-  EXPECT_EQ(engine_->Step({&one, 1})[0].code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ((*job)->row_demand().max_rows, 0);
+  EXPECT_EQ(Step(*engine_, {job->get()})[0].code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_FALSE((*job)->denoised());
   EXPECT_FALSE((*job)->renderable());
   ASSERT_TRUE((*job)->AddDriving(Driving()).ok());
   ASSERT_TRUE((*job)->FinishDriving().ok());
   EXPECT_EQ((*job)->AddDriving("more").code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ((*job)->FinishDriving().code(), absl::StatusCode::kFailedPrecondition);
+}
+
+TEST_F(ReenactorTest, CancelEndsTheReadingOfALongVideo) {
+  std::vector<Image> many;
+  for (int i = 0; i < 40; ++i) many.insert(many.end(), faces_.begin(), faces_.end());
+  auto job = engine_->CreateJob(Request());
+  ASSERT_TRUE(job.ok());
+  ASSERT_TRUE((*job)->AddDriving(Video(many)).ok());
+  std::thread canceller([&] { (*job)->Cancel(); });
+  EXPECT_EQ((*job)->FinishDriving().code(), absl::StatusCode::kCancelled);
+  canceller.join();
+  ExpectHealthy();
+}
+
+TEST_F(ReenactorTest, CancelEndsRendering) {
+  auto job = engine_->CreateJob(Request());
+  ASSERT_TRUE(job.ok());
+  ASSERT_TRUE((*job)->AddDriving(Driving()).ok());
+  ASSERT_TRUE((*job)->FinishDriving().ok());
+  while (!(*job)->renderable()) ASSERT_TRUE(Step(*engine_, {job->get()})[0].ok());
+  (*job)->Cancel();
+  EXPECT_EQ((*job)->Render().status().code(), absl::StatusCode::kCancelled);
 }
 
 TEST_F(ReenactorTest, RenderRunsBesideStepAndGivesTheSameBytes) {
@@ -525,9 +556,10 @@ TEST_F(ReenactorTest, RenderRunsBesideStepAndGivesTheSameBytes) {
       std::this_thread::yield();
     }
   });
-  EngineJob* const both[] = {a->get(), b->get()};
   while (!(*a)->denoised()) {
-    for (const auto& status : (*engine)->Step(both)) EXPECT_TRUE(status.ok()) << status;
+    for (const auto& status : Step(**engine, {a->get(), b->get()})) {
+      EXPECT_TRUE(status.ok()) << status;
+    }
   }
   renderer.join();
 

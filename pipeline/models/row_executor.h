@@ -1,0 +1,107 @@
+// Runs an sDiT for rows of many clips at once, by anchor trace: how the engine denoises.
+//
+// Row 0 of a clip (the anchor row) reads no other row, and the clip's other rows (followers) read
+// of it only the anchor frame's keys and values, block by block. So the anchor row leaves those
+// behind, its trace, and followers attend to it instead of computing the anchor frame: they hold T
+// - 1 frames and do 1/T less work. The result is that of SDiT::forward with the anchor override, up
+// to the rounding of the number format.
+//
+// Legend: T frames of a row, K frames a row computes (T, or T - 1 of a follower), S tokens of a
+// frame, D hidden size, C latent channels.
+//
+// Thread-compatible: one Forward at a time; the weights are only read.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "pipeline/models/sdit.h"
+#include "torch/torch.h"
+
+namespace reenact {
+
+// The anchor frame's keys and values in every block, for one clip, denoising step and guidance
+// half. Layout and dtype are the executor's own.
+struct AnchorTrace {
+  std::vector<torch::Tensor> blocks;
+
+  int64_t bytes() const {
+    int64_t sum = 0;
+    for (const torch::Tensor& block : blocks) sum += block.numel() * block.element_size();
+    return sum;
+  }
+};
+
+// What is constant for a clip's source. SourceTokens::kSelf: its keys and values in every block;
+// kJoint: its tokens and condition. Layout and dtype are the executor's own.
+struct ExecutorSource {
+  std::vector<torch::Tensor> tensors;
+};
+
+// One row of a Forward call. Pointers are borrowed for the call.
+struct ExecutorRow {
+  torch::Tensor x;      // [K, C, h, w] float32, noisy
+  int64_t t = 0;        // training timestep
+  torch::Tensor C;      // [K, D] float32, of the computed frames
+  torch::Tensor extra;  // [K, S, D], EmbedMaps of the computed frames; undefined without maps
+  const ExecutorSource* source = nullptr;  // null: no source tokens to see
+
+  // The slot of the clip's anchor frame; none: rows that share nothing.
+  std::optional<int64_t> anchor_slot;
+  // An anchor row (K = T) leaves its trace here, if not null.
+  AnchorTrace* record = nullptr;
+  // A follower (K = T - 1: every slot but anchor_slot, in order) attends to this. It may be what
+  // another row of the same call records.
+  const AnchorTrace* trace = nullptr;
+};
+
+enum class ExecutorDtype { kFloat32, kBfloat16 };
+
+class RowExecutor {
+ public:
+  struct Options {
+    ExecutorDtype dtype = ExecutorDtype::kFloat32;
+    // A row's result depends on nothing but the row: bit-equal whatever shares the call. On by
+    // default where it is free (rows are computed one by one).
+    bool deterministic = false;
+  };
+
+  virtual ~RowExecutor() = default;
+
+  virtual const SDiTConfig& config() const = 0;
+
+  // -> for each row [K, out_channels, h, w] float32. Throws c10::Error (out of memory, a bug).
+  virtual std::vector<torch::Tensor> Forward(absl::Span<const ExecutorRow> rows) = 0;
+
+  // Landmark maps [N, S, 192] float32 -> [N, S, D] to add to the frames' tokens: the same in every
+  // step. Only for networks with landmark maps.
+  virtual torch::Tensor EmbedMaps(const torch::Tensor& maps) = 0;
+
+  // Arguments as SDiT::trace_source with a batch of 1. Only for networks with source tokens.
+  virtual ExecutorSource TraceSource(
+      const torch::Tensor& source_latent, const torch::Tensor& source_C,
+      const std::optional<torch::Tensor>& source_landmark_map) = 0;
+
+  // Bytes of one AnchorTrace.
+  virtual int64_t trace_bytes() const = 0;
+};
+
+// Floating-point operations of one Forward of a row of `num_computed` frames (T, or T - 1 of a
+// follower), a multiply-add counted as 2, in 1e9.
+double RowGflop(const SDiTConfig& config, int64_t num_computed);
+
+// The plain form, libtorch operators on whole batches: any network, and what others are tested
+// against.
+absl::StatusOr<std::unique_ptr<RowExecutor>> MakeTorchExecutor(SDiT sdit,
+                                                               const RowExecutor::Options& options);
+
+// For CPUs: weights packed once for oneDNN, fused kernels, attention of our own (cpu_attention.h),
+// rows computed side by side, one thread each. kUnimplemented: SourceTokens::kJoint.
+absl::StatusOr<std::unique_ptr<RowExecutor>> MakeCpuExecutor(SDiT sdit,
+                                                             const RowExecutor::Options& options);
+
+}  // namespace reenact
