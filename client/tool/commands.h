@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "client/tool/explain.h"
@@ -19,6 +20,7 @@ struct CommonOptions {
   std::string bundle;       // for a private server; empty: the demo bundle
   std::string face_models;  // for a private server; empty: its default
   absl::Duration start_timeout = absl::Seconds(120);  // of a private server
+  std::vector<std::string> server_arguments;          // more flags for a private server
   bool quiet = false;  // no progress, no summary; errors are still told
   bool json = false;   // the result as JSON on standard output
 };

@@ -135,6 +135,8 @@ absl::StatusOr<ServerAccess> OpenServer(const CommonOptions& common, Interruptio
   if (const std::string models = FindFaceModels(common.face_models); !models.empty()) {
     options.arguments.insert(options.arguments.end(), {"--face-models", models});
   }
+  options.arguments.insert(options.arguments.end(), common.server_arguments.begin(),
+                           common.server_arguments.end());
   progress.Say(absl::StrCat("starting a private server with ", *bundle));
   auto process = ServerProcess::Start(std::move(options));
   if (!process.ok()) return process.status();
