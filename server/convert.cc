@@ -17,6 +17,8 @@ namespace {
 constexpr size_t kMaxTextBytes = 1000;
 constexpr int kMinOutputSize = 16;
 constexpr double kMaxGuidanceScale = 20;
+constexpr int kMaxPriority = 100;
+constexpr size_t kMaxIdempotencyKeyBytes = 128;
 
 using Problems = std::vector<std::string>;
 
@@ -152,6 +154,15 @@ void ReadSampling(const v1::JobConfig& config, const ModelInfo& model, JobReques
   }
 }
 
+// The fields that are the server's business and not the engine's.
+void CheckTerms(const v1::JobConfig& config, Problems& problems) {
+  CheckRange("priority", config.priority(), -kMaxPriority, kMaxPriority, problems);
+  if (config.idempotency_key().size() > kMaxIdempotencyKeyBytes) {
+    problems.push_back(absl::StrCat("idempotency_key has ", config.idempotency_key().size(),
+                                    " bytes, must have at most ", kMaxIdempotencyKeyBytes));
+  }
+}
+
 void ReadOutput(const v1::OutputConfig& output, const ModelInfo& model, JobRequest& request,
                 Problems& problems) {
   switch (output.format()) {
@@ -216,6 +227,7 @@ absl::StatusOr<JobRequest> ToJobRequest(v1::JobConfig config,
   ReadSource(*config.mutable_source(), *model, request, problems);
   ReadSampling(config, *model, request, problems);
   ReadOutput(config.output(), *model, request, problems);
+  CheckTerms(config, problems);
   if (!problems.empty()) return absl::InvalidArgumentError(absl::StrJoin(problems, "; "));
   return request;
 }

@@ -9,9 +9,10 @@
 namespace reenact {
 
 Job::Job(JobRequest request, Limits limits, absl::Time created, absl::Time deadline,
-         std::weak_ptr<Listener> listener)
+         std::weak_ptr<Listener> listener, JobTerms terms)
     : id_(request.job_id),
       model_(request.model),
+      terms_(std::move(terms)),
       format_(request.format),
       limits_(limits),
       created_(created),
@@ -183,12 +184,15 @@ absl::Duration Job::queue_time() const {
                                                   : running_since_ - created_;
 }
 
-void Job::PushAccepted(int queue_position) {
+void Job::PushAccepted(int queue_position, absl::Duration expected_wait) {
   v1::ReenactResponse response;
   v1::Accepted* accepted = response.mutable_accepted();
   accepted->set_job_id(id());
   accepted->set_queue_position(queue_position);
   accepted->set_model(model_);
+  if (expected_wait < absl::InfiniteDuration()) {
+    *accepted->mutable_expected_wait() = ToProto(expected_wait);
+  }
   MutexLock lock(&mu_);
   outbox_.push_front(std::move(response));
 }

@@ -32,6 +32,13 @@
 
 namespace reenact {
 
+// Who asks for a job, and on what terms: what the engine need not know.
+struct JobTerms {
+  std::string tenant;           // empty: none
+  int priority = 0;             // -100 to 100, higher first
+  std::string idempotency_key;  // empty: none
+};
+
 class Job {
  public:
   struct Limits {
@@ -49,7 +56,7 @@ class Job {
 
   // `request.model` and `request.job_id` are set.
   Job(JobRequest request, Limits limits, absl::Time created, absl::Time deadline,
-      std::weak_ptr<Listener> listener);
+      std::weak_ptr<Listener> listener, JobTerms terms = {});
 
   Job(const Job&) = delete;
   Job& operator=(const Job&) = delete;
@@ -57,6 +64,8 @@ class Job {
   // Constant.
   const std::string& id() const { return id_; }
   const std::string& model() const { return model_; }
+  const std::string& tenant() const { return terms_.tenant; }
+  int priority() const { return terms_.priority; }
   absl::Time created() const { return created_; }
   absl::Time deadline() const { return deadline_; }
 
@@ -139,8 +148,9 @@ class Job {
 
   // --- Output ---
 
-  // Queues `accepted`; first of all answers.
-  void PushAccepted(int queue_position) ABSL_LOCKS_EXCLUDED(mu_);
+  // Queues `accepted`; first of all answers. An infinite `expected_wait` is one that is not known.
+  void PushAccepted(int queue_position, absl::Duration expected_wait = absl::InfiniteDuration())
+      ABSL_LOCKS_EXCLUDED(mu_);
 
   // Asks for a render turn. True: it must be scheduled; false: the running turn will look again.
   bool RequestRender() ABSL_LOCKS_EXCLUDED(mu_);
@@ -186,6 +196,7 @@ class Job {
   // Constant after construction.
   const std::string id_;
   const std::string model_;
+  const JobTerms terms_;
   const OutputFormat format_;
   const Limits limits_;
   const absl::Time created_;

@@ -53,14 +53,15 @@ JobRunner::~JobRunner() {
 }
 
 absl::StatusOr<std::shared_ptr<Job>> JobRunner::Admit(JobRequest request, absl::Time deadline,
-                                                      std::weak_ptr<Job::Listener> listener) {
+                                                      std::weak_ptr<Job::Listener> listener,
+                                                      JobTerms terms) {
   const absl::Time now = clock_.TimeNow();
   request.job_id = NewJobId();
   const auto job = std::make_shared<Job>(std::move(request),
                                          Job::Limits{.max_inbox_bytes = config_.max_inbox_bytes,
                                                      .max_outbox_bytes = config_.max_outbox_bytes},
                                          now, std::min(deadline, now + config_.max_job_duration),
-                                         std::move(listener));
+                                         std::move(listener), std::move(terms));
   int queue_position = 0;
   absl::Status refusal;
   {

@@ -43,8 +43,8 @@ class JobRunner final : private StepScheduler::Events {
   // at `deadline` or after ServerConfig::max_job_duration, whichever comes first.
   // kResourceExhausted with RetryInfo: full. kUnavailable: no jobs are admitted any more.
   absl::StatusOr<std::shared_ptr<Job>> Admit(JobRequest request, absl::Time deadline,
-                                             std::weak_ptr<Job::Listener> listener)
-      ABSL_LOCKS_EXCLUDED(mu_);
+                                             std::weak_ptr<Job::Listener> listener,
+                                             JobTerms terms = {}) ABSL_LOCKS_EXCLUDED(mu_);
 
   // The call's side of a job.
   void PushInput(const std::shared_ptr<Job>& job, std::string bytes);

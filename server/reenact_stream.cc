@@ -6,6 +6,7 @@
 #include "server/convert.h"
 #include "server/log.h"
 #include "server/status_details.h"
+#include "server/tenant.h"
 
 namespace reenact {
 namespace {
@@ -23,12 +24,15 @@ absl::Time Deadline(const grpc::CallbackServerContext& context) {
 
 ReenactStream* ReenactStream::Start(grpc::CallbackServerContext& context, JobRunner* runner,
                                     Clock& clock, Metrics& metrics) {
-  auto stream =
-      std::shared_ptr<ReenactStream>(new ReenactStream(Deadline(context), runner, clock, metrics));
+  const absl::StatusOr<std::string> tenant = TenantOf(context);
+  auto stream = std::shared_ptr<ReenactStream>(
+      new ReenactStream(tenant.value_or(""), Deadline(context), runner, clock, metrics));
   ReenactStream* const raw = stream.get();
   stream->self_ = stream;
   if (runner == nullptr) {
     stream->Refuse(absl::UnavailableError("the model is still loading; try again later"));
+  } else if (!tenant.ok()) {
+    stream->Refuse(tenant.status());
   }
   stream->Pump();
   NoteHandOver(raw);
@@ -93,10 +97,13 @@ void ReenactStream::TakeMessage(v1::ReenactRequest& message) {
 }
 
 void ReenactStream::TakeConfig(v1::JobConfig& config) {
+  JobTerms terms = {.tenant = tenant_,
+                    .priority = config.priority(),
+                    .idempotency_key = config.idempotency_key()};
   absl::StatusOr<JobRequest> request = ToJobRequest(std::move(config), runner_->models());
   if (!request.ok()) return Refuse(request.status());
   absl::StatusOr<std::shared_ptr<Job>> admitted =
-      runner_->Admit(*std::move(request), deadline_, weak_from_this());
+      runner_->Admit(*std::move(request), deadline_, weak_from_this(), std::move(terms));
   if (!admitted.ok()) return Refuse(admitted.status());
   bool gone = false;
   {

@@ -15,6 +15,8 @@
 #include <atomic>
 #include <memory>
 #include <optional>
+#include <string>
+#include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "base/mutex.h"
@@ -38,8 +40,13 @@ class ReenactStream final : public grpc::ServerBidiReactor<v1::ReenactRequest, v
   void OnJobChanged() override;
 
  private:
-  ReenactStream(absl::Time deadline, JobRunner* runner, Clock& clock, Metrics& metrics)
-      : deadline_(deadline), runner_(runner), clock_(clock), metrics_(metrics) {}
+  ReenactStream(std::string tenant, absl::Time deadline, JobRunner* runner, Clock& clock,
+                Metrics& metrics)
+      : tenant_(std::move(tenant)),
+        deadline_(deadline),
+        runner_(runner),
+        clock_(clock),
+        metrics_(metrics) {}
 
   // Reactions.
   void OnReadDone(bool ok) override ABSL_LOCKS_EXCLUDED(mu_);
@@ -61,6 +68,7 @@ class ReenactStream final : public grpc::ServerBidiReactor<v1::ReenactRequest, v
   std::shared_ptr<Job> job() const ABSL_LOCKS_EXCLUDED(mu_);
 
   // Constant after construction.
+  const std::string tenant_;
   const absl::Time deadline_;
   JobRunner* const runner_;
   Clock& clock_;

@@ -139,6 +139,10 @@ TEST(ToJobRequestTest, IllegalFieldsNameFieldValueAndRange) {
          c.mutable_output()->set_jpeg_quality(0);
        },
        "output.jpeg_quality is 0, must be 1 to 100"},
+      {[](auto& c) { c.set_priority(101); }, "priority is 101, must be -100 to 100"},
+      {[](auto& c) { c.set_priority(-101); }, "priority is -101, must be -100 to 100"},
+      {[](auto& c) { c.set_idempotency_key(std::string(129, 'k')); },
+       "idempotency_key has 129 bytes, must have at most 128"},
   };
   for (const Case& c : cases) {
     v1::JobConfig config = Valid();
