@@ -1,0 +1,22 @@
+// The choice of MakeCpuExecutor (row_executor.h) in the open, for tests and measurements.
+#pragma once
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "pipeline/models/row_executor.h"
+
+namespace reenact {
+
+// kPortable: libtorch operators, on any processor. kNative: the kernels of cpu_kernels.h.
+enum class CpuPath { kPortable, kNative };
+
+// kNative if this processor has what the dtype's kernels need.
+CpuPath BestCpuPath(ExecutorDtype dtype);
+
+// kUnimplemented: SourceTokens::kJoint. kFailedPrecondition: kNative on a processor without.
+absl::StatusOr<std::unique_ptr<RowExecutor>> MakeCpuExecutor(SDiT sdit,
+                                                             const RowExecutor::Options& options,
+                                                             CpuPath path);
+
+}  // namespace reenact
