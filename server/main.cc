@@ -28,7 +28,7 @@ int Serve(const reenact::ServerConfig& config, const sigset_t& signals) {
     options.bundles = config.bundles;
     options.face_models = config.face_models;
     options.num_threads = config.compute_threads;
-    options.max_rows_per_pass = config.max_rows_per_pass;
+    options.max_active_rows = config.max_rows_per_pass;
     options.max_driving_bytes = config.max_driving_bytes;
     options.max_frames = config.max_frames;
     return reenact::CreateReenactor(options);

@@ -82,9 +82,9 @@ class RowExecutor {
   virtual torch::Tensor EmbedMaps(const torch::Tensor& maps) = 0;
 
   // Arguments as SDiT::trace_source with a batch of 1. Only for networks with source tokens.
-  virtual ExecutorSource TraceSource(
-      const torch::Tensor& source_latent, const torch::Tensor& source_C,
-      const std::optional<torch::Tensor>& source_landmark_map) = 0;
+  virtual ExecutorSource TraceSource(const torch::Tensor& source_latent,
+                                     const torch::Tensor& source_C,
+                                     const std::optional<torch::Tensor>& source_landmark_map) = 0;
 
   // Bytes of one AnchorTrace.
   virtual int64_t trace_bytes() const = 0;

@@ -129,8 +129,10 @@ Tensor SDiTImpl::map(const Tensor& G, const Tensor& L) { return mapping_(mapping
 
 Tensor SDiTImpl::map_projected(const Tensor& h) { return mapping_(h); }
 
+Tensor SDiTImpl::embed_picture(const Tensor& x) { return x_embedder_(x) + pos_embed_; }
+
 Tensor SDiTImpl::embed(const Tensor& x, const std::optional<Tensor>& landmark_map) {
-  const auto tokens = x_embedder_(x) + pos_embed_;
+  const auto tokens = embed_picture(x);
   return config_.landmark_map ? tokens + map_embedder_(landmark_map.value()) : tokens;  // [N, S, D]
 }
 

@@ -116,15 +116,12 @@ class SDiTImpl : public torch::nn::Module {
   SourceTrace trace_source(const torch::Tensor& source_latent, const torch::Tensor& source_C,
                            const std::optional<torch::Tensor>& source_landmark_map = std::nullopt);
 
-  torch::Tensor null_clip() const { return null_clip_; }  // [clip_dim]
-  torch::Tensor null_lmk() const { return null_lmk_; }    // [3 * num_landmarks]
-  Mapping mapping() const { return mapping_; }
-  TimestepEmbedder t_embedder() const { return t_embedder_; }
-  const SDiTConfig& config() const { return config_; }
+  // --- The parts of forward(), for executors (row_executor.h) ---
 
- private:
   // A picture's tokens without its temporal position: [N, C, h, w] -> [N, S, D].
   torch::Tensor embed(const torch::Tensor& x, const std::optional<torch::Tensor>& landmark_map);
+  // The same without the landmark map's part, which is added to it.
+  torch::Tensor embed_picture(const torch::Tensor& x);
   // The source as one frame: tokens [B or 1, 1, S, D] and condition [B or 1, 1, D].
   struct Source {
     torch::Tensor x, c;
@@ -132,6 +129,18 @@ class SDiTImpl : public torch::nn::Module {
   Source embed_source(const torch::Tensor& latent, const torch::Tensor& C,
                       const std::optional<torch::Tensor>& landmark_map);
 
+  const std::vector<DiTBlock>& blocks() const { return blocks_; }
+  FinalLayer final_layer() const { return final_layer_; }
+  torch::nn::Linear map_embedder() const { return map_embedder_; }          // with landmark maps
+  torch::Tensor temporal_pos_embed() const { return temporal_pos_embed_; }  // [1, T, D]
+
+  torch::Tensor null_clip() const { return null_clip_; }  // [clip_dim]
+  torch::Tensor null_lmk() const { return null_lmk_; }    // [3 * num_landmarks]
+  Mapping mapping() const { return mapping_; }
+  TimestepEmbedder t_embedder() const { return t_embedder_; }
+  const SDiTConfig& config() const { return config_; }
+
+ private:
   // Which keys may be attended to, [B, 1, 1, num_frame_tokens + S]; undefined if all.
   torch::Tensor source_key_mask(const SDiTInput& input, int64_t num_frame_tokens) const;
 

@@ -22,6 +22,9 @@ namespace {
 // Frames decoded by one call of Render, so that a call takes a bounded time.
 constexpr int kFramesPerRender = 8;
 
+// Rows that begin together where neighbouring frames share a row: the anchor row and one more.
+constexpr int kFirstRows = 2;
+
 constexpr int kMinOutputSize = 16;
 constexpr double kMaxGuidanceScale = 20;
 
@@ -61,9 +64,10 @@ absl::Status CheckRequest(const JobRequest& request, const ModelInfo& info) {
 
 absl::StatusOr<std::unique_ptr<ReenactorJob>> ReenactorJob::Create(const Model& model,
                                                                    const ReenactorOptions& options,
+                                                                   TraceBudget& budget,
                                                                    const JobRequest& request) {
   if (auto status = CheckRequest(request, model.info()); !status.ok()) return status;
-  std::unique_ptr<ReenactorJob> job(new ReenactorJob(model, options, request));
+  std::unique_ptr<ReenactorJob> job(new ReenactorJob(model, options, budget, request));
   const absl::Status status = CatchErrors("reading the source", [&]() -> absl::Status {
     auto landmarker = model.NewFaceLandmarker();
     if (!landmarker.ok()) return landmarker.status();
@@ -79,9 +83,11 @@ absl::StatusOr<std::unique_ptr<ReenactorJob>> ReenactorJob::Create(const Model& 
   return job;
 }
 
-ReenactorJob::ReenactorJob(const Model& model, const ReenactorOptions& options, JobRequest request)
+ReenactorJob::ReenactorJob(const Model& model, const ReenactorOptions& options, TraceBudget& budget,
+                           JobRequest request)
     : model_(model),
       options_(options),
+      budget_(budget),
       request_(std::move(request)),
       picture_bytes_(int64_t{3} * model.info().image_size * model.info().image_size) {
   const ModelInfo& info = model.info();
@@ -207,27 +213,54 @@ absl::Status ReenactorJob::Prepare() {
   plan_.num_rows = static_cast<int>(rows->rows.size());
   plan_.num_padding_slots = rows->num_padding_slots;
   plan_.num_steps = schedule->size();
+  const auto form = ChooseTraceForm();
+  if (!form.ok()) return form.status();
 
-  DenoiserOptions options;
+  SamplingOptions options;
   options.prediction = config.prediction;
   options.sampler = *request_.sampler;
   options.ddim_eta = request_.ddim_eta;
   options.guidance_scale = *request_.guidance_scale;
-  options.max_rows_per_pass = options_.max_rows_per_pass;
+  plan_.gflop_per_row_step = TraceDenoiser::GflopPerRowStep(config.sdit, options.guided());
+  RowSchedule::Options order;
+  order.form = *form;
+  order.max_active_rows = options_.max_active_rows;
+  // Neighbouring frames share a row: the fewer rows begin together, the sooner the first are there.
+  order.max_first_rows =
+      request_.plan == SequencePlan::kContiguous ? kFirstRows : options_.max_active_rows;
   const int64_t channels = config.sdit.latent_channels;
   const int64_t size = config.sdit.latent_size;
-  auto denoiser = Denoiser::Create(
-      model_.bundle().sdit, *std::move(schedule), *std::move(rows), *std::move(conditions),
+  auto denoiser = TraceDenoiser::Create(
+      model_.executor(), *std::move(schedule), *std::move(rows), *std::move(conditions),
       [seed = request_.seed, channels, size](int frame, int step) {
         return FrameNoise(seed, static_cast<uint64_t>(frame), static_cast<uint64_t>(step),
                           {channels, size, size});
       },
-      options);
+      options, order);
   if (!denoiser.ok()) return denoiser.status();
   denoiser_.emplace(*std::move(denoiser));
   plan_.total_steps = denoiser_->total_row_steps();
   summary_.embed_time += absl::Now() - start;
   return OpenWriter();
+}
+
+absl::StatusOr<TraceForm> ReenactorJob::ChooseTraceForm() {
+  using Trace = ReenactorOptions::Trace;
+  if (options_.trace == Trace::kLockStep) return TraceForm::kLockStep;
+  if (options_.trace == Trace::kRecomputed) return TraceForm::kRecomputed;
+  const int64_t bytes = TraceDenoiser::RetainedBytes(model_.executor(), plan_.num_steps,
+                                                     *request_.guidance_scale != 1);
+  auto reservation = budget_.Reserve(bytes);
+  if (reservation.has_value()) {
+    retained_ = *std::move(reservation);
+    return TraceForm::kRetained;
+  }
+  if (options_.trace == Trace::kRetained) {
+    return absl::ResourceExhaustedError(absl::StrCat("the job's anchor trace takes ", bytes,
+                                                     " bytes; ", budget_.available(), " of ",
+                                                     budget_.limit(), " are free"));
+  }
+  return plan_.num_rows <= options_.max_active_rows ? TraceForm::kLockStep : TraceForm::kRecomputed;
 }
 
 absl::Status ReenactorJob::OpenWriter() {
@@ -254,31 +287,35 @@ bool ReenactorJob::denoised() const {
 bool ReenactorJob::rendered() const { return rendered_; }
 
 RowDemand ReenactorJob::row_demand() const {
-  if (!denoiser_.has_value()) return {};
-  const int rows = denoiser_->num_pass_rows();
-  return {.min_rows = rows, .max_rows = rows};
+  return denoiser_.has_value() ? denoiser_->demand() : RowDemand{};
 }
 
-absl::Status ReenactorJob::Step(int num_rows) {
+absl::StatusOr<TraceDenoiser::Share> ReenactorJob::BeginStep(int num_rows) {
   if (!denoiser_.has_value()) {
     return absl::FailedPreconditionError("the job is not prepared or has been denoised already");
   }
-  if (num_rows != denoiser_->num_pass_rows()) {
+  const RowDemand demand = denoiser_->demand();
+  if (num_rows < demand.min_rows || num_rows > demand.max_rows) {
     return absl::InternalError(
-        absl::StrCat(num_rows, " rows for a step of ", denoiser_->num_pass_rows()));
+        absl::StrCat(num_rows, " rows in a step of ", demand.min_rows, "..", demand.max_rows));
   }
-  const absl::Time start = absl::Now();
-  auto finished = denoiser_->Step();
-  denoise_time_ += absl::Now() - start;
+  return TraceDenoiser::Share{.clip = &*denoiser_, .num_rows = num_rows};
+}
+
+absl::Status ReenactorJob::EndStep(int num_rows,
+                                   absl::StatusOr<std::vector<FinishedFrame>> finished,
+                                   absl::Duration duration) {
+  denoise_time_ += duration;
   if (!finished.ok()) return finished.status();
   {
     absl::MutexLock lock(&mu_);
     for (FinishedFrame& frame : *finished) ready_[frame.frame] = std::move(frame.latent);
   }
   ++steps_run_;
-  rows_run_ += num_rows;
-  const bool done = denoiser_->done();
-  if (done) denoiser_.reset();  // its memory is that of a whole pass
+  if (denoiser_->done()) {
+    denoiser_.reset();
+    retained_ = {};
+  }
   // Last: whoever sees the final count finds every latent.
   steps_done_ += num_rows;
   return absl::OkStatus();
@@ -398,7 +435,7 @@ JobSummary ReenactorJob::Summary() const {
   summary.notes.insert(summary.notes.begin(), source_.notes.begin(), source_.notes.end());
   summary.frames_out = frames_done_;
   summary.steps_run = steps_run_;
-  summary.rows_run = rows_run_;
+  summary.rows_run = steps_done_;
   summary.bytes_out = bytes_out_;
   summary.decode_time += source_.decode_time;
   summary.landmark_time += source_.landmark_time;

@@ -19,18 +19,21 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "pipeline/engine.h"
-#include "pipeline/engine/denoiser.h"
+#include "pipeline/engine/trace_denoiser.h"
 #include "pipeline/media/mp4_writer.h"
 #include "pipeline/media/video_reader.h"
 #include "pipeline/reenactor/model.h"
+#include "pipeline/reenactor/trace_budget.h"
 
 namespace reenact {
 
 class ReenactorJob : public EngineJob {
  public:
-  // Checks the request against the model and embeds the source. `model` must outlive the job.
+  // Checks the request against the model and embeds the source. `model` and `budget` must outlive
+  // the job.
   static absl::StatusOr<std::unique_ptr<ReenactorJob>> Create(const Model& model,
                                                               const ReenactorOptions& options,
+                                                              TraceBudget& budget,
                                                               const JobRequest& request);
 
   absl::Status AddDriving(std::string_view bytes) override;
@@ -46,11 +49,16 @@ class ReenactorJob : public EngineJob {
   absl::StatusOr<std::vector<Output>> Render() override ABSL_LOCKS_EXCLUDED(mu_);
   JobSummary Summary() const override;
 
-  // One denoising step of `num_rows` rows; scheduler thread only.
-  absl::Status Step(int num_rows) ABSL_LOCKS_EXCLUDED(mu_);
+  // The job's part of Engine::Step; scheduler thread only. The rows it puts into a step, which runs
+  // on executor() (kFailedPrecondition, kInternal: it cannot take part), and what came of them.
+  RowExecutor& executor() const { return model_.executor(); }
+  absl::StatusOr<TraceDenoiser::Share> BeginStep(int num_rows);
+  absl::Status EndStep(int num_rows, absl::StatusOr<std::vector<FinishedFrame>> finished,
+                       absl::Duration duration) ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
-  ReenactorJob(const Model& model, const ReenactorOptions& options, JobRequest request);
+  ReenactorJob(const Model& model, const ReenactorOptions& options, TraceBudget& budget,
+               JobRequest request);
 
   // What is known of the driving clip: times, and landmarks in the clip's crop.
   struct DrivingClip {
@@ -62,6 +70,8 @@ class ReenactorJob : public EngineJob {
   absl::Status Prepare();
   // kCancelled after Cancel().
   absl::Status CheckCancelled() const;
+  // Chooses the form of the trace; kRetained reserves its memory.
+  absl::StatusOr<TraceForm> ChooseTraceForm();
   absl::Status OpenWriter();
 
   // Whether the earliest latent of `ready_` may be decoded now.
@@ -71,6 +81,7 @@ class ReenactorJob : public EngineJob {
 
   const Model& model_;
   const ReenactorOptions options_;
+  TraceBudget& budget_;
   JobRequest request_;  // the source's bytes are dropped once it is embedded
   const int64_t picture_bytes_;
   std::atomic<bool> cancelled_{false};
@@ -86,10 +97,11 @@ class ReenactorJob : public EngineJob {
   JobSummary summary_;  // Step and Render add their parts at the end: see Summary()
 
   // Scheduler thread.
-  std::optional<Denoiser> denoiser_;
+  std::optional<TraceDenoiser> denoiser_;
+  TraceBudget::Reservation retained_;
   absl::Duration denoise_time_;
-  int64_t steps_run_ = 0, rows_run_ = 0;
-  std::atomic<int64_t> steps_done_{0};
+  int64_t steps_run_ = 0;
+  std::atomic<int64_t> steps_done_{0};  // row steps
 
   mutable absl::Mutex mu_;
   std::map<int, torch::Tensor> ready_ ABSL_GUARDED_BY(mu_);  // by frame

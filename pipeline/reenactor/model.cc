@@ -21,6 +21,11 @@ namespace {
 // Frames mapped at once: the mapping network's widest layer then holds 256 * 4D numbers.
 constexpr size_t kFramesPerMapping = 256;
 
+// Real steps timed when a model is loaded, the first of which also warms up; fewer if they are
+// long.
+constexpr int kCalibrationSteps = 3;
+constexpr absl::Duration kLongStep = absl::Seconds(2);
+
 absl::Status Prefixed(absl::string_view prefix, const absl::Status& status) {
   return absl::Status(status.code(), absl::StrCat(prefix, status.message()));
 }
@@ -42,6 +47,16 @@ torch::Tensor MapTensor(const Landmarks& landmarks, int tokens_side) {
   const std::vector<float> map = LandmarkMap(landmarks, tokens_side);
   return torch::tensor(map, torch::kFloat)
       .view({int64_t{tokens_side} * tokens_side, kLandmarkMapWidth});
+}
+
+// Rows are computed one by one, so that a job's bytes do not depend on what runs beside it.
+absl::StatusOr<std::unique_ptr<RowExecutor>> MakeExecutor(const SDiT& sdit,
+                                                          const ReenactorOptions& options) {
+  RowExecutor::Options how;
+  how.dtype = options.precision == ReenactorOptions::Precision::kBfloat16 ? ExecutorDtype::kBfloat16
+                                                                          : ExecutorDtype::kFloat32;
+  how.deterministic = true;
+  return MakeTorchExecutor(sdit, how);
 }
 
 }  // namespace
@@ -98,9 +113,36 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Load(const std::string& folder,
   info.max_output_size = std::max(options.max_output_size, info.image_size);
   model->bundle_ = *std::move(bundle);
 
+  auto executor = MakeExecutor(model->bundle_.sdit, options);
+  if (!executor.ok()) return executor.status();
+  model->executor_ = *std::move(executor);
+  model->Calibrate();
+
   // A face model that cannot be used should fail here, not in the first job.
   if (auto landmarker = model->NewFaceLandmarker(); !landmarker.ok()) return landmarker.status();
   return model;
+}
+
+void Model::Calibrate() {
+  const SDiTConfig& config = executor_->config();
+  const int64_t T = config.num_frames, S = config.tokens_side() * config.tokens_side();
+  ExecutorRow row;
+  row.x = torch::zeros({T, config.latent_channels, config.latent_size, config.latent_size});
+  row.C = torch::zeros({T, config.hidden_size});
+  if (config.landmark_map) {
+    row.extra = executor_->EmbedMaps(torch::zeros({T, S, kLandmarkMapWidth}));
+  }
+  // As many rows as can be computed side by side.
+  const std::vector<ExecutorRow> rows(static_cast<size_t>(std::max(at::get_num_threads(), 1)), row);
+  absl::Duration fastest = absl::InfiniteDuration();
+  for (int i = 0; i < kCalibrationSteps; ++i) {
+    const absl::Time start = absl::Now();
+    executor_->Forward(rows);
+    fastest = std::min(fastest, absl::Now() - start);
+    if (fastest > kLongStep) break;
+  }
+  info_.gflop_per_second = RowGflop(config, T) * static_cast<double>(rows.size()) /
+                           std::max(absl::ToDoubleSeconds(fastest), 1e-9);
 }
 
 absl::StatusOr<std::unique_ptr<FaceLandmarker>> Model::NewFaceLandmarker() const {

@@ -2,7 +2,8 @@
 // job that need them: the source to what the denoiser is told, landmarks to conditions, latents to
 // pictures.
 //
-// Immutable after Load. Methods are thread-safe: networks are only read.
+// Immutable after Load. Methods are thread-safe, networks are only read; the executor belongs to
+// the thread that denoises.
 #pragma once
 
 #include <memory>
@@ -13,10 +14,11 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "pipeline/engine/bundle.h"
-#include "pipeline/engine/denoiser.h"
+#include "pipeline/engine/sampling.h"
 #include "pipeline/face/face_landmarker.h"
 #include "pipeline/face/landmarks.h"
 #include "pipeline/image.h"
+#include "pipeline/models/row_executor.h"
 #include "pipeline/reenactor/face_models.h"
 #include "pipeline/reenactor/reenactor.h"
 #include "pipeline/types.h"
@@ -40,6 +42,7 @@ class Model {
 
   const ModelInfo& info() const { return info_; }
   const Bundle& bundle() const { return bundle_; }
+  RowExecutor& executor() const { return *executor_; }
 
   absl::StatusOr<std::unique_ptr<FaceLandmarker>> NewFaceLandmarker() const;
 
@@ -61,7 +64,11 @@ class Model {
  private:
   Model() = default;
 
+  // Times real steps for ModelInfo::gflop_per_second.
+  void Calibrate();
+
   Bundle bundle_;
+  std::unique_ptr<RowExecutor> executor_;
   FaceModels face_models_;
   ModelInfo info_;
 };

@@ -1,10 +1,15 @@
 #include "pipeline/reenactor/reenactor.h"
 
+#include <cstddef>
+#include <map>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "pipeline/engine/trace_denoiser.h"
 #include "pipeline/reenactor/guard.h"
 #include "pipeline/reenactor/job.h"
 #include "pipeline/reenactor/model.h"
@@ -16,7 +21,7 @@ namespace {
 class Reenactor : public Engine {
  public:
   Reenactor(const ReenactorOptions& options, std::vector<std::unique_ptr<Model>> models)
-      : options_(options), models_(std::move(models)) {
+      : options_(options), models_(std::move(models)), budget_(options.max_trace_bytes) {
     for (const auto& model : models_) infos_.push_back(model->info());
   }
 
@@ -25,7 +30,7 @@ class Reenactor : public Engine {
   absl::StatusOr<std::unique_ptr<EngineJob>> CreateJob(const JobRequest& request) override {
     for (const auto& model : models_) {
       if (request.model.empty() || request.model == model->info().name) {
-        return ReenactorJob::Create(*model, options_, request);
+        return ReenactorJob::Create(*model, options_, budget_, request);
       }
     }
     return absl::NotFoundError(absl::StrCat(
@@ -35,33 +40,64 @@ class Reenactor : public Engine {
   }
 
   std::vector<absl::Status> Step(absl::Span<const StepShare> shares) override {
-    std::vector<absl::Status> statuses;
-    statuses.reserve(shares.size());
-    for (const StepShare& share : shares) {
-      // Only CreateJob above makes jobs of this engine.
-      statuses.push_back(CatchErrors("denoising", [&] {
-        return static_cast<ReenactorJob*>(share.job)->Step(share.num_rows);
-      }));
+    std::vector<absl::Status> statuses(shares.size());
+    std::map<RowExecutor*, std::vector<size_t>> by_executor;
+    for (size_t i = 0; i < shares.size(); ++i)
+      by_executor[&JobOf(shares[i]).executor()].push_back(i);
+    for (const auto& [executor, indices] : by_executor) {
+      StepOn(*executor, shares, indices, &statuses);
     }
     return statuses;
   }
 
  private:
+  // Only CreateJob makes jobs of this engine.
+  static ReenactorJob& JobOf(const StepShare& share) {
+    return static_cast<ReenactorJob&>(*share.job);
+  }
+
+  static void StepOn(RowExecutor& executor, absl::Span<const StepShare> shares,
+                     const std::vector<size_t>& indices, std::vector<absl::Status>* statuses) {
+    std::vector<TraceDenoiser::Share> parts;
+    std::vector<size_t> who;
+    for (const size_t i : indices) {
+      auto part = JobOf(shares[i]).BeginStep(shares[i].num_rows);
+      (*statuses)[i] = part.status();
+      if (!part.ok()) continue;
+      parts.push_back(*part);
+      who.push_back(i);
+    }
+    if (parts.empty()) return;
+    const absl::Time start = absl::Now();
+    auto finished = CatchErrors("denoising", [&] {
+      return absl::StatusOr<std::vector<absl::StatusOr<std::vector<FinishedFrame>>>>(
+          TraceDenoiser::Step(executor, parts));
+    });
+    const absl::Duration duration = absl::Now() - start;
+    for (size_t k = 0; k < who.size(); ++k) {
+      const StepShare& share = shares[who[k]];
+      (*statuses)[who[k]] = JobOf(share).EndStep(
+          share.num_rows, finished.ok() ? std::move((*finished)[k]) : finished.status(), duration);
+    }
+  }
+
   const ReenactorOptions options_;
   const std::vector<std::unique_ptr<Model>> models_;
   std::vector<ModelInfo> infos_;
+  TraceBudget budget_;
 };
 
 absl::Status CheckOptions(const ReenactorOptions& options) {
   if (options.bundles.empty()) return absl::InvalidArgumentError("no bundle is given");
   if (options.num_threads < 0)
     return absl::InvalidArgumentError("num_threads must not be negative");
-  if (options.max_rows_per_pass < 2) {
-    return absl::InvalidArgumentError("max_rows_per_pass must be at least 2");
+  if (options.max_active_rows < 2) {
+    return absl::InvalidArgumentError("max_active_rows must be at least 2");
   }
   if (options.max_driving_bytes < 1 || options.max_frames < 1 || options.max_image_pixels < 1 ||
-      options.max_output_size < 16 || options.max_waiting_bytes < 0) {
-    return absl::InvalidArgumentError("a limit is not positive");
+      options.max_output_size < 16 || options.max_waiting_bytes < 0 ||
+      options.max_trace_bytes < 0) {
+    return absl::InvalidArgumentError("a limit is out of range");
   }
   return absl::OkStatus();
 }

@@ -3,9 +3,10 @@
 //
 // Per job: the source is decoded, its face found and cropped, embedded by CLIP and encoded by the
 // autoencoder. The driving video is read frame by frame; only landmarks and timestamps stay. Rows
-// of T frames around one anchor frame are denoised in passes (denoiser.h); finished frames are
-// decoded, resized and encoded in time order. Memory beyond the encoded input is bounded by the
-// pass and a small constant per frame (about 6 kB of landmarks and the latents not yet shown).
+// of T frames around one anchor frame are denoised (trace_denoiser.h), those of many jobs together;
+// finished frames are decoded, resized and encoded in time order. Memory beyond the encoded input
+// is bounded by the active rows, the anchor trace and a small constant per frame (about 6 kB of
+// landmarks and the latents not yet shown).
 //
 // Thread-safety as stated in pipeline/engine.h. Libtorch's intra-op threads are a setting of the
 // process.
@@ -34,9 +35,22 @@ struct ReenactorOptions {
   // Threads of libtorch's operators. 0: as many as the machine has cores.
   int num_threads = 0;
 
-  // Rows of T frames in one forward pass, 2 or more; memory grows with it. The anchor row is one of
-  // them.
-  int max_rows_per_pass = 8;
+  // Number format of the denoising network's arithmetic.
+  enum class Precision { kFloat32, kBfloat16 };
+  Precision precision = Precision::kFloat32;
+
+  // Rows of T frames of one job that have begun to denoise and not ended, 2 or more, the anchor row
+  // included; memory grows with it.
+  int max_active_rows = 8;
+
+  // How a job's rows get the anchor row's trace (row_schedule.h). kAuto retains it while the
+  // retained traces of all jobs stay within max_trace_bytes, else keeps the rows in lock-step if
+  // they are at most max_active_rows, else recomputes. kRetained refuses a job whose trace does not
+  // fit (kResourceExhausted).
+  enum class Trace { kAuto, kRetained, kLockStep, kRecomputed };
+  Trace trace = Trace::kAuto;
+  // Bytes of all retained traces. 0: none.
+  int64_t max_trace_bytes = int64_t{1} << 30;
 
   // Encoded driving media, bytes.
   int64_t max_driving_bytes = int64_t{256} << 20;

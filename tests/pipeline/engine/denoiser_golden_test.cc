@@ -7,11 +7,13 @@
 #include <iostream>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
-#include "pipeline/engine/denoiser.h"
+#include "pipeline/engine/override_denoiser.h"
+#include "pipeline/engine/trace_denoiser.h"
 #include "pipeline/weights/load.h"
 #include "pipeline/weights/safetensors.h"
 #include "tests/support/paths.h"
@@ -92,8 +94,16 @@ class DenoiserGoldenTest : public ::testing::Test {
   // The tensors are tiny: more threads would only wait for each other.
   void SetUp() override { at::set_num_threads(1); }
 
-  static Denoiser Make(const Golden& golden, Sampler sampler, int max_rows) {
-    const RowPlan plan = PlanOf(golden);
+  // What a denoiser is made of, from the file.
+  struct Input {
+    RowPlan plan;
+    Conditions conditions;
+    NoiseSource noise;
+    Schedule schedule;
+    SamplingOptions options;
+  };
+  static Input MakeInput(const Golden& golden, Sampler sampler) {
+    RowPlan plan = PlanOf(golden);
     c10::InferenceMode inference;
     SDiT sdit = golden.sdit;
     const torch::Tensor L = golden.tensors.at("in.L").flatten(2);
@@ -105,17 +115,23 @@ class DenoiserGoldenTest : public ::testing::Test {
     for (int64_t i = 0; i < golden.steps; ++i) {
       z.push_back(ByFrame(golden, plan, golden.tensors.at("in.z")[i]));
     }
-    DenoiserOptions options;
-    options.sampler = sampler;
-    options.max_rows_per_pass = max_rows;
     auto schedule = Schedule::Create("linear", 1000, absl::StrCat(golden.steps));
     EXPECT_TRUE(schedule.ok()) << schedule.status();
-    auto denoiser = Denoiser::Create(
-        sdit, *schedule, plan, conditions,
-        [initial, z](int frame, int step) {
-          return step == 0 ? initial[frame] : z.at(static_cast<size_t>(step) - 1)[frame];
-        },
-        options);
+    return {.plan = std::move(plan),
+            .conditions = std::move(conditions),
+            .noise =
+                [initial, z](int frame, int step) {
+                  return step == 0 ? initial[frame] : z.at(static_cast<size_t>(step) - 1)[frame];
+                },
+            .schedule = *std::move(schedule),
+            .options = {.sampler = sampler}};
+  }
+
+  static OverrideDenoiser Make(const Golden& golden, Sampler sampler, int max_rows) {
+    const Input input = MakeInput(golden, sampler);
+    auto denoiser =
+        OverrideDenoiser::Create(golden.sdit, input.schedule, input.plan, input.conditions,
+                                 input.noise, input.options, max_rows);
     EXPECT_TRUE(denoiser.ok()) << denoiser.status();
     return *std::move(denoiser);
   }
@@ -130,7 +146,7 @@ TEST_F(DenoiserGoldenTest, LatentsAfterEveryStep) {
          {std::pair{Sampler::kDdim, "out.ddim.x"}, std::pair{Sampler::kDdpm, "out.ddpm.x"}}) {
       SCOPED_TRACE(absl::StrCat(path, " ", name));
       const torch::Tensor& expected = golden.tensors.at(name);
-      Denoiser denoiser = Make(golden, sampler, static_cast<int>(golden.rows));
+      OverrideDenoiser denoiser = Make(golden, sampler, static_cast<int>(golden.rows));
       ASSERT_EQ(denoiser.total_steps(), golden.steps);
       double worst = 0;
       for (int64_t i = 0; i < golden.steps; ++i) {
@@ -164,7 +180,7 @@ TEST_F(DenoiserGoldenTest, PassesOfTwoRowsGiveTheSameFrames) {
       const torch::Tensor last = golden.tensors.at(name)[golden.steps - 1];
       const torch::Tensor expected = ByFrame(golden, plan, last);
       const double largest = expected.abs().max().item<double>();
-      Denoiser denoiser = Make(golden, sampler, 2);
+      OverrideDenoiser denoiser = Make(golden, sampler, 2);
       std::vector<int> shown(static_cast<size_t>(plan.num_frames), 0);
       while (!denoiser.done()) {
         const auto finished = denoiser.Step();
@@ -178,6 +194,42 @@ TEST_F(DenoiserGoldenTest, PassesOfTwoRowsGiveTheSameFrames) {
       }
       EXPECT_THAT(shown, ::testing::Each(1));
       EXPECT_EQ(denoiser.rows_run(), std::min<int64_t>(2, golden.rows) * denoiser.total_steps());
+    }
+  }
+}
+
+TEST_F(DenoiserGoldenTest, TraceExecutionGivesTheSameFrames) {
+  for (const std::string& path : testing::FilesWithPrefix(testing::GoldenDir(), "sdit")) {
+    const Golden golden = Load(path);
+    auto executor = MakeTorchExecutor(golden.sdit, {});
+    ASSERT_TRUE(executor.ok()) << executor.status();
+    for (const auto& [sampler, name] :
+         {std::pair{Sampler::kDdim, "out.ddim.x"}, std::pair{Sampler::kDdpm, "out.ddpm.x"}}) {
+      const Input input = MakeInput(golden, sampler);
+      const torch::Tensor expected =
+          ByFrame(golden, input.plan, golden.tensors.at(name)[golden.steps - 1]);
+      for (const TraceForm form :
+           {TraceForm::kRetained, TraceForm::kLockStep, TraceForm::kRecomputed}) {
+        SCOPED_TRACE(absl::StrCat(path, " ", name, " form ", static_cast<int>(form)));
+        auto denoiser =
+            TraceDenoiser::Create(**executor, input.schedule, input.plan, input.conditions,
+                                  input.noise, input.options, {.form = form, .max_active_rows = 2});
+        ASSERT_TRUE(denoiser.ok()) << denoiser.status();
+        std::vector<int> shown(static_cast<size_t>(input.plan.num_frames), 0);
+        double worst = 0;
+        while (!denoiser->done()) {
+          const auto finished =
+              TraceDenoiser::Step(**executor, {{{&*denoiser, denoiser->demand().max_rows}}});
+          ASSERT_TRUE(finished[0].ok()) << finished[0].status();
+          for (const FinishedFrame& frame : *finished[0]) {
+            ++shown[frame.frame];
+            worst =
+                std::max(worst, (frame.latent - expected[frame.frame]).abs().max().item<double>());
+          }
+        }
+        EXPECT_LT(worst / expected.abs().max().item<double>(), kTolerance);
+        EXPECT_THAT(shown, ::testing::Each(1));
+      }
     }
   }
 }

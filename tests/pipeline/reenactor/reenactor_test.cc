@@ -13,6 +13,7 @@
 #include <numeric>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -264,34 +265,94 @@ TEST_F(ReenactorTest, TheSeedDecidesTheBytes) {
   EXPECT_FALSE(Run(request).Bytes() == first);
 }
 
-TEST_F(ReenactorTest, RowsPerPassOnlyRoundDifferently) {
+TEST_F(ReenactorTest, EveryFormOfTheTraceGivesTheSameBytes) {
+  using Trace = ReenactorOptions::Trace;
+  const std::string driving = Driving();
+  const Result expected = Run(*engine_, Request(), driving);
+  EXPECT_EQ(expected.plan.total_steps, 5 * 3);
+  ReenactorOptions options = Options();
+  options.max_active_rows = 2;
+  for (const auto& [trace, budget, row_steps] :
+       {std::tuple{Trace::kRetained, int64_t{1} << 20, 5 * 3},
+        std::tuple{Trace::kAuto, int64_t{1} << 20, 5 * 3},
+        // Nothing may be kept, and five rows are too many for lock-step: passes of two.
+        std::tuple{Trace::kAuto, int64_t{0}, 4 * 2 * 3},
+        std::tuple{Trace::kLockStep, int64_t{0}, 5 * 3},
+        std::tuple{Trace::kRecomputed, int64_t{0}, 4 * 2 * 3}}) {
+    options.trace = trace;
+    options.max_trace_bytes = budget;
+    auto engine = CreateReenactor(options);
+    ASSERT_TRUE(engine.ok()) << engine.status();
+    const Result result = Run(**engine, Request(), driving);
+    EXPECT_EQ(result.plan.total_steps, row_steps);
+    EXPECT_TRUE(result.Bytes() == expected.Bytes());
+  }
+}
+
+TEST_F(ReenactorTest, ATraceThatMustBeKeptAndDoesNotFitIsRefused) {
+  ReenactorOptions options = Options();
+  options.trace = ReenactorOptions::Trace::kRetained;
+  options.max_trace_bytes = 1000;
+  auto engine = CreateReenactor(options);
+  ASSERT_TRUE(engine.ok()) << engine.status();
+  absl::Status status;
+  Run(**engine, Request(), Driving(), &status);
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("of 1000 are free"));
+}
+
+TEST_F(ReenactorTest, TraceMemoryComesBackWithTheJob) {
+  ReenactorOptions options = Options();
+  options.trace = ReenactorOptions::Trace::kRetained;
+  // 3 steps of one clip's trace, and not of two.
+  const SDiTConfig config = SmallBundleConfig().sdit;
+  const int64_t tokens = config.tokens_side() * config.tokens_side();
+  options.max_trace_bytes = 3 * config.depth * 2 * tokens * config.hidden_size * 4;
+  auto engine = CreateReenactor(options);
+  ASSERT_TRUE(engine.ok()) << engine.status();
+  const std::string driving = Driving();
+  for (int i = 0; i < 2; ++i) {
+    auto job = (*engine)->CreateJob(Request());
+    ASSERT_TRUE(job.ok());
+    ASSERT_TRUE((*job)->AddDriving(driving).ok());
+    EXPECT_TRUE((*job)->FinishDriving().ok());
+    auto second = (*engine)->CreateJob(Request());
+    ASSERT_TRUE(second.ok());
+    ASSERT_TRUE((*second)->AddDriving(driving).ok());
+    EXPECT_EQ((*second)->FinishDriving().code(), absl::StatusCode::kResourceExhausted);
+  }
+}
+
+TEST_F(ReenactorTest, Bfloat16DrawsAboutTheSame) {
   JobRequest request = Request();
   request.format = OutputFormat::kRawRgb;
   ReenactorOptions options = Options();
-  options.max_rows_per_pass = 2;
-  auto narrow = CreateReenactor(options);
-  ASSERT_TRUE(narrow.ok()) << narrow.status();
+  options.precision = ReenactorOptions::Precision::kBfloat16;
+  auto engine = CreateReenactor(options);
+  ASSERT_TRUE(engine.ok()) << engine.status();
+  const std::string bf16 = Run(**engine, request, Driving()).Bytes();
+  const std::string fp32 = Run(request).Bytes();
+  EXPECT_FALSE(bf16 == fp32);
+  EXPECT_LE(LargestDifference(bf16, fp32), 8);
+}
 
-  const Result two = Run(**narrow, request, Driving());
-  const Result eight = Run(request);
-
-  EXPECT_EQ(two.plan.total_steps, 4 * 2 * 3);
-  EXPECT_EQ(eight.plan.total_steps, 15);
-  EXPECT_LE(LargestDifference(two.Bytes(), eight.Bytes()), 1);
+TEST_F(ReenactorTest, ModelsKnowTheirSpeedAndJobsTheirWork) {
+  EXPECT_GT(engine_->models()[0].gflop_per_second, 0);
+  JobRequest request = Request();
+  const double plain = Run(request).plan.gflop_per_row_step;
+  EXPECT_GT(plain, 0);
+  request.guidance_scale = 2;
+  EXPECT_DOUBLE_EQ(Run(request).plan.gflop_per_row_step, 2 * plain);
 }
 
 TEST_F(ReenactorTest, FirstFramesLeaveEarlyWithTheContiguousPlan) {
   JobRequest request = Request();
   request.plan = SequencePlan::kContiguous;
   request.format = OutputFormat::kJpeg;
-  ReenactorOptions options = Options();
-  options.max_rows_per_pass = 2;
-  auto engine = CreateReenactor(options);
-  ASSERT_TRUE(engine.ok()) << engine.status();
+  const Result result = Run(request);
 
-  const Result result = Run(**engine, request, Driving());
-
-  EXPECT_EQ(result.steps_at_first_output, 3);  // of 9: the first pass
+  // Rows 0 and 1 together, one call of Step for each of the 3 denoising steps.
+  EXPECT_EQ(result.steps_at_first_output, 3);
   for (size_t i = 0; i < result.outputs.size(); ++i) {
     EXPECT_EQ(result.outputs[i].first_frame, static_cast<int64_t>(i));
   }
@@ -301,7 +362,7 @@ TEST_F(ReenactorTest, NoRoomForWaitingPicturesOnlyDelaysThem) {
   JobRequest request = Request();
   request.format = OutputFormat::kRawRgb;
   ReenactorOptions options = Options();
-  options.max_rows_per_pass = 2;
+  options.max_active_rows = 2;
   auto roomy = CreateReenactor(options);
   options.max_waiting_bytes = 0;
   auto tight = CreateReenactor(options);
@@ -532,7 +593,7 @@ TEST_F(ReenactorTest, CancelEndsRendering) {
 
 TEST_F(ReenactorTest, RenderRunsBesideStepAndGivesTheSameBytes) {
   ReenactorOptions options = Options();
-  options.max_rows_per_pass = 2;
+  options.max_active_rows = 2;
   auto engine = CreateReenactor(options);
   ASSERT_TRUE(engine.ok());
   const std::string driving = Driving();
@@ -577,7 +638,7 @@ TEST_F(ReenactorTest, RefusesWrongOptions) {
   options.bundles = {folder_ + "_absent"};
   EXPECT_EQ(CreateReenactor(options).status().code(), absl::StatusCode::kNotFound);
   options = Options();
-  options.max_rows_per_pass = 1;
+  options.max_active_rows = 1;
   EXPECT_EQ(CreateReenactor(options).status().code(), absl::StatusCode::kInvalidArgument);
   options = Options();
   options.face_models = folder_;

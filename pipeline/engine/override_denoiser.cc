@@ -1,4 +1,4 @@
-#include "pipeline/engine/denoiser.h"
+#include "pipeline/engine/override_denoiser.h"
 
 #include <cstddef>
 #include <exception>
@@ -6,37 +6,9 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/string_view.h"
 
 namespace reenact {
 namespace {
-
-absl::Status CheckFit(const SDiTConfig& config, const RowPlan& plan, const Conditions& conditions,
-                      const DenoiserOptions& options) {
-  const auto wrong = [](absl::string_view what) {
-    return absl::InvalidArgumentError(absl::StrCat("denoiser: ", what));
-  };
-  if (plan.frames_per_row != config.num_frames) {
-    return wrong(absl::StrCat("rows of ", plan.frames_per_row, " frames for a network of ",
-                              config.num_frames));
-  }
-  const std::vector<int64_t> shape = {plan.num_frames, config.hidden_size};
-  if (!conditions.C.defined() || conditions.C.sizes() != shape) {
-    return wrong("C is not [frames, hidden size]");
-  }
-  if (options.guidance_scale != 1 &&
-      (!conditions.C_dropped.defined() || conditions.C_dropped.sizes() != shape)) {
-    return wrong("guidance needs C_dropped of [frames, hidden size]");
-  }
-  if (config.landmark_map && !conditions.landmark_map) return wrong("landmark maps are missing");
-  if (conditions.source_latent.has_value() && config.source != SourceTokens::kNone) {
-    if (!conditions.source_C.has_value()) return wrong("source_C is missing");
-    if (config.landmark_map && !conditions.source_landmark_map.has_value()) {
-      return wrong("source_landmark_map is missing");
-    }
-  }
-  return absl::OkStatus();
-}
 
 torch::Tensor Mask(size_t rows, bool value) {
   return torch::full({static_cast<int64_t>(rows)}, value, torch::kBool);
@@ -44,33 +16,30 @@ torch::Tensor Mask(size_t rows, bool value) {
 
 }  // namespace
 
-absl::StatusOr<Denoiser> Denoiser::Create(SDiT sdit, Schedule schedule, RowPlan plan,
-                                          Conditions conditions, NoiseSource noise,
-                                          const DenoiserOptions& options) {
+absl::StatusOr<OverrideDenoiser> OverrideDenoiser::Create(SDiT sdit, Schedule schedule,
+                                                          RowPlan plan, Conditions conditions,
+                                                          NoiseSource noise,
+                                                          const SamplingOptions& options,
+                                                          int max_rows_per_pass) {
   if (auto status = CheckFit(sdit->config(), plan, conditions, options); !status.ok()) {
     return status;
   }
-  return Denoiser(std::move(sdit), std::move(schedule), std::move(plan), std::move(conditions),
-                  std::move(noise), options);
+  return OverrideDenoiser(std::move(sdit), std::move(schedule), std::move(plan),
+                          std::move(conditions), std::move(noise), options, max_rows_per_pass);
 }
 
-Denoiser::Denoiser(SDiT sdit, Schedule schedule, RowPlan plan, Conditions conditions,
-                   NoiseSource noise, const DenoiserOptions& options)
+OverrideDenoiser::OverrideDenoiser(SDiT sdit, Schedule schedule, RowPlan plan,
+                                   Conditions conditions, NoiseSource noise,
+                                   const SamplingOptions& options, int max_rows_per_pass)
     : sdit_(std::move(sdit)),
       schedule_(std::move(schedule)),
       plan_(std::move(plan)),
       conditions_(std::move(conditions)),
       noise_(std::move(noise)),
       options_(options),
-      passes_(PlanPasses(plan_, options.max_rows_per_pass)) {}
+      passes_(PlanPasses(plan_, max_rows_per_pass)) {}
 
-int64_t Denoiser::total_row_steps() const {
-  int64_t rows = 0;
-  for (const Pass& pass : passes_) rows += static_cast<int64_t>(pass.rows.size());
-  return rows * schedule_.size();
-}
-
-torch::Tensor Denoiser::Noise(int step) const {
+torch::Tensor OverrideDenoiser::Noise(int step) const {
   std::vector<torch::Tensor> slots;
   for (const int row : pass().rows) {
     for (const RowSlot& slot : plan_.rows[row]) slots.push_back(noise_(slot.frame, step));
@@ -80,7 +49,7 @@ torch::Tensor Denoiser::Noise(int step) const {
                    all.size(2), all.size(3)});
 }
 
-void Denoiser::BeginPass() {
+void OverrideDenoiser::BeginPass() {
   const SDiTConfig& config = sdit_->config();
   const auto num_rows = static_cast<int64_t>(pass().rows.size());
   x_ = Noise(0);
@@ -126,7 +95,7 @@ void Denoiser::BeginPass() {
       input_.source_landmark_map.reset();
     }
   }
-  if (options_.guidance_scale != 1) {
+  if (options_.guided()) {
     dropped_ = input_;
     dropped_.C = gather(conditions_.C_dropped);
     if (config.source != SourceTokens::kNone) {
@@ -135,27 +104,22 @@ void Denoiser::BeginPass() {
   }
 }
 
-torch::Tensor Denoiser::Predict(int64_t timestep) {
+torch::Tensor OverrideDenoiser::Predict(int64_t timestep) {
   std::optional<int64_t> slot;
   if (plan_.anchor_slot.has_value()) slot = *plan_.anchor_slot;
   const torch::Tensor t = torch::full({x_.size(0)}, timestep, torch::kInt64);
   input_.x = x_;
   input_.t = t;
   torch::Tensor with = sdit_->forward(input_, slot);
-  if (options_.guidance_scale == 1) return with;
+  if (!options_.guided()) return with;
 
   dropped_.x = x_;
   dropped_.t = t;
   const torch::Tensor without = sdit_->forward(dropped_, slot);
-  const int64_t channels = sdit_->config().latent_channels;
-  torch::Tensor guided = with.clone();
-  guided.narrow(2, 0, channels)
-      .copy_(torch::lerp(without.narrow(2, 0, channels), with.narrow(2, 0, channels),
-                         options_.guidance_scale));
-  return guided;
+  return Guide(with, without, sdit_->config().latent_channels, options_.guidance_scale);
 }
 
-std::vector<FinishedFrame> Denoiser::FinishedFrames() const {
+std::vector<FinishedFrame> OverrideDenoiser::FinishedFrames() const {
   std::vector<FinishedFrame> finished;
   const Pass& current = pass();
   for (size_t b = current.shows_first ? 0 : 1; b < current.rows.size(); ++b) {
@@ -169,7 +133,7 @@ std::vector<FinishedFrame> Denoiser::FinishedFrames() const {
   return finished;
 }
 
-absl::StatusOr<std::vector<FinishedFrame>> Denoiser::Step() {
+absl::StatusOr<std::vector<FinishedFrame>> OverrideDenoiser::Step() {
   if (done()) return absl::FailedPreconditionError("every denoising step has run");
   const int step = static_cast<int>(steps_done_ % schedule_.size());
   const int i = schedule_.size() - 1 - step;
@@ -177,11 +141,7 @@ absl::StatusOr<std::vector<FinishedFrame>> Denoiser::Step() {
     c10::InferenceMode inference;
     if (step == 0) BeginPass();
     const torch::Tensor output = Predict(schedule_.timestep(i));
-    const bool ddim = options_.sampler == Sampler::kDdim;
-    const bool noisy = i > 0 && !(ddim && options_.ddim_eta == 0);
-    const torch::Tensor noise = noisy ? Noise(step + 1) : torch::Tensor();
-    x_ = ddim ? DdimStep(schedule_, i, x_, output, options_.prediction, options_.ddim_eta, noise)
-              : DdpmStep(schedule_, i, x_, output, options_.prediction, noise);
+    x_ = SamplerStep(schedule_, i, x_, output, options_, [&] { return Noise(step + 1); });
     // Equal up to rounding: vector and scalar code of one operator may differ in the last bit.
     if (plan_.anchor_slot.has_value()) x_ = Override(x_, *plan_.anchor_slot);
 
@@ -189,10 +149,7 @@ absl::StatusOr<std::vector<FinishedFrame>> Denoiser::Step() {
     if (i == 0) {
       finished = FinishedFrames();
       for (const FinishedFrame& frame : finished) {
-        if (!torch::isfinite(frame.latent).all().item<bool>()) {
-          return absl::InternalError(
-              absl::StrCat("denoising frame ", frame.frame, " gave values that are not finite"));
-        }
+        if (auto status = CheckFinite(frame); !status.ok()) return status;
       }
     }
     rows_run_ += static_cast<int64_t>(pass().rows.size());

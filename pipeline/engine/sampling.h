@@ -1,0 +1,66 @@
+// What a denoiser is told and what it gives: shared by the trace form (trace_denoiser.h), which the
+// engine runs, and the full-batch form (override_denoiser.h), which it is tested against.
+#pragma once
+
+#include <functional>
+#include <optional>
+
+#include "absl/status/status.h"
+#include "pipeline/anchored/row_plan.h"
+#include "pipeline/diffusion/samplers.h"
+#include "pipeline/models/sdit.h"
+#include "pipeline/types.h"
+#include "torch/torch.h"
+
+namespace reenact {
+
+// What the network is told, made once per job. N frames, D hidden size, S tokens of a frame.
+struct Conditions {
+  torch::Tensor C;          // [N, D], SDiT::map of (G, the frame's landmarks)
+  torch::Tensor C_dropped;  // [N, D], of (null_clip, landmarks); only for guidance
+  std::optional<torch::Tensor> source_latent;        // [C, h, w], scaled; none: a text source
+  std::optional<torch::Tensor> source_C;             // [D]
+  std::optional<torch::Tensor> source_landmark_map;  // [S, 192]
+  // [S, 192] of a frame; asked when a row begins, so that maps need not be kept for all frames.
+  // Only for networks with landmark maps.
+  std::function<torch::Tensor(int frame)> landmark_map;
+};
+
+// [C, h, w] for a frame: step 0 is the initial noise, k >= 1 that of the k-th step. Must be pure.
+using NoiseSource = std::function<torch::Tensor(int frame, int step)>;
+
+// Guidance (scale s != 1) runs the network a second time per step without the appearance: the null
+// vector in place of G, source tokens hidden; the landmarks stay. The prediction becomes
+// without + s * (with - without), on the latent channels; a learned variance is taken from the run
+// with it. Each run has its own anchor.
+struct SamplingOptions {
+  Prediction prediction = Prediction::kEpsilon;
+  Sampler sampler = Sampler::kDdim;
+  double ddim_eta = 0;
+  double guidance_scale = 1;
+
+  bool guided() const { return guidance_scale != 1; }
+};
+
+struct FinishedFrame {
+  int frame = 0;
+  torch::Tensor latent;  // [C, h, w], scaled, its own memory
+};
+
+// kInvalidArgument: the parts do not fit each other.
+absl::Status CheckFit(const SDiTConfig& config, const RowPlan& plan, const Conditions& conditions,
+                      const SamplingOptions& options);
+
+// The prediction of both runs as one, [..., out_channels, h, w] with the channels third from last.
+torch::Tensor Guide(const torch::Tensor& with, const torch::Tensor& without, int64_t channels,
+                    double scale);
+
+// x_{i-1} from x_i by the chosen update. `noise` is called only if the update draws any.
+torch::Tensor SamplerStep(const Schedule& schedule, int i, const torch::Tensor& x,
+                          const torch::Tensor& output, const SamplingOptions& options,
+                          const std::function<torch::Tensor()>& noise);
+
+// kInternal if a latent is not finite.
+absl::Status CheckFinite(const FinishedFrame& frame);
+
+}  // namespace reenact

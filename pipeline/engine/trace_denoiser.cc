@@ -1,0 +1,194 @@
+#include "pipeline/engine/trace_denoiser.h"
+
+#include <cstddef>
+#include <exception>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace reenact {
+
+using torch::Tensor;
+
+absl::StatusOr<TraceDenoiser> TraceDenoiser::Create(RowExecutor& executor, Schedule schedule,
+                                                    RowPlan plan, Conditions conditions,
+                                                    NoiseSource noise,
+                                                    const SamplingOptions& options,
+                                                    const RowSchedule::Options& order) {
+  if (auto status = CheckFit(executor.config(), plan, conditions, options); !status.ok()) {
+    return status;
+  }
+  return TraceDenoiser(executor, std::move(schedule), std::move(plan), std::move(conditions),
+                       std::move(noise), options, order);
+}
+
+TraceDenoiser::TraceDenoiser(RowExecutor& executor, Schedule schedule, RowPlan plan,
+                             Conditions conditions, NoiseSource noise,
+                             const SamplingOptions& options, const RowSchedule::Options& order)
+    : executor_(&executor),
+      schedule_(std::move(schedule)),
+      plan_(std::move(plan)),
+      conditions_(std::move(conditions)),
+      noise_(std::move(noise)),
+      options_(options),
+      order_(plan_, schedule_.size(), order) {
+  const c10::InferenceMode inference;
+  if (executor.config().source == SourceTokens::kNone || !conditions_.source_latent.has_value()) {
+    return;
+  }
+  std::optional<Tensor> map;
+  if (conditions_.source_landmark_map.has_value()) {
+    map = conditions_.source_landmark_map->unsqueeze(0);
+  }
+  source_ = executor.TraceSource(conditions_.source_latent->unsqueeze(0),
+                                 conditions_.source_C->unsqueeze(0), map);
+}
+
+int64_t TraceDenoiser::trace_bytes() const {
+  int64_t bytes = 0;
+  for (const auto& [step, halves] : traces_) bytes += halves[0].bytes() + halves[1].bytes();
+  return bytes;
+}
+
+int64_t TraceDenoiser::RetainedBytes(const RowExecutor& executor, int num_steps, bool guided) {
+  return executor.trace_bytes() * num_steps * (guided ? 2 : 1);
+}
+
+double TraceDenoiser::GflopPerRowStep(const SDiTConfig& config, bool guided) {
+  return RowGflop(config, config.num_frames) * (guided ? 2 : 1);
+}
+
+void TraceDenoiser::Begin(int row) {
+  ActiveRow begun;
+  const auto& slots = plan_.rows[static_cast<size_t>(row)];
+  for (size_t k = 0; k < slots.size(); ++k) {
+    const bool is_anchor = plan_.anchor_slot.has_value() &&
+                           k == static_cast<size_t>(*plan_.anchor_slot);
+    if (!is_anchor || IsAnchorRow(row)) begun.slots.push_back(slots[k]);
+  }
+  begun.x = Noise(begun, 0);
+
+  std::vector<int64_t> frames;
+  std::vector<Tensor> maps;
+  for (const RowSlot& slot : begun.slots) {
+    frames.push_back(slot.frame);
+    if (executor_->config().landmark_map) maps.push_back(conditions_.landmark_map(slot.frame));
+  }
+  const Tensor index = torch::tensor(frames, torch::kInt64);
+  begun.C = conditions_.C.index_select(0, index);
+  if (options_.guided()) begun.C_dropped = conditions_.C_dropped.index_select(0, index);
+  if (!maps.empty()) begun.extra = executor_->EmbedMaps(torch::stack(maps));
+  active_[row] = std::move(begun);
+}
+
+Tensor TraceDenoiser::Noise(const ActiveRow& row, int step) const {
+  std::vector<Tensor> slots;
+  for (const RowSlot& slot : row.slots) slots.push_back(noise_(slot.frame, step));
+  return torch::stack(slots);
+}
+
+std::vector<ExecutorRow> TraceDenoiser::Collect(const std::vector<RowStep>& steps) {
+  // Traces are kept for followers only.
+  const bool anchored = plan_.anchor_slot.has_value() && plan_.rows.size() > 1;
+  std::vector<ExecutorRow> rows;
+  for (const RowStep& step : steps) {
+    if (step.first) Begin(step.row);
+    const ActiveRow& active = active_.at(step.row);
+    for (size_t half = 0; half < (options_.guided() ? 2 : 1); ++half) {
+      ExecutorRow row;
+      row.x = active.x;
+      row.t = schedule_.timestep(schedule_.size() - 1 - step.step);
+      row.C = half == 0 ? active.C : active.C_dropped;
+      row.extra = active.extra;
+      if (half == 0 && source_.has_value()) row.source = &*source_;
+      if (plan_.anchor_slot.has_value()) row.anchor_slot = *plan_.anchor_slot;
+      if (!IsAnchorRow(step.row)) {
+        row.trace = &traces_.at(step.step)[half];
+      } else if (anchored) {
+        row.record = &traces_[step.step][half];
+      }
+      rows.push_back(std::move(row));
+    }
+  }
+  return rows;
+}
+
+absl::StatusOr<std::vector<FinishedFrame>> TraceDenoiser::Finish(
+    const std::vector<RowStep>& steps, absl::Span<const Tensor> outputs) {
+  std::vector<FinishedFrame> finished;
+  size_t next = 0;
+  for (const RowStep& step : steps) {
+    ActiveRow& active = active_.at(step.row);
+    Tensor output = outputs[next++];
+    if (options_.guided()) {
+      output = Guide(output, outputs[next++], executor_->config().latent_channels,
+                     options_.guidance_scale);
+    }
+    active.x = SamplerStep(schedule_, schedule_.size() - 1 - step.step, active.x, output, options_,
+                           [&] { return Noise(active, step.step + 1); });
+    if (!step.last) continue;
+    for (size_t k = 0; k < active.slots.size() && step.shows; ++k) {
+      if (active.slots[k].duplicate) continue;
+      finished.push_back({active.slots[k].frame, active.x[static_cast<int64_t>(k)].clone()});
+      if (auto status = CheckFinite(finished.back()); !status.ok()) return status;
+    }
+    active_.erase(step.row);
+  }
+  order_.Advance(steps);
+  traces_.erase(traces_.begin(), traces_.lower_bound(order_.first_step_needed()));
+  return finished;
+}
+
+std::vector<absl::StatusOr<std::vector<FinishedFrame>>> TraceDenoiser::Step(
+    RowExecutor& executor, absl::Span<const Share> shares) {
+  using Result = absl::StatusOr<std::vector<FinishedFrame>>;
+  const c10::InferenceMode inference;
+  const auto failed = [](const Share& share, const std::exception& error) {
+    const std::string what = error.what();
+    return absl::InternalError(absl::StrCat("denoising, row step ", share.clip->row_steps_done(),
+                                            ": ", what.substr(0, what.find('\n'))));
+  };
+  // Runs `part` of the shares in one call; throws before anything has changed, or not at all.
+  const auto run = [&](absl::Span<const Share> part) {
+    std::vector<std::vector<RowStep>> steps;
+    std::vector<ExecutorRow> rows;
+    std::vector<size_t> begins;
+    for (const Share& share : part) {
+      steps.push_back(share.clip->order_.Next(share.num_rows));
+      begins.push_back(rows.size());
+      for (ExecutorRow& row : share.clip->Collect(steps.back())) rows.push_back(std::move(row));
+    }
+    begins.push_back(rows.size());
+    const std::vector<Tensor> outputs = executor.Forward(rows);
+    std::vector<Result> results;
+    for (size_t i = 0; i < part.size(); ++i) {
+      const auto mine =
+          absl::MakeConstSpan(outputs).subspan(begins[i], begins[i + 1] - begins[i]);
+      try {
+        results.push_back(part[i].clip->Finish(steps[i], mine));
+      } catch (const std::exception& error) {
+        results.push_back(failed(part[i], error));
+      }
+    }
+    return results;
+  };
+  if (shares.size() > 1) {
+    try {
+      return run(shares);
+    } catch (const std::exception&) {
+      // One of them is to blame: each by itself shows which.
+    }
+  }
+  std::vector<Result> results;
+  for (const Share& share : shares) {
+    try {
+      results.push_back(std::move(run({&share, 1})[0]));
+    } catch (const std::exception& error) {
+      results.push_back(failed(share, error));
+    }
+  }
+  return results;
+}
+
+}  // namespace reenact

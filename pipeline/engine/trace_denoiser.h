@@ -1,0 +1,105 @@
+// From noise to latents by anchor trace (row_executor.h): the reverse process of one clip, row by
+// row, and steps that hold rows of many clips. Gives what OverrideDenoiser gives, without computing
+// the anchor frame again in every row.
+//
+// Rows take their steps in the order of a RowSchedule. Noise is a function of (frame, step), so a
+// row's result does not depend on when it runs or beside what, up to the rounding of the executor
+// (none if it is deterministic).
+//
+// Memory: per row that has begun and not ended its latents and, with landmark maps, [T, S, D]; the
+// traces kept. Owned by one thread at a time.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "pipeline/anchored/row_plan.h"
+#include "pipeline/anchored/row_schedule.h"
+#include "pipeline/diffusion/schedule.h"
+#include "pipeline/engine.h"
+#include "pipeline/engine/sampling.h"
+#include "pipeline/models/row_executor.h"
+#include "torch/torch.h"
+
+namespace reenact {
+
+class TraceDenoiser {
+ public:
+  // `executor` must outlive the denoiser. kInvalidArgument: the parts do not fit each other.
+  static absl::StatusOr<TraceDenoiser> Create(RowExecutor& executor, Schedule schedule,
+                                              RowPlan plan, Conditions conditions,
+                                              NoiseSource noise, const SamplingOptions& options,
+                                              const RowSchedule::Options& order);
+
+  TraceDenoiser(TraceDenoiser&&) = default;
+  TraceDenoiser& operator=(TraceDenoiser&&) = delete;
+
+  int64_t total_row_steps() const { return order_.total_row_steps(); }
+  int64_t row_steps_done() const { return order_.row_steps_done(); }
+  bool done() const { return order_.done(); }
+  RowDemand demand() const { return order_.demand(); }
+
+  // Bytes of the traces kept now.
+  int64_t trace_bytes() const;
+  // What kRetained keeps at most for a clip of this many steps.
+  static int64_t RetainedBytes(const RowExecutor& executor, int num_steps, bool guided);
+  // Work of one row step of T frames, guidance included.
+  static double GflopPerRowStep(const SDiTConfig& config, bool guided);
+
+  struct Share {
+    TraceDenoiser* clip = nullptr;
+    int num_rows = 0;  // within demand()
+  };
+  // Runs one denoising step of each share's rows in one call of the executor, which all clips were
+  // created with. For each clip the frames it finished; after an error (kInternal) that clip is
+  // lost, the others are not.
+  static std::vector<absl::StatusOr<std::vector<FinishedFrame>>> Step(
+      RowExecutor& executor, absl::Span<const Share> shares);
+
+ private:
+  // The two runs of guidance; index 1 is the run with the appearance dropped.
+  using Halves = std::array<AnchorTrace, 2>;
+
+  // A row that has begun and not ended. K frames: all slots, or all but the anchor's.
+  struct ActiveRow {
+    std::vector<RowSlot> slots;
+    torch::Tensor x;             // [K, C, h, w]
+    torch::Tensor C, C_dropped;  // [K, D]
+    torch::Tensor extra;         // [K, S, D], with landmark maps
+  };
+
+  TraceDenoiser(RowExecutor& executor, Schedule schedule, RowPlan plan, Conditions conditions,
+                NoiseSource noise, const SamplingOptions& options,
+                const RowSchedule::Options& order);
+
+  // Whether the row computes every slot, the anchor's included.
+  bool IsAnchorRow(int row) const { return row == 0 || !plan_.anchor_slot.has_value(); }
+  void Begin(int row);
+  torch::Tensor Noise(const ActiveRow& row, int step) const;
+
+  // What the executor is to run for `steps`; with guidance two rows each, the second without the
+  // appearance. Pointers are valid until Finish.
+  std::vector<ExecutorRow> Collect(const std::vector<RowStep>& steps);
+  // Takes what it gave.
+  absl::StatusOr<std::vector<FinishedFrame>> Finish(const std::vector<RowStep>& steps,
+                                                    absl::Span<const torch::Tensor> outputs);
+
+  RowExecutor* executor_;
+  Schedule schedule_;
+  RowPlan plan_;
+  Conditions conditions_;
+  NoiseSource noise_;
+  SamplingOptions options_;
+  RowSchedule order_;
+  std::optional<ExecutorSource> source_;
+  std::map<int, ActiveRow> active_;  // by row
+  std::map<int, Halves> traces_;     // by step
+};
+
+}  // namespace reenact
