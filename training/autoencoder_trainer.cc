@@ -144,18 +144,11 @@ std::vector<std::pair<std::string, double>> AutoencoderTrainee::Evaluate() {
 }
 
 void AutoencoderTrainee::Save(TensorMap& tensors) const {
-  SaveModule(*model_, "model.", tensors);
-  SaveModule(*averaged_, "average.", tensors);
-  SaveCount(average_, tensors);
-  optimizer_.Save("adam.", tensors);
+  SaveTraining(*model_, *averaged_, average_, optimizer_, tensors);
 }
 
 absl::Status AutoencoderTrainee::Load(const TensorMap& tensors) {
-  absl::Status status = LoadModule(*model_, "model.", tensors);
-  status.Update(LoadModule(*averaged_, "average.", tensors));
-  status.Update(LoadCount(tensors, average_));
-  status.Update(optimizer_.Load("adam.", tensors));
-  return status;
+  return LoadTraining(tensors, *model_, *averaged_, average_, optimizer_);
 }
 
 absl::Status AutoencoderTrainee::StartFrom(const TensorMap& weights) {

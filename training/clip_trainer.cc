@@ -146,18 +146,11 @@ std::vector<std::pair<std::string, double>> ClipTrainee::Evaluate() {
 }
 
 void ClipTrainee::Save(TensorMap& tensors) const {
-  SaveModule(*model_, "model.", tensors);
-  SaveModule(*averaged_, "average.", tensors);
-  SaveCount(average_, tensors);
-  optimizer_.Save("adam.", tensors);
+  SaveTraining(*model_, *averaged_, average_, optimizer_, tensors);
 }
 
 absl::Status ClipTrainee::Load(const TensorMap& tensors) {
-  absl::Status status = LoadModule(*model_, "model.", tensors);
-  status.Update(LoadModule(*averaged_, "average.", tensors));
-  status.Update(LoadCount(tensors, average_));
-  status.Update(optimizer_.Load("adam.", tensors));
-  return status;
+  return LoadTraining(tensors, *model_, *averaged_, average_, optimizer_);
 }
 
 std::string ClipTrainee::Description() const {

@@ -11,6 +11,7 @@
 #include "pipeline/diffusion/noise.h"
 #include "pipeline/face/landmark_map.h"
 #include "pipeline/models/config_json.h"
+#include "pipeline/weights/load.h"
 #include "training/autoencoder_trainer.h"
 #include "training/state.h"
 
@@ -349,18 +350,11 @@ std::vector<std::pair<std::string, double>> SditTrainee::Evaluate() {
 }
 
 void SditTrainee::Save(TensorMap& tensors) const {
-  SaveModule(*model_, "model.", tensors);
-  SaveModule(*averaged_, "average.", tensors);
-  SaveCount(average_, tensors);
-  optimizer_.Save("adam.", tensors);
+  SaveTraining(*model_, *averaged_, average_, optimizer_, tensors);
 }
 
 absl::Status SditTrainee::Load(const TensorMap& tensors) {
-  absl::Status status = LoadModule(*model_, "model.", tensors);
-  status.Update(LoadModule(*averaged_, "average.", tensors));
-  status.Update(LoadCount(tensors, average_));
-  status.Update(optimizer_.Load("adam.", tensors));
-  return status;
+  return LoadTraining(tensors, *model_, *averaged_, average_, optimizer_);
 }
 
 std::string SditTrainee::Description() const {
@@ -371,9 +365,7 @@ std::string SditTrainee::Description() const {
 SDiT SditTrainee::Folded() const {
   torch::NoGradGuard no_grad;
   WhitenedSdit copy(config_, whitening_);
-  TensorMap tensors;
-  SaveModule(*averaged_, "", tensors);
-  const absl::Status status = LoadModule(*copy, "", tensors);
+  const absl::Status status = LoadWeights(*copy, StateDict(*averaged_));
   TORCH_CHECK(status.ok(), status.ToString());
   copy->Fold();
   copy->eval();

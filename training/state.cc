@@ -13,28 +13,30 @@ std::vector<NamedParameter> NamedParameters(const torch::nn::Module& module) {
   return parameters;
 }
 
-void SaveModule(const torch::nn::Module& module, const std::string& prefix, TensorMap& tensors) {
-  for (const auto& [name, tensor] : StateDict(module)) {
-    tensors[absl::StrCat(prefix, name)] = tensor;
+void SaveTraining(const torch::nn::Module& model, const torch::nn::Module& averaged,
+                  const MovingAverage& average, const AdamW& optimizer, TensorMap& tensors) {
+  for (const auto& [name, tensor] : StateDict(model)) {
+    tensors[absl::StrCat("model.", name)] = tensor;
   }
-}
-
-absl::Status LoadModule(torch::nn::Module& module, const std::string& prefix,
-                        const TensorMap& tensors) {
-  return LoadWeights(module, WithoutPrefix(tensors, prefix));
-}
-
-void SaveCount(const MovingAverage& average, TensorMap& tensors) {
+  for (const auto& [name, tensor] : StateDict(averaged)) {
+    tensors[absl::StrCat("average.", name)] = tensor;
+  }
   tensors["average_updates"] = torch::tensor({average.num_updates()}, torch::kInt64);
+  optimizer.Save("adam.", tensors);
 }
 
-absl::Status LoadCount(const TensorMap& tensors, MovingAverage& average) {
+absl::Status LoadTraining(const TensorMap& tensors, torch::nn::Module& model,
+                          torch::nn::Module& averaged, MovingAverage& average, AdamW& optimizer) {
+  absl::Status status = LoadWeights(model, WithoutPrefix(tensors, "model."));
+  status.Update(LoadWeights(averaged, WithoutPrefix(tensors, "average.")));
   const auto updates = tensors.find("average_updates");
   if (updates == tensors.end() || updates->second.numel() != 1) {
-    return absl::InvalidArgumentError("checkpoint lacks average_updates");
+    status.Update(absl::InvalidArgumentError("checkpoint lacks average_updates"));
+  } else {
+    average.set_num_updates(updates->second.item<int64_t>());
   }
-  average.set_num_updates(updates->second.item<int64_t>());
-  return absl::OkStatus();
+  status.Update(optimizer.Load("adam.", tensors));
+  return status;
 }
 
 }  // namespace reenact

@@ -14,15 +14,13 @@ namespace reenact {
 // Parameters that take a gradient, by name, all with learning rate ratio 1.
 std::vector<NamedParameter> NamedParameters(const torch::nn::Module& module);
 
-// Adds the module's tensors as "<prefix><name>".
-void SaveModule(const torch::nn::Module& module, const std::string& prefix, TensorMap& tensors);
+// Everything a training run continues from: the model as "model.<name>", its moving average as
+// "average.<name>" with "average_updates", and the optimizer as "adam.<name>".
+void SaveTraining(const torch::nn::Module& model, const torch::nn::Module& averaged,
+                  const MovingAverage& average, const AdamW& optimizer, TensorMap& tensors);
 
-// The reverse of SaveModule(); strict (LoadWeights).
-absl::Status LoadModule(torch::nn::Module& module, const std::string& prefix,
-                        const TensorMap& tensors);
-
-// The number of updates of a moving average, as "average_updates".
-void SaveCount(const MovingAverage& average, TensorMap& tensors);
-absl::Status LoadCount(const TensorMap& tensors, MovingAverage& average);
+// The reverse; strict (LoadWeights). kInvalidArgument: the first part that does not fit.
+absl::Status LoadTraining(const TensorMap& tensors, torch::nn::Module& model,
+                          torch::nn::Module& averaged, MovingAverage& average, AdamW& optimizer);
 
 }  // namespace reenact

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "absl/strings/str_cat.h"
 #include "pipeline/models/attention.h"
 
 namespace reenact {
@@ -43,6 +44,26 @@ Tensor TimestepFeatures(const Tensor& t) {
   const auto frequencies = torch::exp(-std::log(10000.0) * i / static_cast<double>(half));
   const auto angles = t.to(torch::kFloat32).unsqueeze(1) * frequencies.unsqueeze(0);
   return torch::cat({torch::cos(angles), torch::sin(angles)}, 1);
+}
+
+absl::Status ValidateBackbone(const char* network, int64_t latent_channels, int64_t latent_size,
+                              int64_t patch_size, int64_t hidden_size, int64_t num_heads,
+                              int64_t depth) {
+  const auto invalid = [network](const char* problem) {
+    return absl::InvalidArgumentError(absl::StrCat(network, ": ", problem));
+  };
+  if (latent_channels < 1) return invalid("latent_channels must be 1 or more");
+  if (patch_size < 1 || latent_size < 1 || latent_size % patch_size != 0) {
+    return invalid("latent_size must be a positive multiple of patch_size");
+  }
+  if (hidden_size < 4 || hidden_size % 4 != 0) {
+    return invalid("hidden_size must be a positive multiple of 4");
+  }
+  if (num_heads < 1 || hidden_size % num_heads != 0) {
+    return invalid("hidden_size must be a multiple of num_heads");
+  }
+  if (depth < 1) return invalid("depth must be 1 or more");
+  return absl::OkStatus();
 }
 
 Tensor Normalize(const Tensor& x) {

@@ -8,6 +8,7 @@
 
 #include <vector>
 
+#include "absl/status/status.h"
 #include "torch/torch.h"
 
 namespace reenact {
@@ -20,6 +21,12 @@ torch::Tensor SpatialPositions(int64_t side, int64_t hidden_size);
 torch::Tensor TemporalPositions(int64_t num_frames, int64_t hidden_size);
 // t [N] -> [N, 256]: [cos, sin] of t * exp(-ln(10000) i / 128). Always float32.
 torch::Tensor TimestepFeatures(const torch::Tensor& t);
+
+// What DiT and sDiT ask of their common fields; `network` begins the message. kInvalidArgument
+// names the field.
+absl::Status ValidateBackbone(const char* network, int64_t latent_channels, int64_t latent_size,
+                              int64_t patch_size, int64_t hidden_size, int64_t num_heads,
+                              int64_t depth);
 
 // Layer norm over D without parameters, eps 1e-6.
 torch::Tensor Normalize(const torch::Tensor& x);

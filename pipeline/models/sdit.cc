@@ -56,18 +56,10 @@ absl::Status Validate(const SDiTConfig& config) {
   const auto invalid = [](const char* problem) {
     return absl::InvalidArgumentError(absl::StrCat("sdit: ", problem));
   };
-  if (config.latent_channels < 1) return invalid("latent_channels must be 1 or more");
-  if (config.patch_size < 1 || config.latent_size < 1 ||
-      config.latent_size % config.patch_size != 0) {
-    return invalid("latent_size must be a positive multiple of patch_size");
-  }
-  if (config.hidden_size < 4 || config.hidden_size % 4 != 0) {
-    return invalid("hidden_size must be a positive multiple of 4");
-  }
-  if (config.num_heads < 1 || config.hidden_size % config.num_heads != 0) {
-    return invalid("hidden_size must be a multiple of num_heads");
-  }
-  if (config.depth < 1) return invalid("depth must be 1 or more");
+  absl::Status backbone =
+      ValidateBackbone("sdit", config.latent_channels, config.latent_size, config.patch_size,
+                       config.hidden_size, config.num_heads, config.depth);
+  if (!backbone.ok()) return backbone;
   if (config.num_frames < 1) return invalid("num_frames must be 1 or more");
   if (config.clip_dim < 1) return invalid("clip_dim must be 1 or more");
   if (config.mapping_blocks < 0) return invalid("mapping_blocks must be 0 or more");

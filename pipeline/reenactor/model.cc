@@ -56,7 +56,9 @@ absl::StatusOr<std::unique_ptr<RowExecutor>> MakeExecutor(const SDiT& sdit,
   how.dtype = options.precision == ReenactorOptions::Precision::kBfloat16 ? ExecutorDtype::kBfloat16
                                                                           : ExecutorDtype::kFloat32;
   how.deterministic = true;
-  return MakeTorchExecutor(sdit, how);
+  auto executor = MakeCpuExecutor(sdit, how);
+  return absl::IsUnimplemented(executor.status()) ? MakeTorchExecutor(sdit, how)
+                                                  : std::move(executor);
 }
 
 }  // namespace
