@@ -2,11 +2,16 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <span>
 #include <unordered_map>
 #include <utility>
 
 #include "ATen/Parallel.h"
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
 #include "pipeline/models/attention.h"
+#include "pipeline/models/cpu_attention.h"
+#include "pipeline/models/cpu_kernels.h"
 #include "pipeline/models/cpu_linear.h"
 
 namespace reenact {
@@ -24,10 +29,8 @@ class CpuExecutor : public RowExecutor {
         timestep_in_bias_(parameters.at("t_embedder.mlp.0.bias")),
         timestep_out_weight_(parameters.at("t_embedder.mlp.2.weight")),
         timestep_out_bias_(parameters.at("t_embedder.mlp.2.bias")),
-        patch_weight_(parameters.at("x_embedder.proj.weight").flatten(1)),  // [D, C p p]
-        patch_bias_(parameters.at("x_embedder.proj.bias")),
-        spatial_(parameters.at("pos_embed")[0]),             // [S, D]
-        temporal_(parameters.at("temporal_pos_embed")[0]) {  // [T, D]
+        spatial_(parameters.at("pos_embed")[0] + parameters.at("x_embedder.proj.bias")),
+        positions_(parameters.at("temporal_pos_embed")[0].unsqueeze(1) + spatial_) {
     if (config.landmark_map) {
       map_weight_ = parameters.at("map_embedder.weight");
       map_bias_ = parameters.at("map_embedder.bias");
@@ -71,8 +74,10 @@ class CpuExecutor : public RowExecutor {
   ExecutorSource TraceSource(const Tensor& source_latent, const Tensor& source_C,
                              const std::optional<Tensor>& source_landmark_map) override {
     const c10::InferenceMode inference;
-    Tensor x = EmbedPicture(source_latent.to(torch::kFloat32)) + source_pos_;  // [1, S, D]
+    Tensor x = (spatial_ + source_pos_).unsqueeze(0);  // [1, S, D]
     if (config_.landmark_map) x = x + EmbedMaps(source_landmark_map.value());
+    x = x.contiguous();
+    AddPatches(Patches(source_latent), &x);
     const Tensor c = Timestep(0) + source_C.to(torch::kFloat32) + source_embed_;  // [1, D]
     ExecutorSource source;
     Blocks({.x = x.flatten(0, 1),
@@ -94,9 +99,13 @@ class CpuExecutor : public RowExecutor {
     int64_t recorded_frame = 0;
     std::vector<Tensor>* record = nullptr;  // receives the frame's keys and values; null: nobody
     bool only_record = false;               // the output is not wanted
+    bool alone = true;                      // may use all threads
   };
   // All blocks and the final layer: -> [K * S, p p out_channels] float32; undefined if only_record.
   virtual Tensor Blocks(BlocksInput input) = 0;
+
+  // x [..., D], contiguous, += the patch layer's weights times patches [tokens, C p p].
+  virtual void AddPatches(const Tensor& patches, Tensor* x) = 0;
 
   int64_t tokens() const { return spatial_.size(0); }
 
@@ -106,21 +115,23 @@ class CpuExecutor : public RowExecutor {
     Tensor time, output;
   };
 
-  // Rows side by side, one thread each.
+  // Rows side by side, one thread each; rows that would leave threads idle, one by one on all.
   void ForwardAll(const std::vector<RowWork*>& work) {
-    if (work.size() == 1) return ForwardRow(work[0]);
-    at::parallel_for(0, static_cast<int64_t>(work.size()), 1, [&](int64_t begin, int64_t end) {
+    const auto size = static_cast<int64_t>(work.size());
+    const int64_t together = size - size % std::max(at::get_num_threads(), 1);
+    at::parallel_for(0, together, 1, [&](int64_t begin, int64_t end) {
       const c10::InferenceMode inference;
-      for (int64_t i = begin; i < end; ++i) ForwardRow(work[static_cast<size_t>(i)]);
+      for (int64_t i = begin; i < end; ++i) ForwardRow(work[static_cast<size_t>(i)], false);
     });
+    for (int64_t i = together; i < size; ++i) ForwardRow(work[static_cast<size_t>(i)], true);
   }
 
-  void ForwardRow(RowWork* work) {
+  void ForwardRow(RowWork* work, bool alone) {
     const ExecutorRow& row = *work->row;
     const int64_t K = row.x.size(0);
-    Tensor x = EmbedPicture(row.x.to(torch::kFloat32));  // [K, S, D]
-    x += Slots(row, K);
+    Tensor x = Positions(row, K);
     if (row.extra.defined()) x += row.extra;
+    AddPatches(Patches(row.x), &x);
     if (row.record != nullptr) row.record->blocks.clear();
     const Tensor y = Blocks({.x = x.flatten(0, 1),
                              .c = work->time + row.C.to(torch::kFloat32),
@@ -128,25 +139,27 @@ class CpuExecutor : public RowExecutor {
                              .trace = row.trace != nullptr ? &row.trace->blocks : nullptr,
                              .source = row.source != nullptr ? &row.source->tensors : nullptr,
                              .recorded_frame = row.anchor_slot.value_or(0),
-                             .record = row.record != nullptr ? &row.record->blocks : nullptr});
+                             .record = row.record != nullptr ? &row.record->blocks : nullptr,
+                             .alone = alone});
     work->output =
         Unpatchify(y.unflatten(0, {K, tokens()}), config_.patch_size, config_.out_channels());
   }
 
-  // The temporal table at the slots a row computes: [K, 1, D].
-  Tensor Slots(const ExecutorRow& row, int64_t K) const {
-    if (row.trace == nullptr) return temporal_.narrow(0, 0, K).unsqueeze(1);
+  // What the positions of the tokens that a row computes add to them: [K, S, D], a copy.
+  Tensor Positions(const ExecutorRow& row, int64_t K) const {
+    if (row.trace == nullptr) return positions_.narrow(0, 0, K).clone();
     const int64_t a = row.anchor_slot.value();
-    return torch::cat({temporal_.narrow(0, 0, a), temporal_.narrow(0, a + 1, K - a)}).unsqueeze(1);
+    return torch::cat({positions_.narrow(0, 0, a), positions_.narrow(0, a + 1, K - a)});
   }
 
-  // [N, C, h, w] -> [N, S, D]: each patch through the convolution's weights, plus its position.
-  Tensor EmbedPicture(const Tensor& x) const {
+  // [N, C, h, w] -> [N * S, C p p].
+  Tensor Patches(const Tensor& x) const {
     const int64_t p = config_.patch_size, side = config_.tokens_side();
-    const Tensor patches = x.reshape({x.size(0), config_.latent_channels, side, p, side, p})
-                               .permute({0, 2, 4, 1, 3, 5})
-                               .reshape({x.size(0), side * side, -1});
-    return at::linear(patches, patch_weight_, patch_bias_) + spatial_;
+    return x.to(torch::kFloat32)
+        .reshape({x.size(0), config_.latent_channels, side, p, side, p})
+        .permute({0, 2, 4, 1, 3, 5})
+        .reshape({x.size(0) * side * side, -1})
+        .contiguous();
   }
 
   // The timestep's embedding [D], computed once.
@@ -165,10 +178,31 @@ class CpuExecutor : public RowExecutor {
 
   const SDiTConfig config_;
   const Tensor timestep_in_weight_, timestep_in_bias_, timestep_out_weight_, timestep_out_bias_;
-  const Tensor patch_weight_, patch_bias_;
-  const Tensor spatial_, temporal_;
+  const Tensor spatial_;    // [S, D], the patch layer's bias included
+  const Tensor positions_;  // [T, S, D], that and the temporal table
   Tensor map_weight_, map_bias_, source_embed_, source_pos_;
   std::unordered_map<int64_t, Tensor> timesteps_;
+};
+
+// Memory that calls reuse. Thread-safe.
+template <typename T>
+class Pool {
+ public:
+  std::unique_ptr<T> Take() {
+    const absl::MutexLock lock(&mu_);
+    if (free_.empty()) return std::make_unique<T>();
+    auto taken = std::move(free_.back());
+    free_.pop_back();
+    return taken;
+  }
+  void Give(std::unique_ptr<T> taken) {
+    const absl::MutexLock lock(&mu_);
+    free_.push_back(std::move(taken));
+  }
+
+ private:
+  absl::Mutex mu_;
+  std::vector<std::unique_ptr<T>> free_ ABSL_GUARDED_BY(mu_);
 };
 
 // libtorch operators.
@@ -189,6 +223,7 @@ class PortableExecutor final : public CpuExecutor {
     }
     final_modulation_ = linear("final_layer.adaLN_modulation.1");
     final_ = linear("final_layer.linear");
+    patch_weight_ = parameters.at("x_embedder.proj.weight").flatten(1).t();
   }
 
   int64_t trace_bytes() const override {
@@ -227,6 +262,10 @@ class PortableExecutor final : public CpuExecutor {
     return final_(Modulated(x, m[0], m[1])).to(torch::kFloat32).flatten(0, 1);
   }
 
+  void AddPatches(const Tensor& patches, Tensor* x) override {
+    x->flatten(0, -2).addmm_(patches, patch_weight_);
+  }
+
  private:
   struct Block {
     CpuLinear modulation, qkv, proj, fc1, fc2;
@@ -239,7 +278,212 @@ class PortableExecutor final : public CpuExecutor {
   const torch::Dtype dtype_;
   std::vector<Block> blocks_;
   CpuLinear final_modulation_, final_;
+  Tensor patch_weight_;  // [C p p, D]
 };
+
+#if defined(__x86_64__)
+// The kernels of cpu_kernels.h and cpu_attention.h. The residual stream x is float32.
+template <typename E>
+class NativeExecutor final : public CpuExecutor {
+ public:
+  NativeExecutor(const SDiTConfig& config, const Parameters& parameters)
+      : CpuExecutor(config, parameters),
+        D_(config.hidden_size),
+        shape_{.num_heads = config.num_heads, .head_size = config.hidden_size / config.num_heads} {
+    const auto pack = [](const Tensor& weight, const Tensor& bias) {
+      return PackLinear<E>(weight.data_ptr<float>(), bias.data_ptr<float>(), weight.size(0),
+                           weight.size(1));
+    };
+    const auto linear = [&](const std::string& name) {
+      return pack(parameters.at(name + ".weight"), parameters.at(name + ".bias"));
+    };
+    std::vector<Tensor> weights, biases;
+    const auto modulation = [&](const std::string& name) {
+      weights.push_back(parameters.at(name + ".adaLN_modulation.1.weight"));
+      biases.push_back(parameters.at(name + ".adaLN_modulation.1.bias"));
+    };
+    for (int64_t i = 0; i < config.depth; ++i) {
+      const std::string block = "blocks." + std::to_string(i);
+      blocks_.push_back({.qkv = linear(block + ".attn.qkv"),
+                         .proj = linear(block + ".attn.proj"),
+                         .fc1 = linear(block + ".mlp.fc1"),
+                         .fc2 = linear(block + ".mlp.fc2")});
+      modulation(block);
+    }
+    modulation("final_layer");
+    modulation_ = pack(torch::cat(weights), torch::cat(biases));
+    final_ = linear("final_layer.linear");
+    const Tensor patch = parameters.at("x_embedder.proj.weight").flatten(1).contiguous();
+    patch_ = PackLinear<float>(patch.data_ptr<float>(), torch::zeros({D_}).data_ptr<float>(), D_,
+                               patch.size(1));
+  }
+
+  int64_t trace_bytes() const override {
+    return config().depth * PackedKeyValuesSize(shape_, tokens()) * static_cast<int64_t>(sizeof(E));
+  }
+
+ protected:
+  Tensor Blocks(BlocksInput input) override {
+    const int64_t S = tokens(), N = input.num_frames * S;
+    auto row = rows_.Take();
+    row->qkv.Reserve(N * 3 * D_);
+    row->own.Reserve(PackedKeyValuesSize(shape_, N));
+    ComputeModulation(input.c, row.get());
+    float* x = input.x.data_ptr<float>();
+    E* qkv = row->qkv.data();
+
+    // The vectors of rows from `begin` on: shift, scale, gate of attention, then of the MLP.
+    const auto vectors = [&](size_t block, int64_t which, int64_t begin) {
+      return RowVectors{
+          .data = row->modulation.data() + (static_cast<int64_t>(block) * 6 + which) * D_,
+          .stride = modulation_.out,
+          .rows_each = S,
+          .first_row = begin};
+    };
+    const auto norm = [&](size_t block, int64_t which, int64_t begin, int64_t count, E* to) {
+      const RowVectors shift = vectors(block, which, begin);
+      NormModulate(x + begin * D_, D_, count, shift, shift.data + D_, to);
+    };
+    const auto project_qkv = [&](size_t b, int64_t begin, int64_t count, Slice* slice) {
+      norm(b, 0, begin, count, slice->normed.data());
+      Linear<E>(blocks_[b].qkv, slice->normed.data(), D_, count,
+                {.to = qkv + begin * 3 * D_, .stride = 3 * D_});
+    };
+    // Everything of a block that follows the attention's keys and values.
+    const auto rest_of_block = [&](size_t b, std::span<const PackedKeyValues<E>> parts,
+                                   int64_t begin, int64_t count, Slice* slice) {
+      const Block& block = blocks_[b];
+      float* to = x + begin * D_;
+      Attend(shape_, qkv + begin * 3 * D_, 3 * D_, count, parts, slice->normed.data(), D_,
+             &slice->scores);
+      Linear<E>(
+          block.proj, slice->normed.data(), D_, count,
+          {.kind = Kind::kGatedAdd, .to_float = to, .stride = D_, .gates = vectors(b, 2, begin)});
+      norm(b, 3, begin, count, slice->normed.data());
+      Linear<E>(block.fc1, slice->normed.data(), D_, count,
+                {.kind = Kind::kTanhGelu, .to = slice->hidden.data(), .stride = block.fc1.out});
+      Linear<E>(
+          block.fc2, slice->hidden.data(), block.fc1.out, count,
+          {.kind = Kind::kGatedAdd, .to_float = to, .stride = D_, .gates = vectors(b, 5, begin)});
+    };
+
+    ForSlices(input.alone, N, [&](int64_t begin, int64_t count, Slice* slice) {
+      project_qkv(0, begin, count, slice);
+    });
+    for (size_t b = 0; b < blocks_.size(); ++b) {
+      For(input.alone, shape_.num_heads, [&](int64_t begin, int64_t end) {
+        PackKeyValues(shape_, qkv + D_, qkv + 2 * D_, 3 * D_, N, begin, end, row->own.data());
+      });
+      if (input.record != nullptr) {
+        input.record->push_back(Pack(qkv + input.recorded_frame * S * 3 * D_));
+        if (input.only_record && b + 1 == blocks_.size()) return {};
+      }
+      std::vector<PackedKeyValues<E>> parts = {{row->own.data(), N}};
+      for (const auto* context : {input.trace, input.source}) {
+        if (context != nullptr) parts.push_back({Data((*context)[b]), S});
+      }
+      ForSlices(input.alone, N, [&](int64_t begin, int64_t count, Slice* slice) {
+        rest_of_block(b, parts, begin, count, slice);
+        // Of the slice's part of qkv only its own queries were still needed.
+        if (b + 1 < blocks_.size()) project_qkv(b + 1, begin, count, slice);
+      });
+    }
+    Tensor output = torch::empty({N, final_.out});
+    ForSlices(input.alone, N, [&](int64_t begin, int64_t count, Slice* slice) {
+      norm(blocks_.size(), 0, begin, count, slice->normed.data());
+      Linear<E>(final_, slice->normed.data(), D_, count,
+                {.kind = Kind::kFloat,
+                 .to_float = output.data_ptr<float>() + begin * final_.out,
+                 .stride = final_.out});
+    });
+    rows_.Give(std::move(row));
+    return output;
+  }
+
+  void AddPatches(const Tensor& patches, Tensor* x) override {
+    Linear<float>(patch_, patches.data_ptr<float>(), patches.size(1), patches.size(0),
+                  {.kind = LinearOutput<float>::Kind::kGatedAdd,
+                   .to_float = x->data_ptr<float>(),
+                   .stride = D_,
+                   .gates = {.data = ones_.data_ptr<float>()}});
+  }
+
+ private:
+  using Kind = typename LinearOutput<E>::Kind;
+
+  struct Block {
+    PackedLinear<E> qkv, proj, fc1, fc2;
+  };
+  // Memory of a row.
+  struct RowScratch {
+    AlignedBuffer<E> condition, qkv, own;
+    AlignedBuffer<float> modulation;
+  };
+  // Memory of a slice of a row's tokens that one thread takes through a block.
+  struct Slice {
+    AlignedBuffer<E> normed, hidden;
+    AlignedBuffer<float> scores;
+  };
+  // The MLP's hidden values of a slice stay in the second-level cache. A multiple of the 12 queries
+  // and the 6 rows that the kernels take at once.
+  static constexpr int64_t kSliceTokens = 96;
+
+  static constexpr auto kTensorType = std::is_same_v<E, float> ? torch::kFloat32 : torch::kBFloat16;
+
+  static E* Data(const Tensor& x) { return static_cast<E*>(x.data_ptr()); }
+
+  void ComputeModulation(const Tensor& c, RowScratch* row) const {
+    const Tensor condition = torch::silu(c).to(kTensorType).contiguous();
+    const int64_t K = c.size(0);
+    row->modulation.Reserve(K * modulation_.out);
+    Linear<E>(
+        modulation_, Data(condition), D_, K,
+        {.kind = Kind::kFloat, .to_float = row->modulation.data(), .stride = modulation_.out});
+  }
+
+  // The keys and values of one frame whose qkv begins there.
+  Tensor Pack(const E* qkv) const {
+    Tensor packed = torch::empty({PackedKeyValuesSize(shape_, tokens())}, kTensorType);
+    PackKeyValues(shape_, qkv + D_, qkv + 2 * D_, 3 * D_, tokens(), 0, shape_.num_heads,
+                  Data(packed));
+    return packed;
+  }
+
+  template <typename Function>
+  static void For(bool parallel, int64_t size, const Function& function) {
+    if (parallel) {
+      at::parallel_for(0, size, 1, function);
+    } else {
+      function(0, size);
+    }
+  }
+
+  template <typename Function>
+  void ForSlices(bool parallel, int64_t num_tokens, const Function& function) {
+    const int64_t num_slices = (num_tokens + kSliceTokens - 1) / kSliceTokens;
+    For(parallel, num_slices, [&](int64_t begin, int64_t end) {
+      auto slice = slices_.Take();
+      slice->normed.Reserve(kSliceTokens * D_);
+      slice->hidden.Reserve(kSliceTokens * blocks_[0].fc1.out);
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t first = i * kSliceTokens;
+        function(first, std::min(kSliceTokens, num_tokens - first), slice.get());
+      }
+      slices_.Give(std::move(slice));
+    });
+  }
+
+  const int64_t D_;
+  const HeadShape shape_;
+  std::vector<Block> blocks_;
+  PackedLinear<E> modulation_;  // of all blocks, then the final layer's
+  PackedLinear<E> final_;
+  PackedLinear<float> patch_;
+  const Tensor ones_ = torch::ones({D_});
+  Pool<RowScratch> rows_;
+  Pool<Slice> slices_;
+};
+#endif
 
 Parameters Collect(const SDiT& sdit) {
   Parameters parameters;
@@ -255,22 +499,45 @@ Parameters Collect(const SDiT& sdit) {
 
 }  // namespace
 
-CpuPath BestCpuPath(ExecutorDtype) { return CpuPath::kPortable; }
+bool HasNativeCpuPath(const SDiTConfig& config, ExecutorDtype dtype) {
+#if defined(__x86_64__)
+  if (dtype == ExecutorDtype::kFloat32) return HasAvx512<float>();
+  // Two elements make a word.
+  const bool even = config.hidden_size / config.num_heads % 2 == 0;
+  return even && HasAvx512<Bfloat16>();
+#else
+  return false;
+#endif
+}
 
 absl::StatusOr<std::unique_ptr<RowExecutor>> MakeCpuExecutor(SDiT sdit,
                                                              const RowExecutor::Options& options,
-                                                             CpuPath) {
-  if (sdit->config().source == SourceTokens::kJoint) {
+                                                             CpuPath path) {
+  const SDiTConfig& config = sdit->config();
+  if (config.source == SourceTokens::kJoint) {
     return absl::UnimplementedError("the CPU executor has no joint source tokens");
   }
   const c10::InferenceMode inference;
-  const auto dtype = options.dtype == ExecutorDtype::kBfloat16 ? torch::kBFloat16 : torch::kFloat32;
-  return std::make_unique<PortableExecutor>(sdit->config(), Collect(sdit), dtype);
+  const Parameters parameters = Collect(sdit);
+  const bool single = options.dtype == ExecutorDtype::kFloat32;
+  if (path == CpuPath::kPortable) {
+    return std::make_unique<PortableExecutor>(config, parameters,
+                                              single ? torch::kFloat32 : torch::kBFloat16);
+  }
+  if (!HasNativeCpuPath(config, options.dtype)) {
+    return absl::FailedPreconditionError("the CPU executor has no kernels for this processor");
+  }
+#if defined(__x86_64__)
+  if (single) return std::make_unique<NativeExecutor<float>>(config, parameters);
+  return std::make_unique<NativeExecutor<Bfloat16>>(config, parameters);
+#endif
 }
 
 absl::StatusOr<std::unique_ptr<RowExecutor>> MakeCpuExecutor(SDiT sdit,
                                                              const RowExecutor::Options& options) {
-  return MakeCpuExecutor(std::move(sdit), options, BestCpuPath(options.dtype));
+  const CpuPath path =
+      HasNativeCpuPath(sdit->config(), options.dtype) ? CpuPath::kNative : CpuPath::kPortable;
+  return MakeCpuExecutor(std::move(sdit), options, path);
 }
 
 }  // namespace reenact

@@ -11,10 +11,12 @@ namespace reenact {
 // kPortable: libtorch operators, on any processor. kNative: the kernels of cpu_kernels.h.
 enum class CpuPath { kPortable, kNative };
 
-// kNative if this processor has what the dtype's kernels need.
-CpuPath BestCpuPath(ExecutorDtype dtype);
+// Whether there are kernels for the network's shape on this processor: what MakeCpuExecutor goes
+// by.
+bool HasNativeCpuPath(const SDiTConfig& config, ExecutorDtype dtype);
 
-// kUnimplemented: SourceTokens::kJoint. kFailedPrecondition: kNative on a processor without.
+// kUnimplemented: SourceTokens::kJoint. kFailedPrecondition: kNative where HasNativeCpuPath is
+// false.
 absl::StatusOr<std::unique_ptr<RowExecutor>> MakeCpuExecutor(SDiT sdit,
                                                              const RowExecutor::Options& options,
                                                              CpuPath path);
