@@ -131,10 +131,14 @@ std::vector<Flag> MakeFlags(ServerConfig& config) {
       IntFlag("max-frames", "Frames of one driving video.", config.max_frames, 1, 10000000));
   flags.push_back(IntFlag("max-queued-jobs", "Jobs admitted and not yet denoising.",
                           config.max_queued_jobs, 1, 100000));
-  flags.push_back(
-      IntFlag("max-active-jobs", "Jobs that denoise in turn.", config.max_active_jobs, 1, 1000));
-  flags.push_back(IntFlag("max-batch-jobs", "Jobs that share one denoising step.",
-                          config.max_batch_jobs, 1, 1000));
+  flags.push_back(DurationFlag("max-queued-work",
+                               "Denoising work before admitted jobs, as time on the device.",
+                               config.max_queued_work, absl::Seconds(1), absl::Hours(168)));
+  flags.push_back(IntFlag("max-active-jobs", "Jobs that denoise at the same time.",
+                          config.max_active_jobs, 1, 1000));
+  flags.push_back(IntFlag("max-batch-rows",
+                          "Rows of frames in one denoising step, of all jobs together.",
+                          config.max_batch_rows, 1, 10000));
   flags.push_back(IntFlag("max-jobs", "All jobs in memory, until their last byte is sent.",
                           config.max_jobs, 1, 100000));
   flags.push_back(IntFlag("max-remembered-jobs", "Ended jobs that GetJob still knows.",
@@ -149,17 +153,26 @@ std::vector<Flag> MakeFlags(ServerConfig& config) {
                           config.max_inbox_bytes, 1, 16 * kGiB));
   flags.push_back(IntFlag("max-outbox-bytes", "Output of one job waiting to be sent.",
                           config.max_outbox_bytes, 1, 16 * kGiB));
-  flags.push_back(IntFlag("max-passes-ahead",
-                          "Passes a job may compute beyond the last rendered one.",
-                          config.max_passes_ahead, 0, 1000));
+  flags.push_back(IntFlag("max-rows-ahead",
+                          "Rows of frames a job may compute while finished ones wait.",
+                          config.max_rows_ahead, 0, 10000));
   flags.push_back(DurationFlag("max-job-duration", "From admission to the last byte sent.",
                                config.max_job_duration, absl::Seconds(1), absl::Hours(168)));
+  flags.push_back(DurationFlag("receive-timeout",
+                               "Silence of a client that owes driving media that ends its job.",
+                               config.receive_timeout, absl::Seconds(1), absl::Hours(168)));
+  flags.push_back(DurationFlag("resume-timeout",
+                               "How long a job waits for a client that lost its connection.",
+                               config.resume_timeout, absl::ZeroDuration(), absl::Hours(24)));
+  flags.push_back(IntFlag("resume-buffer-bytes",
+                          "Sent answers of one job kept for a client that lost its connection.",
+                          config.resume_buffer_bytes, 0, 16 * kGiB));
   flags.push_back(DurationFlag("drain-timeout", "How long jobs may go on after SIGTERM.",
                                config.drain_timeout, absl::ZeroDuration(), absl::Hours(24)));
   flags.push_back(DurationFlag("heartbeat-timeout",
                                "Silence of the scheduler thread that means the worker is stuck.",
                                config.heartbeat_timeout, absl::Seconds(1), absl::Hours(1)));
-  flags.push_back(DurationFlag("retry-delay", "What a refused caller is told to wait.",
+  flags.push_back(DurationFlag("retry-delay", "What a refused caller is told to wait at least.",
                                config.retry_delay, absl::Milliseconds(1), absl::Hours(1)));
   flags.push_back(DurationFlag("keepalive-time", "Time between pings on a connection with a call.",
                                config.keepalive_time, absl::Seconds(1), absl::Hours(2)));

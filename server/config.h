@@ -38,11 +38,16 @@ struct ServerConfig {
 
   // --max-queued-jobs. Jobs admitted and not yet denoising. 1 to 100000.
   int max_queued_jobs = 16;
-  // --max-active-jobs. Jobs that denoise in turn, those paused by a slow reader not counted. 1 to
-  // 1000.
-  int max_active_jobs = 4;
-  // --max-batch-jobs. Jobs that share one denoising step. 1 to 1000.
-  int max_batch_jobs = 4;
+  // --max-queued-work. Denoising work that admitted jobs may still have before them, as time on the
+  // device. A job that goes beyond it is refused, but for one that finds no work at all. 1s to
+  // 168h.
+  absl::Duration max_queued_work = absl::Minutes(10);
+  // --max-active-jobs. Jobs that denoise at the same time, those paused by a slow reader not
+  // counted. 1 to 1000; memory grows with it.
+  int max_active_jobs = 8;
+  // --max-batch-rows. Rows of frames in one denoising step, of all jobs together. 1 to 10000;
+  // memory grows with it.
+  int max_batch_rows = 8;
   // --max-jobs. All jobs in memory, from admission to the last byte sent. 1 to 100000.
   int max_jobs = 64;
   // --max-remembered-jobs. Ended jobs that GetJob still knows. 0 to 1000000.
@@ -61,19 +66,28 @@ struct ServerConfig {
   // --max-outbox-bytes. Output of one job waiting to be sent; beyond it the job renders no more
   // (the output of one pass may overshoot). 1 to 16 GiB.
   int64_t max_outbox_bytes = 8 << 20;
-  // --max-passes-ahead. Passes (the steps after which frames can be rendered) a job may compute
-  // beyond the last one that was rendered, before it is paused. 0 to 1000.
-  int max_passes_ahead = 2;
+  // --max-rows-ahead. Rows of frames a job may compute while finished ones wait to be rendered,
+  // before it is paused. 0 to 10000.
+  int max_rows_ahead = 16;
 
   // --max-job-duration. From admission to the last byte sent; a call's own deadline may be earlier.
   // 1s to 168h.
   absl::Duration max_job_duration = absl::Hours(1);
+  // --receive-timeout. How long a client that still owes driving media may be silent before its job
+  // ends. 1s to 168h.
+  absl::Duration receive_timeout = absl::Minutes(1);
+  // --resume-timeout. How long a job with an idempotency key goes on, or is kept when it has ended,
+  // for a client that lost its connection to resume it. 0s to 24h.
+  absl::Duration resume_timeout = absl::Seconds(30);
+  // --resume-buffer-bytes. Sent answers that such a job keeps for that client. 0 to 16 GiB.
+  int64_t resume_buffer_bytes = 8 << 20;
   // --drain-timeout. After SIGTERM, how long jobs may go on before they are cancelled. 0s to 24h.
   absl::Duration drain_timeout = absl::Seconds(30);
   // --heartbeat-timeout. The health service reports "" as not serving when the scheduler thread has
   // not come round for this long: longer than any denoising step. 1s to 1h.
   absl::Duration heartbeat_timeout = absl::Minutes(2);
-  // --retry-delay. What a refused caller is told to wait (google.rpc.RetryInfo). 1ms to 1h.
+  // --retry-delay. What a refused caller is told to wait (google.rpc.RetryInfo) at least; longer if
+  // the queued work says so. 1ms to 1h.
   absl::Duration retry_delay = absl::Seconds(2);
   // --keepalive-time, --keepalive-timeout. HTTP/2 pings on connections with a call. 1s to 2h; 1s to
   // 10m.

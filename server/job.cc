@@ -156,10 +156,10 @@ JobPlan Job::plan() const {
 
 void Job::NoteStep(int64_t steps_done, bool denoised, absl::Time now) {
   MutexLock lock(&mu_);
+  steps_since_render_ += steps_done - steps_done_;
   steps_done_ = steps_done;
   denoised_ = denoised;
   last_step_time_ = now;
-  ++steps_since_render_;
   progress_changed_ = true;
 }
 

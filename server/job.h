@@ -141,7 +141,7 @@ class Job {
   bool denoised() const ABSL_LOCKS_EXCLUDED(mu_);
   // Before each Render call.
   void NoteRender() ABSL_LOCKS_EXCLUDED(mu_);
-  // Denoising steps since then.
+  // Row steps since then.
   int64_t steps_since_render() const ABSL_LOCKS_EXCLUDED(mu_);
   // From admission to the first denoising step. Zero before it.
   absl::Duration queue_time() const ABSL_LOCKS_EXCLUDED(mu_);

@@ -15,6 +15,18 @@ void JobPool::Enqueue(std::shared_ptr<Job> job) {
   if (!stopped_) queue_.push_back(std::move(job));
 }
 
+bool JobPool::RunTurn() {
+  std::shared_ptr<Job> job;
+  {
+    MutexLock lock(&mu_);
+    if (queue_.empty()) return false;
+    job = std::move(queue_.front());
+    queue_.pop_front();
+  }
+  turn_(job);
+  return true;
+}
+
 void JobPool::Stop() {
   std::deque<std::shared_ptr<Job>> dropped;
   {
@@ -29,7 +41,6 @@ void JobPool::Stop() {
 
 void JobPool::Run() {
   while (true) {
-    std::shared_ptr<Job> job;
     {
       MutexLock lock(&mu_);
       const auto has_reason = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
@@ -37,10 +48,8 @@ void JobPool::Run() {
       };
       mu_.Await(absl::Condition(&has_reason));
       if (stopped_) return;
-      job = std::move(queue_.front());
-      queue_.pop_front();
     }
-    turn_(job);
+    RunTurn();
   }
 }
 

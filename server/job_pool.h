@@ -21,13 +21,16 @@ class JobPool {
  public:
   using Turn = std::function<void(const std::shared_ptr<Job>&)>;
 
-  // Starts `num_threads` threads that call `turn`.
+  // Starts `num_threads` threads that call `turn`. 0: the caller does it by RunTurn().
   JobPool(int num_threads, Turn turn);
   // Stop().
   ~JobPool();
 
   // Never blocks. After Stop() it does nothing.
   void Enqueue(std::shared_ptr<Job> job) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Takes one turn on the calling thread. False: there was none to take.
+  bool RunTurn() ABSL_LOCKS_EXCLUDED(mu_);
 
   // Waits for the turns that are running and drops the rest. Not from a turn.
   void Stop() ABSL_LOCKS_EXCLUDED(mu_);

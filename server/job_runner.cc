@@ -27,24 +27,32 @@ LogLevel EndLevel(const absl::Status& status) {
 }  // namespace
 
 JobRunner::JobRunner(const ServerConfig& config, Engine& engine, Clock& clock, Heartbeat& heartbeat,
-                     Metrics& metrics)
+                     Metrics& metrics, Turns turns)
     : config_(config),
       engine_(engine),
       clock_(clock),
       metrics_(metrics),
-      scheduler_({.max_active_jobs = config.max_active_jobs,
-                  .max_batch_jobs = config.max_batch_jobs,
-                  .max_passes_ahead = config.max_passes_ahead},
-                 engine, clock, heartbeat, metrics, *this),
-      preparation_(config.preparation_threads,
+      cost_model_(engine.models()),
+      backlog_(cost_model_, config.max_queued_work, config.max_active_jobs),
+      scheduler_({.limits = {.max_rows = config.max_batch_rows,
+                             .max_rows_ahead = config.max_rows_ahead,
+                             .max_active_jobs = config.max_active_jobs}},
+                 engine, clock, cost_model_, heartbeat, metrics, *this),
+      preparation_(turns == Turns::kOwnThreads ? config.preparation_threads : 0,
                    [this](const std::shared_ptr<Job>& job) { Prepare(job); }),
-      render_(config.render_threads, [this](const std::shared_ptr<Job>& job) { Render(job); }),
-      scheduler_thread_([this] { scheduler_.Run(); }) {}
+      render_(turns == Turns::kOwnThreads ? config.render_threads : 0,
+              [this](const std::shared_ptr<Job>& job) { Render(job); }) {
+  if (turns == Turns::kOwnThreads) scheduler_thread_ = std::thread([this] { scheduler_.Run(); });
+}
 
 JobRunner::~JobRunner() {
   StopAdmitting();
+  // The calls of the engine that are running end soon; the jobs end below.
+  for (const std::shared_ptr<Job>& job : LiveJobs()) {
+    RequestEnd(job, absl::UnavailableError("the server has stopped"));
+  }
   scheduler_.Stop();
-  scheduler_thread_.join();
+  if (scheduler_thread_.joinable()) scheduler_thread_.join();
   preparation_.Stop();
   render_.Stop();
   for (const std::shared_ptr<Job>& job : LiveJobs()) {
@@ -63,9 +71,11 @@ absl::StatusOr<std::shared_ptr<Job>> JobRunner::Admit(JobRequest request, absl::
                                          now, std::min(deadline, now + config_.max_job_duration),
                                          std::move(listener), std::move(terms));
   int queue_position = 0;
+  absl::Duration expected_wait, delay;
   absl::Status refusal;
   {
     MutexLock lock(&mu_);
+    delay = backlog_.Excess();
     if (!admitting_) {
       refusal = absl::UnavailableError("the server is draining; try another one");
     } else if (num_queued_ >= config_.max_queued_jobs) {
@@ -74,13 +84,17 @@ absl::StatusOr<std::shared_ptr<Job>> JobRunner::Admit(JobRequest request, absl::
     } else if (live_.size() >= static_cast<size_t>(config_.max_jobs)) {
       refusal = absl::ResourceExhaustedError(absl::StrCat(
           "the server holds as many jobs as it may (", config_.max_jobs, "); try again later"));
+    } else if (delay > absl::ZeroDuration()) {
+      refusal = TooMuchWork();
     } else {
+      expected_wait = backlog_.ExpectedWait();
       queue_position = num_queued_++;
       live_.emplace(job->id(), Entry{job});
+      backlog_.Add(job->id(), job->model());
     }
   }
   if (refusal.code() == absl::StatusCode::kResourceExhausted) {
-    return WithRetryDelay(std::move(refusal), config_.retry_delay);
+    return WithRetryDelay(std::move(refusal), std::max(delay, config_.retry_delay));
   }
   if (!refusal.ok()) return refusal;
 
@@ -89,7 +103,7 @@ absl::StatusOr<std::shared_ptr<Job>> JobRunner::Admit(JobRequest request, absl::
   metrics_.AddLive(1);
   LogJob(LogLevel::kInfo, job->id(), "job accepted",
          {{"model", job->model()}, {"queue_position", int64_t{queue_position}}});
-  job->PushAccepted(queue_position);
+  job->PushAccepted(queue_position, expected_wait);
   scheduler_.Watch(job);
   // The source is looked at before the driving media is there: a bad one fails early.
   if (job->RequestPreparation()) preparation_.Enqueue(job);
@@ -118,9 +132,22 @@ Job::Answer JobRunner::NextAnswer(const std::shared_ptr<Job>& job) {
 
 void JobRunner::OnSummarySent(const std::shared_ptr<Job>& job) { EndJob(job, absl::OkStatus()); }
 
+absl::Status JobRunner::TooMuchWork() const {
+  return absl::ResourceExhaustedError(
+      absl::StrCat("the jobs before this one leave no room in the queue (",
+                   absl::FormatDuration(config_.max_queued_work), " of work); try again later"));
+}
+
 void JobRunner::RequestEnd(const std::shared_ptr<Job>& job, absl::Status status) {
   job->RequestEnd(std::move(status));
+  CancelEngineJob(*job);
   scheduler_.Wake();
+}
+
+void JobRunner::CancelEngineJob(Job& job) {
+  // Without an engine object: either the job has ended, or PrepareOnce() sees the request to end
+  // when it has made one.
+  if (const Job::EngineUse engine_job(job); engine_job.get() != nullptr) engine_job->Cancel();
 }
 
 absl::StatusOr<v1::Job> JobRunner::GetJob(const std::string& job_id) const {
@@ -155,8 +182,7 @@ void JobRunner::StopAdmitting() {
 }
 
 void JobRunner::CancelAll(const absl::Status& status) {
-  for (const std::shared_ptr<Job>& job : LiveJobs()) job->RequestEnd(status);
-  scheduler_.Wake();
+  for (const std::shared_ptr<Job>& job : LiveJobs()) RequestEnd(job, status);
 }
 
 bool JobRunner::AwaitIdle(absl::Time deadline) {
@@ -173,6 +199,12 @@ std::vector<std::shared_ptr<Job>> JobRunner::LiveJobs() const {
 }
 
 void JobRunner::EndJob(const std::shared_ptr<Job>& job, const absl::Status& status) {
+  // A call of the engine that is running for a job that fails, expires or is cancelled has become
+  // useless; the engine's object cannot go before it is over.
+  if (!status.ok()) {
+    job->RequestEnd(status);
+    CancelEngineJob(*job);
+  }
   const absl::Status for_caller = ForCaller(status, job->id());
   if (!job->End(for_caller, clock_.TimeNow())) return;
 
@@ -184,6 +216,8 @@ void JobRunner::EndJob(const std::shared_ptr<Job>& job, const absl::Status& stat
     was_queued = entry->second.queued;
     if (was_queued) --num_queued_;
     live_.erase(entry);
+    backlog_.Remove(job->id());
+    metrics_.SetQueuedWork(backlog_.work_left());
     remembered_.emplace(job->id(), snapshot);
     remembered_order_.push_back(job->id());
     if (remembered_order_.size() > static_cast<size_t>(config_.max_remembered_jobs)) {
@@ -211,20 +245,35 @@ void JobRunner::OnActivated(const std::shared_ptr<Job>& job) {
     const auto entry = live_.find(job->id());
     if (entry != live_.end()) was_queued = std::exchange(entry->second.queued, false);
     if (was_queued) --num_queued_;
+    backlog_.Activate(job->id());
   }
   if (was_queued) metrics_.AddQueued(-1);
   job->NotifyListener();
 }
 
-void JobRunner::OnStepped(const std::shared_ptr<Job>& job) {
+void JobRunner::OnStepped(const std::shared_ptr<Job>& job, int num_rows) {
+  const double gflop = num_rows * job->plan().gflop_per_row_step;
+  const bool denoised = job->denoised();
+  {
+    MutexLock lock(&mu_);
+    backlog_.Run(job->id(), gflop);
+    if (denoised) backlog_.Remove(job->id());
+    metrics_.SetQueuedWork(backlog_.work_left());
+  }
   if (job->RequestRender()) render_.Enqueue(job);
   job->NotifyListener();
 }
 
 void JobRunner::Prepare(const std::shared_ptr<Job>& job) {
-  if (const absl::Status status = PrepareOnce(*job); !status.ok()) EndJob(job, status);
+  if (const absl::Status status = PrepareOnce(*job); !status.ok()) EndEarly(job, status);
   job->NotifyListener();
   if (job->EndPreparationTurn()) preparation_.Enqueue(job);
+}
+
+void JobRunner::EndEarly(const std::shared_ptr<Job>& job, const absl::Status& status) {
+  // The end that was asked for first is the one to be told, and often the cause of the other.
+  const absl::Status requested = job->requested_end();
+  EndJob(job, requested.ok() ? status : requested);
 }
 
 absl::Status JobRunner::PrepareOnce(Job& job) {
@@ -235,6 +284,7 @@ absl::Status JobRunner::PrepareOnce(Job& job) {
     absl::StatusOr<std::unique_ptr<EngineJob>> engine_job = engine_.CreateJob(*request);
     if (!engine_job.ok()) return engine_job.status();
     job.SetEngineJob(*std::move(engine_job));
+    if (!job.requested_end().ok()) return absl::OkStatus();
   }
   // After the source: whichever comes first from the client, a bad source is told first.
   if (input.finished && job.received_bytes() == 0) {
@@ -252,15 +302,27 @@ absl::Status JobRunner::PrepareOnce(Job& job) {
   }
   job.NotifyListener();
   if (const absl::Status status = engine_job->FinishDriving(); !status.ok()) return status;
-  job.SetPlan(engine_job->plan());
+  const JobPlan plan = engine_job->plan();
+  job.SetPlan(plan);
+  if (const std::optional<absl::Duration> delay = TakeOn(job.id(), plan); delay.has_value()) {
+    return WithRetryDelay(TooMuchWork(), std::max(*delay, config_.retry_delay));
+  }
   if (job.MoveTo(JobState::kWaiting, clock_.TimeNow())) scheduler_.Wake();
   return absl::OkStatus();
+}
+
+std::optional<absl::Duration> JobRunner::TakeOn(const std::string& job_id, const JobPlan& plan) {
+  MutexLock lock(&mu_);
+  const std::optional<absl::Duration> delay =
+      backlog_.Plan(job_id, static_cast<double>(plan.total_steps) * plan.gflop_per_row_step);
+  metrics_.SetQueuedWork(backlog_.work_left());
+  return delay;
 }
 
 void JobRunner::Render(const std::shared_ptr<Job>& job) {
   job->BeginRenderTurn();
   const absl::StatusOr<bool> more = RenderOnce(*job);
-  if (!more.ok()) EndJob(job, more.status());
+  if (!more.ok()) EndEarly(job, more.status());
   job->NotifyListener();
   // One Render call a turn, so that jobs share the threads.
   if ((more.ok() && *more) || job->EndRenderTurn()) render_.Enqueue(job);

@@ -10,6 +10,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -19,8 +20,10 @@
 #include "absl/time/time.h"
 #include "base/mutex.h"
 #include "pipeline/engine.h"
+#include "server/backlog.h"
 #include "server/clock.h"
 #include "server/config.h"
+#include "server/cost_model.h"
 #include "server/heartbeat.h"
 #include "server/job.h"
 #include "server/job_pool.h"
@@ -31,9 +34,13 @@ namespace reenact {
 
 class JobRunner final : private StepScheduler::Events {
  public:
+  // Who does the work: threads of the runner, or the caller, turn by turn on its own thread (for
+  // tests in which nothing happens by chance).
+  enum class Turns { kOwnThreads, kByCaller };
+
   // The references must outlive the runner.
   JobRunner(const ServerConfig& config, Engine& engine, Clock& clock, Heartbeat& heartbeat,
-            Metrics& metrics);
+            Metrics& metrics, Turns turns = Turns::kOwnThreads);
   // Ends what is left with kUnavailable. Blocks for as long as the engine's calls that are running.
   ~JobRunner() override;
 
@@ -52,7 +59,8 @@ class JobRunner final : private StepScheduler::Events {
   Job::Answer NextAnswer(const std::shared_ptr<Job>& job);
   // The summary is on the wire: the job has succeeded.
   void OnSummarySent(const std::shared_ptr<Job>& job);
-  // The scheduler thread ends the job with `status` before its next step.
+  // The scheduler thread ends the job with `status` before its next step; a call of the engine that
+  // prepares or renders it returns soon.
   void RequestEnd(const std::shared_ptr<Job>& job, absl::Status status);
 
   // What GetJob tells. kNotFound: no such job, or forgotten.
@@ -64,6 +72,11 @@ class JobRunner final : private StepScheduler::Events {
   void StopAdmitting() ABSL_LOCKS_EXCLUDED(mu_);
   // RequestEnd for every job.
   void CancelAll(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mu_);
+  // Turns::kByCaller only: what each kind of thread does once. False: it had nothing to do.
+  bool RunPreparationTurn() { return preparation_.RunTurn(); }
+  bool RunSchedulerTurn() { return scheduler_.RunOnce(); }
+  bool RunRenderTurn() { return render_.RunTurn(); }
+
   // Waits until every job has ended. False: `deadline` came first.
   bool AwaitIdle(absl::Time deadline) ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -77,7 +90,7 @@ class JobRunner final : private StepScheduler::Events {
   void EndJob(const std::shared_ptr<Job>& job, const absl::Status& status) override
       ABSL_LOCKS_EXCLUDED(mu_);
   void OnActivated(const std::shared_ptr<Job>& job) override ABSL_LOCKS_EXCLUDED(mu_);
-  void OnStepped(const std::shared_ptr<Job>& job) override;
+  void OnStepped(const std::shared_ptr<Job>& job, int num_rows) override ABSL_LOCKS_EXCLUDED(mu_);
 
   // Turns of the pools.
   void Prepare(const std::shared_ptr<Job>& job);
@@ -85,6 +98,15 @@ class JobRunner final : private StepScheduler::Events {
   void Render(const std::shared_ptr<Job>& job);
   // Whether there may be more to do at once.
   absl::StatusOr<bool> RenderOnce(Job& job);
+  // Ends a job whose turn has failed.
+  void EndEarly(const std::shared_ptr<Job>& job, const absl::Status& status);
+  // Makes calls of the engine that are running for the job return.
+  static void CancelEngineJob(Job& job);
+
+  // Adds the job's work to the backlog. Not empty: it does not fit before that time has passed.
+  std::optional<absl::Duration> TakeOn(const std::string& job_id, const JobPlan& plan)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  absl::Status TooMuchWork() const;
 
   std::vector<std::shared_ptr<Job>> LiveJobs() const ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -93,11 +115,13 @@ class JobRunner final : private StepScheduler::Events {
   Engine& engine_;
   Clock& clock_;
   Metrics& metrics_;
+  CostModel cost_model_;  // provides its own synchronization
 
   mutable Mutex mu_;
   bool admitting_ ABSL_GUARDED_BY(mu_) = true;
   std::map<std::string, Entry> live_ ABSL_GUARDED_BY(mu_);
   int num_queued_ ABSL_GUARDED_BY(mu_) = 0;
+  Backlog backlog_ ABSL_GUARDED_BY(mu_);
   std::map<std::string, v1::Job> remembered_ ABSL_GUARDED_BY(mu_);
   std::deque<std::string> remembered_order_ ABSL_GUARDED_BY(mu_);
 

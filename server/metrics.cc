@@ -63,10 +63,16 @@ Metrics::Metrics()
       steps_(AddCounter(registry_, "reenact_steps_total", "Denoising steps run on the device.")),
       step_jobs_(AddHistogram(registry_, "reenact_step_jobs", "Jobs that shared a denoising step.",
                               CountBuckets())),
+      step_rows_(AddHistogram(registry_, "reenact_step_rows", "Rows of frames in a denoising step.",
+                              CountBuckets())),
       step_seconds_(AddHistogram(registry_, "reenact_step_seconds", "Time of one denoising step.",
                                  StepBuckets())),
       rows_(AddCounter(registry_, "reenact_rows_total",
-                       "Rows of frames denoised, summed over the steps, of jobs that succeeded.")),
+                       "Rows of frames in denoising steps, summed over the steps.")),
+      passed_over_(AddCounter(registry_, "reenact_passed_over_total",
+                              "Times that a job could have used rows of a step and got none.")),
+      queued_work_(AddGauge(registry_, "reenact_queued_work_seconds",
+                            "Denoising work before the admitted jobs, as time on the device.")),
       stage_seconds_(BuildHistogram()
                          .Name("reenact_stage_seconds")
                          .Help("Time a job that succeeded spent in a stage.")
@@ -117,11 +123,17 @@ void Metrics::CountRefused(absl::StatusCode code) { refused_.Add(CodeLabel(code)
 
 void Metrics::CountEnded(absl::StatusCode code) { ended_.Add(CodeLabel(code)).Increment(); }
 
-void Metrics::ObserveStep(int num_jobs, absl::Duration duration) {
+void Metrics::ObserveStep(int num_jobs, int num_rows, absl::Duration duration) {
   steps_.Increment();
   step_jobs_.Observe(num_jobs);
+  step_rows_.Observe(num_rows);
+  rows_.Increment(num_rows);
   step_seconds_.Observe(absl::ToDoubleSeconds(duration));
 }
+
+void Metrics::CountPassedOver(int num_jobs) { passed_over_.Increment(num_jobs); }
+
+void Metrics::SetQueuedWork(absl::Duration work) { queued_work_.Set(absl::ToDoubleSeconds(work)); }
 
 void Metrics::ObserveTimeToFirstFrame(absl::Duration duration) {
   first_frame_seconds_.Observe(absl::ToDoubleSeconds(duration));
@@ -146,7 +158,6 @@ void Metrics::ObserveSummary(const JobSummary& summary, absl::Duration queue,
   Stage("denoise").Observe(absl::ToDoubleSeconds(summary.denoise_time));
   Stage("render").Observe(absl::ToDoubleSeconds(summary.render_time));
   job_seconds_.Observe(absl::ToDoubleSeconds(total));
-  rows_.Increment(static_cast<double>(summary.rows_run));
 }
 
 void Metrics::SetModels(const std::vector<ModelInfo>& models) {

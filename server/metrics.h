@@ -38,13 +38,16 @@ class Metrics final : public prometheus::Collectable {
   void CountRefused(absl::StatusCode code);
   void CountEnded(absl::StatusCode code);
 
-  // One call of Engine::Step for `num_jobs` jobs.
-  void ObserveStep(int num_jobs, absl::Duration duration);
+  // One call of Engine::Step for `num_rows` rows of `num_jobs` jobs.
+  void ObserveStep(int num_jobs, int num_rows, absl::Duration duration);
+  // Jobs that could have used rows of a step and got none.
+  void CountPassedOver(int num_jobs);
+  void SetQueuedWork(absl::Duration work);
   void ObserveTimeToFirstFrame(absl::Duration duration);
   void CountReceived(size_t num_bytes);
   void CountFrames(int64_t num_frames);
   void CountSent(size_t num_bytes);
-  // Stage times and rows of a job that succeeded.
+  // Stage times of a job that succeeded.
   void ObserveSummary(const JobSummary& summary, absl::Duration queue, absl::Duration total);
 
   void SetModels(const std::vector<ModelInfo>& models);
@@ -70,8 +73,11 @@ class Metrics final : public prometheus::Collectable {
   prometheus::Family<prometheus::Counter>& ended_;
   prometheus::Counter& steps_;
   prometheus::Histogram& step_jobs_;
+  prometheus::Histogram& step_rows_;
   prometheus::Histogram& step_seconds_;
   prometheus::Counter& rows_;
+  prometheus::Counter& passed_over_;
+  prometheus::Gauge& queued_work_;
   prometheus::Family<prometheus::Histogram>& stage_seconds_;
   prometheus::Histogram& job_seconds_;
   prometheus::Histogram& first_frame_seconds_;

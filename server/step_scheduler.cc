@@ -2,17 +2,20 @@
 
 #include <algorithm>
 #include <deque>
+#include <set>
+#include <string>
 #include <utility>
-
-#include "absl/strings/str_cat.h"
 
 namespace reenact {
 
-StepScheduler::StepScheduler(Options options, Engine& engine, Clock& clock, Heartbeat& heartbeat,
-                             Metrics& metrics, Events& events)
-    : options_(options),
+StepScheduler::StepScheduler(const Options& options, Engine& engine, Clock& clock,
+                             CostModel& cost_model, Heartbeat& heartbeat, Metrics& metrics,
+                             Events& events)
+    : policy_(options.limits),
+      heartbeat_interval_(options.heartbeat_interval),
       engine_(engine),
       clock_(clock),
+      cost_model_(cost_model),
       heartbeat_(heartbeat),
       metrics_(metrics),
       events_(events) {}
@@ -36,8 +39,8 @@ void StepScheduler::Stop() {
 void StepScheduler::Run() {
   while (true) {
     const bool stepped = RunOnce();
-    absl::Time wake_up = clock_.TimeNow() + options_.heartbeat_interval;
-    for (const std::shared_ptr<Job>& job : watched_) wake_up = std::min(wake_up, job->deadline());
+    absl::Time wake_up = clock_.TimeNow() + heartbeat_interval_;
+    for (const Watched& watched : watched_) wake_up = std::min(wake_up, watched.job->deadline());
     MutexLock lock(&mu_);
     if (!stepped) {
       const auto has_reason = [this]()
@@ -54,22 +57,19 @@ bool StepScheduler::RunOnce() {
   EndOverdueJobs();
   Activate();
 
-  std::vector<std::shared_ptr<Job>> batch;
-  const std::vector<StepView> views = Views();
-  const std::vector<size_t> picked =
-      PickForStep(views, options_.max_batch_jobs, options_.max_passes_ahead);
-  for (size_t index : picked) batch.push_back(active_[index]);
+  std::vector<StepRequest> requests = Requests();
+  std::set<std::string, std::less<>> tenants;
+  int num_paused = 0;
+  for (const StepRequest& request : requests) {
+    if (policy_.IsRunnable(request)) tenants.emplace(request.tenant);
+    if (policy_.IsPaused(request)) ++num_paused;
+  }
+  metrics_.SetDevice(static_cast<int>(active_.size()), num_paused);
+  ledger_.Begin(tenants);
+  for (StepRequest& request : requests) request.tenant_served = ledger_.served(request.tenant);
 
-  const auto num_paused = std::count_if(views.begin(), views.end(), [this](const StepView& view) {
-    return IsPaused(view, options_.max_passes_ahead);
-  });
-  metrics_.SetDevice(static_cast<int>(active_.size()), static_cast<int>(num_paused));
+  const std::vector<Active> batch = TakeBatch(requests, policy_.Rows(requests, clock_.TimeNow()));
   if (batch.empty()) return false;
-
-  // To the back of the round.
-  std::stable_partition(active_.begin(), active_.end(), [&batch](const std::shared_ptr<Job>& job) {
-    return std::find(batch.begin(), batch.end(), job) == batch.end();
-  });
   StepTogether(batch);
   return true;
 }
@@ -77,87 +77,150 @@ bool StepScheduler::RunOnce() {
 void StepScheduler::TakeNewJobs() {
   MutexLock lock(&mu_);
   woken_ = false;
-  for (std::shared_ptr<Job>& job : new_jobs_) watched_.push_back(std::move(job));
+  for (std::shared_ptr<Job>& job : new_jobs_) watched_.push_back({.job = std::move(job)});
   new_jobs_.clear();
 }
 
 void StepScheduler::EndOverdueJobs() {
   const absl::Time now = clock_.TimeNow();
-  for (const std::shared_ptr<Job>& job : watched_) {
-    const absl::Status requested = job->requested_end();
+  for (const Watched& watched : watched_) {
+    const absl::Status requested = watched.job->requested_end();
     if (!requested.ok()) {
-      events_.EndJob(job, requested);
-    } else if (job->deadline() <= now) {
-      events_.EndJob(job, absl::DeadlineExceededError("the job took longer than its deadline"));
+      events_.EndJob(watched.job, requested);
+    } else if (watched.job->deadline() <= now) {
+      events_.EndJob(watched.job,
+                     absl::DeadlineExceededError("the job took longer than its deadline"));
     }
   }
-  const auto ended = [](const std::shared_ptr<Job>& job) { return job->ended(); };
+  const auto ended = [](const auto& entry) { return entry.job->ended(); };
   std::erase_if(active_, ended);
   std::erase_if(watched_, ended);
 }
 
 void StepScheduler::Activate() {
-  std::vector<StepView> views = Views();
-  std::vector<std::shared_ptr<Job>> waiting;
-  for (const std::shared_ptr<Job>& job : watched_) {
-    if (job->state() != JobState::kWaiting) continue;
-    waiting.push_back(job);
-    views.push_back(StepView{});
+  std::vector<Watched*> waiting;
+  std::vector<StepRequest> waiting_requests;
+  for (Watched& watched : watched_) {
+    if (watched.job->state() != JobState::kWaiting) continue;
+    waiting.push_back(&watched);
+    const JobPlan plan = watched.job->plan();
+    const absl::Duration work_left = cost_model_.TimeFor(
+        watched.job->model(), static_cast<double>(plan.total_steps) * plan.gflop_per_row_step);
+    waiting_requests.push_back(
+        {.tenant = watched.job->tenant(),
+         .priority = watched.job->priority(),
+         .deadline = watched.job->deadline(),
+         .work_left = work_left < absl::InfiniteDuration() ? work_left : absl::ZeroDuration(),
+         .passed_over = watched.passed_over});
   }
-  const int num = NumToActivate(views, options_.max_active_jobs, options_.max_passes_ahead);
-  for (int i = 0; i < num; ++i) {
-    if (!waiting[i]->MoveTo(JobState::kRunning, clock_.TimeNow())) continue;
-    active_.push_back(waiting[i]);
-    events_.OnActivated(waiting[i]);
+  if (waiting.empty()) return;
+
+  const absl::Time now = clock_.TimeNow();
+  for (size_t index : policy_.Activate(Requests(), waiting_requests, now)) {
+    const std::shared_ptr<Job>& job = waiting[index]->job;
+    if (!job->MoveTo(JobState::kRunning, now)) continue;
+    for (Watched* other : waiting) ++other->passed_over;
+    active_.push_back({.job = job});
+    events_.OnActivated(job);
   }
 }
 
-std::vector<StepView> StepScheduler::Views() const {
-  std::vector<StepView> views;
-  for (const std::shared_ptr<Job>& job : active_) {
-    StepView view;
-    view.active = true;
-    view.outbox_full = job->outbox_full();
-    view.steps_since_render = job->steps_since_render();
-    view.num_steps = job->plan().num_steps;
-    const Job::EngineUse engine_job(*job);
-    view.renderable = engine_job.get() != nullptr && engine_job->renderable();
-    views.push_back(view);
+std::vector<StepRequest> StepScheduler::Requests() const {
+  std::vector<StepRequest> requests;
+  for (const Active& active : active_) {
+    StepRequest request = {.tenant = active.job->tenant(),
+                           .priority = active.job->priority(),
+                           .deadline = active.job->deadline(),
+                           .passed_over = active.passed_over};
+    const JobPlan plan = active.job->plan();
+    request.gflop_per_row = plan.gflop_per_row_step;
+    request.num_steps = plan.num_steps;
+    request.outbox_full = active.job->outbox_full();
+    request.steps_since_render = active.job->steps_since_render();
+    // Without an engine object the job has just ended: it wants no rows.
+    if (const Job::EngineUse engine_job(*active.job); engine_job.get() != nullptr) {
+      request.demand = engine_job->row_demand();
+      request.output_waits = engine_job->renderable();
+      const absl::Duration work_left = cost_model_.TimeFor(
+          active.job->model(), static_cast<double>(plan.total_steps - engine_job->steps_done()) *
+                                   plan.gflop_per_row_step);
+      if (work_left < absl::InfiniteDuration()) request.work_left = work_left;
+    }
+    requests.push_back(request);
   }
-  return views;
+  return requests;
 }
 
-void StepScheduler::StepTogether(const std::vector<std::shared_ptr<Job>>& jobs) {
+std::vector<StepScheduler::Active> StepScheduler::TakeBatch(
+    const std::vector<StepRequest>& requests, const std::vector<int>& rows) {
+  std::vector<Active> batch, others;
+  int num_passed_over = 0;
+  for (size_t i = 0; i < active_.size(); ++i) {
+    active_[i].num_rows = rows[i];
+    if (rows[i] > 0) {
+      active_[i].passed_over = 0;
+      batch.push_back(active_[i]);
+      continue;
+    }
+    if (policy_.IsRunnable(requests[i])) {
+      ++active_[i].passed_over;
+      ++num_passed_over;
+    }
+    others.push_back(active_[i]);
+  }
+  if (batch.empty()) return batch;
+  metrics_.CountPassedOver(num_passed_over);
+
+  // To the back of the round; who got less than its equals comes first next time.
+  active_ = std::move(others);
+  std::stable_sort(batch.begin(), batch.end(),
+                   [](const Active& a, const Active& b) { return a.num_rows < b.num_rows; });
+  active_.insert(active_.end(), batch.begin(), batch.end());
+  return batch;
+}
+
+void StepScheduler::StepTogether(const std::vector<Active>& batch) {
   // EngineUse neither copies nor moves: a deque builds it in place.
   std::deque<Job::EngineUse> uses;
-  std::vector<std::shared_ptr<Job>> stepped;
+  std::vector<const Active*> stepped;
   std::vector<StepShare> shares;
-  for (const std::shared_ptr<Job>& job : jobs) {
-    if (EngineJob* engine_job = uses.emplace_back(*job).get(); engine_job != nullptr) {
-      stepped.push_back(job);
-      shares.push_back({.job = engine_job, .num_rows = engine_job->row_demand().max_rows});
-    }
+  std::vector<CostModel::Work> works;
+  int num_rows = 0;
+  for (const Active& active : batch) {
+    EngineJob* const engine_job = uses.emplace_back(*active.job).get();
+    // Null, or asked to end: another thread came between.
+    if (engine_job == nullptr || !active.job->requested_end().ok()) continue;
+    stepped.push_back(&active);
+    shares.push_back({.job = engine_job, .num_rows = active.num_rows});
+    works.push_back({.model = active.job->model(),
+                     .gflop = active.num_rows * active.job->plan().gflop_per_row_step});
+    num_rows += active.num_rows;
   }
-  // All of them have just been ended by other threads.
   if (shares.empty()) return;
 
   const absl::Time start = clock_.TimeNow();
   const std::vector<absl::Status> statuses = engine_.Step(absl::MakeConstSpan(shares));
   const absl::Time end = clock_.TimeNow();
-  metrics_.ObserveStep(static_cast<int>(shares.size()), end - start);
+  metrics_.ObserveStep(static_cast<int>(shares.size()), num_rows, end - start);
+  cost_model_.ObserveStep(works, end - start);
 
   for (size_t i = 0; i < stepped.size(); ++i) {
+    const std::shared_ptr<Job>& job = stepped[i]->job;
+    const double gflop = works[i].gflop > 0 ? works[i].gflop : stepped[i]->num_rows;
+    ledger_.Charge(job->tenant(), gflop);
     const absl::Status status = i < statuses.size()
                                     ? statuses[i]
                                     : absl::InternalError("the engine returned too few statuses");
     if (!status.ok()) {
-      events_.EndJob(stepped[i], status);
+      events_.EndJob(job, status);
       continue;
     }
     const bool denoised = shares[i].job->denoised();
-    stepped[i]->NoteStep(shares[i].job->steps_done(), denoised, end);
-    if (denoised) std::erase(active_, stepped[i]);
-    events_.OnStepped(stepped[i]);
+    job->NoteStep(shares[i].job->steps_done(), denoised, end);
+    if (denoised) {
+      std::erase_if(active_, [&job](const Active& active) { return active.job == job; });
+    }
+    events_.OnStepped(job, stepped[i]->num_rows);
   }
 }
 

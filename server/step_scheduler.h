@@ -1,9 +1,9 @@
 // Runs the denoising steps of all jobs on one device, and ends jobs that are cancelled or too late.
 //
-// Before each step it picks, round robin, up to Options::max_batch_jobs of the active jobs for one
-// call of Engine::Step; a job joins, leaves, is cancelled or expires between any two steps. So a
-// request to end a job is obeyed within one step, and with n runnable jobs each is stepped at least
-// every ceil(n / max_batch_jobs) steps.
+// Before each step StepPolicy decides which rows of which jobs share one call of Engine::Step; a
+// job joins, leaves, is cancelled or expires between any two steps. So a request to end a job is
+// obeyed within one step, and a job is passed over at most StepPolicy::MaxPassedOver() times in a
+// row.
 //
 // Watch() and Wake() are thread-safe and never block. RunOnce() belongs to one thread at a time.
 #pragma once
@@ -17,19 +17,19 @@
 #include "base/mutex.h"
 #include "pipeline/engine.h"
 #include "server/clock.h"
+#include "server/cost_model.h"
 #include "server/heartbeat.h"
 #include "server/job.h"
 #include "server/metrics.h"
 #include "server/step_policy.h"
+#include "server/tenant_ledger.h"
 
 namespace reenact {
 
 class StepScheduler {
  public:
   struct Options {
-    int max_active_jobs = 4;   // 1 or more
-    int max_batch_jobs = 4;    // 1 or more
-    int max_passes_ahead = 2;  // see IsPaused()
+    StepPolicy::Limits limits;
     // An idle scheduler comes round this often to show that it lives.
     absl::Duration heartbeat_interval = absl::Seconds(1);
   };
@@ -42,13 +42,13 @@ class StepScheduler {
     virtual void EndJob(const std::shared_ptr<Job>& job, const absl::Status& status) = 0;
     // The job got a place on the device.
     virtual void OnActivated(const std::shared_ptr<Job>& job) = 0;
-    // A step of the job has run: there may be something to render.
-    virtual void OnStepped(const std::shared_ptr<Job>& job) = 0;
+    // A step of `num_rows` rows of the job has run: there may be something to render.
+    virtual void OnStepped(const std::shared_ptr<Job>& job, int num_rows) = 0;
   };
 
   // The references must outlive the scheduler.
-  StepScheduler(Options options, Engine& engine, Clock& clock, Heartbeat& heartbeat,
-                Metrics& metrics, Events& events);
+  StepScheduler(const Options& options, Engine& engine, Clock& clock, CostModel& cost_model,
+                Heartbeat& heartbeat, Metrics& metrics, Events& events);
 
   // Looks after `job` from now until it has ended: expiry and cancellation at once, steps once it
   // is waiting.
@@ -67,16 +67,32 @@ class StepScheduler {
   void Stop() ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
+  struct Watched {
+    std::shared_ptr<Job> job;
+    int64_t passed_over = 0;  // while it waits: by jobs that were activated
+  };
+  struct Active {
+    std::shared_ptr<Job> job;
+    int64_t passed_over = 0;  // by steps
+    int num_rows = 0;         // in the step that is being run
+  };
+
   void TakeNewJobs() ABSL_LOCKS_EXCLUDED(mu_);
   void EndOverdueJobs();
   void Activate();
-  std::vector<StepView> Views() const;
-  void StepTogether(const std::vector<std::shared_ptr<Job>>& jobs);
+  // What the policy is to know of `active_`. Valid while they are.
+  std::vector<StepRequest> Requests() const;
+  // Turns the policy's decision into `batch`, and `active_` into the order for the next one.
+  std::vector<Active> TakeBatch(const std::vector<StepRequest>& requests,
+                                const std::vector<int>& rows);
+  void StepTogether(const std::vector<Active>& batch);
 
   // Constant after construction.
-  const Options options_;
+  const StepPolicy policy_;
+  const absl::Duration heartbeat_interval_;
   Engine& engine_;
   Clock& clock_;
+  CostModel& cost_model_;
   Heartbeat& heartbeat_;
   Metrics& metrics_;
   Events& events_;
@@ -87,8 +103,9 @@ class StepScheduler {
   bool stopped_ ABSL_GUARDED_BY(mu_) = false;
 
   // Scheduler thread only.
-  std::vector<std::shared_ptr<Job>> watched_;  // every job that has not ended, in admission order
-  std::vector<std::shared_ptr<Job>> active_;  // those with steps left, longest without a step first
+  std::vector<Watched> watched_;  // every job that has not ended, in order of admission
+  std::vector<Active> active_;    // those with steps left, longest without a step first
+  TenantLedger ledger_;
 };
 
 }  // namespace reenact

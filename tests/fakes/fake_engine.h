@@ -41,14 +41,28 @@ inline ModelInfo FakeModel(std::string name = "fake") {
   return model;
 }
 
+// How a job's rows may be stepped.
+struct FakeShape {
+  enum class Kind {
+    kSequential,  // one row after the other: 1 row a step
+    kRetained,    // row 0 alone, then any of the others: 1 row or more a step
+    kLockStep,    // groups of `width` rows that stay together, row 0 repeated in each
+  };
+  Kind kind = Kind::kSequential;
+  int width = 2;  // kLockStep: 2 or more
+};
+
 // Thread-safe as pipeline/engine.h says, and beyond it where a test needs it.
 class FakeEngine final : public Engine {
  public:
   struct Options {
     std::vector<ModelInfo> models = {FakeModel()};
     int num_frames = 8;
-    // A pass is num_steps steps, after which this many frames can be rendered.
-    int frames_per_pass = 4;
+    // A row is denoised after num_steps steps; then this many frames of it can be rendered, those
+    // of earlier rows first.
+    int frames_per_row = 4;
+    // Work of a row step (JobPlan::gflop_per_row_step).
+    double gflop_per_row_step = 0;
     // Size of a fragment per frame.
     size_t bytes_per_frame = 10;
 
@@ -58,6 +72,11 @@ class FakeEngine final : public Engine {
     std::function<absl::Status(const JobRequest&, int64_t step)> on_step;
     std::function<absl::Status(const JobRequest&)> on_render;
     std::function<void(const JobRequest&)> on_cancel;
+    // Number of frames and shape of a job. Null: num_frames and the default shape.
+    std::function<int(const JobRequest&)> frames_of;
+    std::function<FakeShape(const JobRequest&)> shape_of;
+    // Called with the jobs of a step, before it.
+    std::function<void(const std::vector<std::pair<std::string, int>>& rows_by_job)> on_step_begin;
   };
 
   explicit FakeEngine(Options options) : options_(std::move(options)) {}
@@ -81,13 +100,20 @@ class FakeEngine final : public Engine {
       Expect(share.num_rows >= std::max(demand.min_rows, 1) && share.num_rows <= demand.max_rows,
              "a step of more or fewer rows than a job can use");
     }
+    if (options_.on_step_begin) {
+      std::vector<std::pair<std::string, int>> rows_by_job;
+      for (const StepShare& share : shares) {
+        rows_by_job.emplace_back(static_cast<FakeJob*>(share.job)->id(), share.num_rows);
+      }
+      options_.on_step_begin(rows_by_job);
+    }
     {
       MutexLock lock(&mu_);
       batch_sizes_.push_back(static_cast<int>(shares.size()));
     }
     std::vector<absl::Status> statuses;
     for (const StepShare& share : shares) {
-      statuses.push_back(static_cast<FakeJob*>(share.job)->Step());
+      statuses.push_back(static_cast<FakeJob*>(share.job)->Step(share.num_rows));
     }
     stepping_ = false;
     return statuses;
@@ -157,24 +183,46 @@ class FakeEngine final : public Engine {
         const absl::Status status = engine_.options_.on_prepare(request_, driving_);
         if (!status.ok()) return status;
       }
+      if (cancelled_) return absl::CancelledError("Cancel was called");
       const Options& options = engine_.options_;
-      plan_.num_frames = options.num_frames;
-      plan_.num_rows = options.num_frames;
+      if (options.shape_of) shape_ = options.shape_of(request_);
+      plan_.num_frames = options.frames_of ? options.frames_of(request_) : options.num_frames;
+      plan_.num_rows = (plan_.num_frames + options.frames_per_row - 1) / options.frames_per_row;
       plan_.num_steps = request_.num_steps.value_or(options.models[0].default_num_steps);
-      const int num_passes =
-          (options.num_frames + options.frames_per_pass - 1) / options.frames_per_pass;
-      plan_.total_steps = int64_t{num_passes} * plan_.num_steps;
+      plan_.gflop_per_row_step = options.gflop_per_row_step;
+      // In lock step, row 0 comes again with every further group.
+      int64_t num_rows = plan_.num_rows;
+      if (shape_.kind == FakeShape::Kind::kLockStep) num_rows += NumGroups() - 1;
+      plan_.total_steps = num_rows * plan_.num_steps;
+      if (shape_.kind == FakeShape::Kind::kRetained) row_steps_.resize(plan_.num_rows);
       prepared_ = true;
       return absl::OkStatus();
     }
 
     void Cancel() override {
+      cancelled_ = true;
       if (engine_.options_.on_cancel) engine_.options_.on_cancel(request_);
     }
+    const std::string& id() const { return request_.job_id; }
 
     const JobPlan& plan() const override { return plan_; }
     RowDemand row_demand() const override {
-      return denoised() ? RowDemand{} : RowDemand{.min_rows = 1, .max_rows = 1};
+      if (denoised()) return {};
+      switch (shape_.kind) {
+        case FakeShape::Kind::kSequential:
+          return {.min_rows = 1, .max_rows = 1};
+        case FakeShape::Kind::kRetained: {
+          if (row_steps_[0] < plan_.num_steps) return {.min_rows = 1, .max_rows = 1};
+          const auto unfinished = std::count_if(row_steps_.begin(), row_steps_.end(),
+                                                [this](int n) { return n < plan_.num_steps; });
+          return {.min_rows = 1, .max_rows = static_cast<int>(unfinished)};
+        }
+        case FakeShape::Kind::kLockStep: {
+          const int rows = RowsOfGroup(group_);
+          return {.min_rows = rows, .max_rows = rows};
+        }
+      }
+      return {};
     }
     bool denoised() const override { return prepared_ && steps_done_ == plan_.total_steps; }
     int64_t steps_done() const override { return steps_done_; }
@@ -184,19 +232,22 @@ class FakeEngine final : public Engine {
     bool rendered() const override { return rendered_; }
     int64_t frames_done() const override { return frames_done_; }
 
-    absl::Status Step() {
+    absl::Status Step(int num_rows) {
       const Call call(*this, in_step_, "two steps of one job at a time");
       engine_.Expect(prepared_ && !denoised(), "a step of a job that is not ready for one");
       if (engine_.options_.on_step) {
         const absl::Status status = engine_.options_.on_step(request_, steps_done_);
         if (!status.ok()) return status;
       }
-      ++steps_done_;
+      ++steps_run_;
+      Advance(num_rows);
+      steps_done_ += num_rows;
       return absl::OkStatus();
     }
 
     absl::StatusOr<std::vector<Output>> Render() override {
       const Call call(*this, rendering_, "two Render calls of one job at a time");
+      if (cancelled_) return absl::CancelledError("Cancel was called");
       engine_.Expect(renderable(), "Render without anything to do");
       {
         MutexLock lock(&engine_.mu_);
@@ -239,8 +290,8 @@ class FakeEngine final : public Engine {
       summary.seed = request_.seed;
       summary.frames_in = plan_.num_frames;
       summary.frames_out = frames_done_;
-      summary.steps_run = steps_done_;
-      summary.rows_run = steps_done_ * 2;
+      summary.steps_run = steps_run_;
+      summary.rows_run = steps_done_;
       summary.frame_notes = {{1, "no face found, landmarks interpolated"}};
       summary.decode_time = absl::Milliseconds(1500);
       return summary;
@@ -267,18 +318,57 @@ class FakeEngine final : public Engine {
       std::atomic<bool>& running_;
     };
 
+    // Runs one step of `num_rows` rows, those that come first in the video.
+    void Advance(int num_rows) {
+      switch (shape_.kind) {
+        case FakeShape::Kind::kSequential:
+          rows_ready_ = (steps_done_ + 1) / plan_.num_steps;
+          break;
+        case FakeShape::Kind::kRetained:
+          for (int& steps : row_steps_) {
+            if (num_rows > 0 && steps < plan_.num_steps) {
+              ++steps;
+              --num_rows;
+            }
+          }
+          rows_ready_ = std::find_if(row_steps_.begin(), row_steps_.end(),
+                                     [this](int n) { return n < plan_.num_steps; }) -
+                        row_steps_.begin();
+          break;
+        case FakeShape::Kind::kLockStep:
+          if (++group_steps_ < plan_.num_steps) break;
+          group_steps_ = 0;
+          rows_ready_ += RowsOfGroup(group_) - (group_ > 0 ? 1 : 0);
+          ++group_;
+      }
+    }
+    // Groups of the lock step form: row 0 and width - 1 others each.
+    int NumGroups() const {
+      return std::max(1, (plan_.num_rows - 1 + shape_.width - 2) / (shape_.width - 1));
+    }
+    int RowsOfGroup(int group) const {
+      const int others = plan_.num_rows - 1 - group * (shape_.width - 1);
+      return 1 + std::min(others, shape_.width - 1);
+    }
+
     int64_t frames_ready() const {
       if (!prepared_) return 0;
-      const int64_t passes = steps_done_ / plan_.num_steps;
-      return std::min<int64_t>(passes * engine_.options_.frames_per_pass, plan_.num_frames);
+      return std::min<int64_t>(rows_ready_ * engine_.options_.frames_per_row, plan_.num_frames);
     }
 
     FakeEngine& engine_;
     const JobRequest request_;
     std::string driving_;
     JobPlan plan_;
+    FakeShape shape_;
+    // What Step() knows. kRetained: steps of each row; kLockStep: the group and its steps.
+    std::vector<int> row_steps_;
+    int group_ = 0, group_steps_ = 0;
+    int64_t steps_run_ = 0;
+    std::atomic<bool> cancelled_{false};
     std::atomic<bool> prepared_{false};
     std::atomic<int64_t> steps_done_{0};
+    std::atomic<int64_t> rows_ready_{0};
     std::atomic<int64_t> frames_done_{0};
     std::atomic<bool> rendered_{false};
     std::atomic<bool> preparing_{false}, in_step_{false}, rendering_{false};

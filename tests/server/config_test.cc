@@ -76,7 +76,7 @@ TEST(ParseServerConfigTest, FlagsWinOverTheFile) {
 
 TEST(ParseServerConfigTest, ListsEveryProblemWithFieldValueAndRange) {
   const auto parsed = ParseServerConfig({"--listen", "nohost", "--listen", "h:70000",
-                                         "--max-queued-jobs", "0", "--max-batch-jobs", "many",
+                                         "--max-queued-jobs", "0", "--max-batch-rows", "many",
                                          "--drain-timeout", "30", "--log-level", "loud"});
 
   ASSERT_THAT(parsed, StatusIs(absl::StatusCode::kInvalidArgument, ""));
@@ -84,7 +84,7 @@ TEST(ParseServerConfigTest, ListsEveryProblemWithFieldValueAndRange) {
               AllOf(HasSubstr("--listen: \"nohost\" is not host:port"),
                     HasSubstr("--listen: \"h:70000\" is not host:port"),
                     HasSubstr("--max-queued-jobs: \"0\" is not a whole number from 1 to 100000"),
-                    HasSubstr("--max-batch-jobs: \"many\" is not a whole number from 1 to 1000"),
+                    HasSubstr("--max-batch-rows: \"many\" is not a whole number from 1 to 10000"),
                     HasSubstr("--drain-timeout: \"30\" is not a duration with its unit from 0 to"),
                     HasSubstr("--log-level: \"loud\" is not debug, info, warning or error"),
                     HasSubstr("--bundle: is not set")));

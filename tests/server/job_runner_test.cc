@@ -261,7 +261,7 @@ TEST_F(JobRunnerTest, SlowReaderIsPausedWhileAnotherJobFinishes) {
   options.bytes_per_frame = 100;
   ServerConfig config;
   config.max_outbox_bytes = 800;
-  config.max_passes_ahead = 1;
+  config.max_rows_ahead = 1;
   config.max_active_jobs = 1;
   Use(config, std::move(options));
   const auto slow = NewCaller(), quick = NewCaller();

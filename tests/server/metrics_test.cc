@@ -186,7 +186,10 @@ TEST_F(MetricsTest, CountsWhatHappened) {
   EXPECT_EQ(Value(text, "reenact_jobs_paused"), 0);
   EXPECT_EQ(Value(text, "reenact_steps_total"), 6);
   EXPECT_EQ(Value(text, "reenact_step_jobs_sum"), 6);
-  EXPECT_EQ(Value(text, "reenact_rows_total"), 12);  // the fake counts two a step
+  EXPECT_EQ(Value(text, "reenact_step_rows_sum"), 6);
+  EXPECT_EQ(Value(text, "reenact_rows_total"), 6);
+  EXPECT_EQ(Value(text, "reenact_passed_over_total"), 0);
+  EXPECT_EQ(Value(text, "reenact_queued_work_seconds"), 0);  // the fake states no work
   EXPECT_EQ(Value(text, "reenact_frames_total"), 8);
   EXPECT_EQ(Value(text, "reenact_received_bytes_total"), 10);
   EXPECT_EQ(Value(text, "reenact_sent_bytes_total"), 7 + 8 * 10);  // "init 0;" and the frames

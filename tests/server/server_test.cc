@@ -452,7 +452,7 @@ TEST_F(ServerTest, SlowReaderPausesItselfOnlyAndGetsEverythingInTheEnd) {
   ServerConfig config = TestConfig();
   config.max_active_jobs = 1;
   config.max_outbox_bytes = 1 << 20;
-  config.max_passes_ahead = 1;
+  config.max_rows_ahead = 1;
   StartServer(config, std::move(options));
   TestCall slow(*stub_);
   slow.Send(PictureConfig()).SendChunk("media").HalfClose();

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <string>
@@ -20,7 +21,9 @@ using ::testing::Each;
 using ::testing::ElementsAre;
 using testing::FakeClock;
 using testing::FakeEngine;
+using testing::FakeShape;
 using ::testing::IsEmpty;
+using ::testing::Pair;
 using testing::StatusIs;
 
 class StepSchedulerTest : public ::testing::Test, public StepScheduler::Events {
@@ -31,8 +34,9 @@ class StepSchedulerTest : public ::testing::Test, public StepScheduler::Events {
   void Use(StepScheduler::Options options, FakeEngine::Options engine_options) {
     scheduler_.reset();
     engine_ = std::make_unique<FakeEngine>(std::move(engine_options));
-    scheduler_ =
-        std::make_unique<StepScheduler>(options, *engine_, clock_, heartbeat_, metrics_, *this);
+    cost_model_ = std::make_unique<CostModel>(engine_->models());
+    scheduler_ = std::make_unique<StepScheduler>(options, *engine_, clock_, *cost_model_,
+                                                 heartbeat_, metrics_, *this);
   }
 
   // A job with its driving media read, or still receiving it.
@@ -71,8 +75,9 @@ class StepSchedulerTest : public ::testing::Test, public StepScheduler::Events {
     if (job->End(status, clock_.TimeNow())) ended_[job->id()] = status;
   }
   void OnActivated(const std::shared_ptr<Job>& job) override { activated_.push_back(job->id()); }
-  void OnStepped(const std::shared_ptr<Job>& job) override {
+  void OnStepped(const std::shared_ptr<Job>& job, int num_rows) override {
     stepped_.push_back(job->id());
+    rows_.push_back(num_rows);
     if (render_) RenderInto(*job);
     while (job->id() == with_reader_ && job->NextAnswer().next == Job::Next::kAnswer) {
     }
@@ -82,11 +87,13 @@ class StepSchedulerTest : public ::testing::Test, public StepScheduler::Events {
   Heartbeat heartbeat_;
   Metrics metrics_;
   std::unique_ptr<FakeEngine> engine_;
+  std::unique_ptr<CostModel> cost_model_;
   std::unique_ptr<StepScheduler> scheduler_;
   bool render_ = false;
   std::string with_reader_;  // the job whose outbox is emptied after every step
   std::vector<std::string> activated_;
   std::vector<std::string> stepped_;
+  std::vector<int> rows_;  // of the jobs in `stepped_`
   std::map<std::string, absl::Status> ended_;
 };
 
@@ -98,7 +105,7 @@ TEST_F(StepSchedulerTest, DoesNothingWithoutJobs) {
 TEST_F(StepSchedulerTest, RunsAJobToItsLastStepAndNoFurther) {
   const auto job = AddJob("a");
 
-  // 8 frames in passes of 4, 3 steps each.
+  // 8 frames in rows of 4, 3 steps each.
   for (int i = 0; i < 6; ++i) EXPECT_TRUE(scheduler_->RunOnce()) << i;
 
   EXPECT_TRUE(job->denoised());
@@ -115,7 +122,7 @@ TEST_F(StepSchedulerTest, LeavesAJobAloneThatIsNotPrepared) {
 }
 
 TEST_F(StepSchedulerTest, JobsJoinAndLeaveBetweenSteps) {
-  Use({.max_active_jobs = 4, .max_batch_jobs = 4}, {});
+  Use({.limits = {.max_rows = 4}}, {});
   AddJob("a");
   scheduler_->RunOnce();
   scheduler_->RunOnce();
@@ -128,7 +135,7 @@ TEST_F(StepSchedulerTest, JobsJoinAndLeaveBetweenSteps) {
 }
 
 TEST_F(StepSchedulerTest, TakesTurnsWhenTheBatchIsSmallerThanTheJobs) {
-  Use({.max_active_jobs = 3, .max_batch_jobs = 2}, {});
+  Use({.limits = {.max_rows = 2, .max_active_jobs = 3}}, {});
   for (const char* id : {"a", "b", "c"}) AddJob(id);
 
   for (int i = 0; i < 3; ++i) scheduler_->RunOnce();
@@ -136,8 +143,110 @@ TEST_F(StepSchedulerTest, TakesTurnsWhenTheBatchIsSmallerThanTheJobs) {
   EXPECT_THAT(stepped_, ElementsAre("a", "b", "c", "a", "b", "c"));
 }
 
+TEST_F(StepSchedulerTest, RowsOfManyJobsShareAStep) {
+  // "long" has 4 rows of 3 steps, of which the first runs alone; the others have one.
+  FakeEngine::Options options;
+  options.frames_of = [](const JobRequest& request) { return request.job_id == "long" ? 16 : 4; };
+  options.shape_of = [](const JobRequest&) {
+    return FakeShape{.kind = FakeShape::Kind::kRetained};
+  };
+  Use({.limits = {.max_rows = 4}}, std::move(options));
+  for (const char* id : {"long", "a", "b"}) AddJob(id);
+
+  while (scheduler_->RunOnce()) {
+  }
+
+  // Then two steps of 3 rows, limited by the job's own demand, and so on to its end.
+  EXPECT_THAT(engine_->batch_sizes(), ElementsAre(3, 3, 3, 1, 1, 1));
+  std::vector<int> rows_of_long;
+  for (size_t i = 0; i < stepped_.size(); ++i) {
+    if (stepped_[i] == "long") rows_of_long.push_back(rows_[i]);
+  }
+  EXPECT_THAT(rows_of_long, ElementsAre(1, 1, 1, 3, 3, 3));
+}
+
+TEST_F(StepSchedulerTest, EqualJobsGetEqualShares) {
+  // 8 rows for 3 jobs of many rows: 3, 3 and 2 in turn.
+  FakeEngine::Options options;
+  options.num_frames = 400;
+  options.shape_of = [](const JobRequest&) {
+    return FakeShape{.kind = FakeShape::Kind::kRetained};
+  };
+  Use({.limits = {.max_rows = 8}}, std::move(options));
+  for (const char* id : {"a", "b", "c"}) AddJob(id);
+  for (int i = 0; i < 3; ++i) scheduler_->RunOnce();
+  stepped_.clear();
+  rows_.clear();
+
+  for (int i = 0; i < 3; ++i) scheduler_->RunOnce();
+
+  std::map<std::string, int> sums;
+  for (size_t i = 0; i < stepped_.size(); ++i) sums[stepped_[i]] += rows_[i];
+  EXPECT_THAT(sums, ElementsAre(Pair("a", 8), Pair("b", 8), Pair("c", 8)));
+}
+
+TEST_F(StepSchedulerTest, LoneJobIsSteppedEveryTimeWhateverComes) {
+  FakeEngine::Options options;
+  options.num_frames = 4000;
+  options.shape_of = [](const JobRequest& request) {
+    return FakeShape{
+        .kind = request.job_id == "lone" ? FakeShape::Kind::kRetained : FakeShape::Kind::kLockStep,
+        .width = 4};
+  };
+  Use({.limits = {.max_rows = 8, .max_rows_ahead = 1000}}, std::move(options));
+  AddJob("lone");
+  for (int i = 0; i < 3; ++i) scheduler_->RunOnce();  // row 0
+  AddJob("receiving", /*prepared=*/false);
+  AddJob("late", /*prepared=*/false, absl::Seconds(1));
+  rows_.clear();
+
+  scheduler_->RunOnce();
+  clock_.Advance(absl::Seconds(2));
+  scheduler_->RunOnce();
+  EXPECT_THAT(rows_, ElementsAre(8, 8)) << "all rows while it is alone";
+
+  const auto other = AddJob("other");
+  stepped_.clear();
+  for (int i = 0; i < 10; ++i) scheduler_->RunOnce();
+  EXPECT_EQ(std::count(stepped_.begin(), stepped_.end(), "lone"), 10) << "not even one step late";
+}
+
+TEST_F(StepSchedulerTest, JobWhoseRowsExceedTheLimitIsNotStarved) {
+  FakeEngine::Options options;
+  options.num_frames = 40;
+  options.shape_of = [](const JobRequest& request) {
+    return FakeShape{.kind = request.job_id == "large" ? FakeShape::Kind::kLockStep
+                                                       : FakeShape::Kind::kSequential,
+                     .width = 6};
+  };
+  Use({.limits = {.max_rows = 4}}, std::move(options));
+  const auto large = AddJob("large");
+  AddJob("a");
+  AddJob("b");
+
+  while (scheduler_->RunOnce()) {
+  }
+
+  EXPECT_TRUE(large->denoised());
+  EXPECT_GE(*std::max_element(rows_.begin(), rows_.end()), 6);
+}
+
+TEST_F(StepSchedulerTest, LearnsTheSpeedOfTheModel) {
+  FakeEngine::Options options;
+  options.num_frames = 4000;
+  options.gflop_per_row_step = 6;
+  options.on_step_begin = [this](const auto&) { clock_.Advance(absl::Seconds(2)); };
+  Use({}, std::move(options));
+  AddJob("a");
+  EXPECT_EQ(cost_model_->TimeFor("fake", 30), absl::InfiniteDuration());
+
+  scheduler_->RunOnce();
+
+  EXPECT_EQ(cost_model_->TimeFor("fake", 30), absl::Seconds(10)) << "6 GFLOP in 2 seconds";
+}
+
 TEST_F(StepSchedulerTest, ActivatesInOrderOfAdmissionUpToTheLimit) {
-  Use({.max_active_jobs = 2, .max_batch_jobs = 2}, {});
+  Use({.limits = {.max_rows = 2, .max_active_jobs = 2}}, {});
   for (const char* id : {"a", "b", "c"}) AddJob(id);
 
   scheduler_->RunOnce();
@@ -206,17 +315,17 @@ TEST_F(StepSchedulerTest, FailedStepEndsItsJobAndNoOther) {
 }
 
 TEST_F(StepSchedulerTest, JobWithASlowReaderIsPausedAndHoldsUpNobody) {
-  // One pass ahead; 12 frames in passes of 4 (9 steps), 20 bytes each: the outbox (40) is full
-  // after the first pass.
+  // One row ahead; 12 frames in rows of 4 (9 steps), 20 bytes each: the outbox (40) is full after
+  // the first row.
   FakeEngine::Options options;
   options.num_frames = 12;
   options.bytes_per_frame = 20;
-  Use({.max_active_jobs = 1, .max_batch_jobs = 1, .max_passes_ahead = 1}, std::move(options));
+  Use({.limits = {.max_rows = 1, .max_rows_ahead = 1, .max_active_jobs = 1}}, std::move(options));
   render_ = true;
   const auto slow = AddJob("slow");
   while (scheduler_->RunOnce()) {
   }
-  // The first pass was rendered; the second was computed, then the job was paused.
+  // The first row was rendered; the second was computed, then the job was paused.
   EXPECT_EQ(slow->steps_since_render(), 3);
   EXPECT_FALSE(slow->denoised());
 
