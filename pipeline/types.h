@@ -19,7 +19,11 @@ enum class SequencePlan {
   kContiguous,          // neighbours share a row: the first frames are ready earliest
 };
 
-enum class Sampler { kDdim, kDdpm };
+enum class Sampler {
+  kDdim,
+  kDdpm,
+  kDpmSolverPp,  // DPM-Solver++(2M): best of the three with few steps
+};
 
 // What to do with a driving frame in which no face is found.
 enum class NoFacePolicy {

@@ -78,6 +78,23 @@ Tensor DdimReverseStep(const Schedule& schedule, int i, const Tensor& x, const T
   return std::sqrt(next) * x0 + std::sqrt(1 - next) * epsilon;
 }
 
+Tensor DpmSolverStep(const Schedule& schedule, int i, const Tensor& x, const Tensor& x0,
+                     const Tensor& previous_x0) {
+  if (i == 0) return x0;
+  // Half the logarithm of the signal-to-noise ratio.
+  const auto lambda = [&schedule](int k) {
+    return std::log(schedule.alpha(k)) - std::log(schedule.sigma(k));
+  };
+  const double h = lambda(i - 1) - lambda(i);
+  Tensor D = x0;
+  if (previous_x0.defined() && i > 1) {
+    // Extrapolated to the middle of the step: x0 + (h / 2) times its slope.
+    const double ratio = h / (lambda(i) - lambda(i + 1));
+    D = x0 + 0.5 * ratio * (x0 - previous_x0);
+  }
+  return schedule.sigma(i - 1) / schedule.sigma(i) * x - schedule.alpha(i - 1) * std::expm1(-h) * D;
+}
+
 Tensor DdpmStep(const Schedule& schedule, int i, const Tensor& x, const Tensor& model_output,
                 Prediction prediction, const Tensor& noise, FixedVariance fixed_variance) {
   const Tensor x0 = PredictX0(schedule, i, x, model_output, prediction);

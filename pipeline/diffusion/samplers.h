@@ -1,5 +1,6 @@
-// One step of the reverse process: DDIM (Song et al. 2021) and ancestral sampling (Ho et al. 2020)
-// with the learned range of variances (Nichol & Dhariwal 2021).
+// One step of the reverse process: DDIM (Song et al. 2021), ancestral sampling (Ho et al. 2020)
+// with the learned range of variances (Nichol & Dhariwal 2021), and DPM-Solver++(2M) (Lu et al.
+// 2022).
 //
 // Latents are [..., C, h, w] of any leading dimensions, float32. A model output has C channels, the
 // prediction, or 2C: the prediction and then v, the position of the variance in its range. It may
@@ -51,6 +52,14 @@ torch::Tensor DdimStep(const Schedule& schedule, int i, const torch::Tensor& x,
 // x_{i+1} from x_i along the deterministic (eta = 0) path.
 torch::Tensor DdimReverseStep(const Schedule& schedule, int i, const torch::Tensor& x,
                               const torch::Tensor& model_output, Prediction prediction);
+
+// x_{i-1} from x_i by DPM-Solver++(2M), the deterministic multistep solver of second order in data
+// prediction. `x0` is what the network says at i (PredictX0), `previous_x0` what it said at i + 1:
+// undefined at the first step, which is of first order (DDIM). So is the step to i - 1 = 0, which
+// is by far the longest in terms of signal-to-noise, so that extrapolating over it would harm. At i
+// = 0 the result is x_0.
+torch::Tensor DpmSolverStep(const Schedule& schedule, int i, const torch::Tensor& x,
+                            const torch::Tensor& x0, const torch::Tensor& previous_x0);
 
 // x_{i-1} from x_i. `noise` is read only if i > 0.
 torch::Tensor DdpmStep(const Schedule& schedule, int i, const torch::Tensor& x,

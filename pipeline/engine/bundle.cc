@@ -20,6 +20,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "pipeline/diffusion/schedule.h"
+#include "pipeline/engine/sampling.h"
 #include "pipeline/engine/sha256.h"
 #include "pipeline/models/config_json.h"
 #include "pipeline/weights/load.h"
@@ -154,8 +155,6 @@ class ObjectReader {
   std::set<std::string> known_;
 };
 
-std::string SamplerName(Sampler sampler) { return sampler == Sampler::kDdim ? "ddim" : "ddpm"; }
-
 bool IsPlainFileName(absl::string_view name) {
   if (name.empty() || name.front() == '.') return false;
   for (const char c : name) {
@@ -270,12 +269,13 @@ ParsedConfig ParseConfig(const std::string& text, Problems& problems) {
   }
   if (const json* object = reader.Object("defaults"); object != nullptr) {
     ObjectReader defaults(*object, "defaults", problems);
-    std::string sampler = "ddim";
-    defaults.Read("sampler", &sampler);
-    if (sampler != "ddim" && sampler != "ddpm") {
-      defaults.Add("sampler", absl::StrCat("must be ddim or ddpm, is ", sampler));
+    std::string name = "ddim";
+    defaults.Read("sampler", &name);
+    if (const auto sampler = SamplerFromName(name); sampler.ok()) {
+      config.default_sampler = *sampler;
+    } else {
+      defaults.Add("sampler", std::string(sampler.status().message()));
     }
-    config.default_sampler = sampler == "ddpm" ? Sampler::kDdpm : Sampler::kDdim;
     defaults.Read("num_steps", &config.default_num_steps);
     defaults.Read("guidance_scale", &config.default_guidance_scale);
     defaults.RejectOthers();

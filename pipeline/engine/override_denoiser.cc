@@ -52,7 +52,7 @@ torch::Tensor OverrideDenoiser::Noise(int step) const {
 void OverrideDenoiser::BeginPass() {
   const SDiTConfig& config = sdit_->config();
   const auto num_rows = static_cast<int64_t>(pass().rows.size());
-  x_ = Noise(0);
+  state_ = {.x = Noise(0), .previous_x0 = {}};
 
   std::vector<int64_t> frames;
   for (const int row : pass().rows) {
@@ -107,13 +107,13 @@ void OverrideDenoiser::BeginPass() {
 torch::Tensor OverrideDenoiser::Predict(int64_t timestep) {
   std::optional<int64_t> slot;
   if (plan_.anchor_slot.has_value()) slot = *plan_.anchor_slot;
-  const torch::Tensor t = torch::full({x_.size(0)}, timestep, torch::kInt64);
-  input_.x = x_;
+  const torch::Tensor t = torch::full({state_.x.size(0)}, timestep, torch::kInt64);
+  input_.x = state_.x;
   input_.t = t;
   torch::Tensor with = sdit_->forward(input_, slot);
   if (!options_.guided()) return with;
 
-  dropped_.x = x_;
+  dropped_.x = state_.x;
   dropped_.t = t;
   const torch::Tensor without = sdit_->forward(dropped_, slot);
   return Guide(with, without, sdit_->config().latent_channels, options_.guidance_scale);
@@ -127,7 +127,7 @@ std::vector<FinishedFrame> OverrideDenoiser::FinishedFrames() const {
     for (size_t k = 0; k < row.size(); ++k) {
       if (row[k].duplicate) continue;
       finished.push_back(
-          {row[k].frame, x_[static_cast<int64_t>(b)][static_cast<int64_t>(k)].clone()});
+          {row[k].frame, state_.x[static_cast<int64_t>(b)][static_cast<int64_t>(k)].clone()});
     }
   }
   return finished;
@@ -141,9 +141,10 @@ absl::StatusOr<std::vector<FinishedFrame>> OverrideDenoiser::Step() {
     c10::InferenceMode inference;
     if (step == 0) BeginPass();
     const torch::Tensor output = Predict(schedule_.timestep(i));
-    x_ = SamplerStep(schedule_, i, x_, output, options_, [&] { return Noise(step + 1); });
+    SamplerStep(
+        schedule_, i, output, options_, [&] { return Noise(step + 1); }, &state_);
     // Equal up to rounding: vector and scalar code of one operator may differ in the last bit.
-    if (plan_.anchor_slot.has_value()) x_ = Override(x_, *plan_.anchor_slot);
+    if (plan_.anchor_slot.has_value()) state_.x = Override(state_.x, *plan_.anchor_slot);
 
     std::vector<FinishedFrame> finished;
     if (i == 0) {

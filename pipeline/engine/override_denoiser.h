@@ -44,7 +44,7 @@ class OverrideDenoiser {
   absl::StatusOr<std::vector<FinishedFrame>> Step();
 
   // The latents of the current pass after the last Step, [rows, T, C, h, w]. For tests.
-  const torch::Tensor& latents() const { return x_; }
+  const torch::Tensor& latents() const { return state_.x; }
 
  private:
   OverrideDenoiser(SDiT sdit, Schedule schedule, RowPlan plan, Conditions conditions,
@@ -68,7 +68,7 @@ class OverrideDenoiser {
   int64_t rows_run_ = 0;
 
   // Of the current pass. The network's input without and with the appearance dropped.
-  torch::Tensor x_;
+  SamplerState state_;
   SDiTInput input_, dropped_;
 };
 

@@ -8,6 +8,25 @@
 
 namespace reenact {
 
+const char* SamplerName(Sampler sampler) {
+  switch (sampler) {
+    case Sampler::kDdim:
+      return "ddim";
+    case Sampler::kDdpm:
+      return "ddpm";
+    case Sampler::kDpmSolverPp:
+      return "dpm-solver++";
+  }
+  return "";
+}
+
+absl::StatusOr<Sampler> SamplerFromName(const std::string& name) {
+  for (const auto s : {Sampler::kDdim, Sampler::kDdpm, Sampler::kDpmSolverPp}) {
+    if (name == SamplerName(s)) return s;
+  }
+  return absl::InvalidArgumentError(absl::StrCat("must be ddim, ddpm or dpm-solver++, is ", name));
+}
+
 absl::Status CheckFit(const SDiTConfig& config, const RowPlan& plan, const Conditions& conditions,
                       const SamplingOptions& options) {
   const auto wrong = [](absl::string_view what) {
@@ -43,14 +62,27 @@ torch::Tensor Guide(const torch::Tensor& with, const torch::Tensor& without, int
   return guided;
 }
 
-torch::Tensor SamplerStep(const Schedule& schedule, int i, const torch::Tensor& x,
-                          const torch::Tensor& output, const SamplingOptions& options,
-                          const std::function<torch::Tensor()>& noise) {
-  const bool ddim = options.sampler == Sampler::kDdim;
-  const bool noisy = i > 0 && !(ddim && options.ddim_eta == 0);
-  const torch::Tensor z = noisy ? noise() : torch::Tensor();
-  return ddim ? DdimStep(schedule, i, x, output, options.prediction, options.ddim_eta, z)
-              : DdpmStep(schedule, i, x, output, options.prediction, z);
+void SamplerStep(const Schedule& schedule, int i, const torch::Tensor& output,
+                 const SamplingOptions& options, const std::function<torch::Tensor()>& noise,
+                 SamplerState* state) {
+  torch::Tensor& x = state->x;
+  switch (options.sampler) {
+    case Sampler::kDdim: {
+      const bool noisy = i > 0 && options.ddim_eta != 0;
+      x = DdimStep(schedule, i, x, output, options.prediction, options.ddim_eta,
+                   noisy ? noise() : torch::Tensor());
+      return;
+    }
+    case Sampler::kDdpm:
+      x = DdpmStep(schedule, i, x, output, options.prediction, i > 0 ? noise() : torch::Tensor());
+      return;
+    case Sampler::kDpmSolverPp: {
+      const torch::Tensor x0 = PredictX0(schedule, i, x, output, options.prediction);
+      x = DpmSolverStep(schedule, i, x, x0, state->previous_x0);
+      state->previous_x0 = x0;
+      return;
+    }
+  }
 }
 
 absl::Status CheckFinite(const FinishedFrame& frame) {

@@ -4,8 +4,10 @@
 
 #include <functional>
 #include <optional>
+#include <string>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "pipeline/anchored/row_plan.h"
 #include "pipeline/diffusion/samplers.h"
 #include "pipeline/models/sdit.h"
@@ -13,6 +15,10 @@
 #include "torch/torch.h"
 
 namespace reenact {
+
+// "ddim", "ddpm", "dpm-solver++".
+const char* SamplerName(Sampler sampler);
+absl::StatusOr<Sampler> SamplerFromName(const std::string& name);
 
 // What the network is told, made once per job. N frames, D hidden size, S tokens of a frame.
 struct Conditions {
@@ -55,10 +61,16 @@ absl::Status CheckFit(const SDiTConfig& config, const RowPlan& plan, const Condi
 torch::Tensor Guide(const torch::Tensor& with, const torch::Tensor& without, int64_t channels,
                     double scale);
 
-// x_{i-1} from x_i by the chosen update. `noise` is called only if the update draws any.
-torch::Tensor SamplerStep(const Schedule& schedule, int i, const torch::Tensor& x,
-                          const torch::Tensor& output, const SamplingOptions& options,
-                          const std::function<torch::Tensor()>& noise);
+// Latents on their way, and what a multistep sampler remembers of the step before.
+struct SamplerState {
+  torch::Tensor x;            // [..., C, h, w]
+  torch::Tensor previous_x0;  // likewise; undefined before the first step and for other samplers
+};
+
+// x_i to x_{i-1} by the chosen update. `noise` is called only if the update draws any.
+void SamplerStep(const Schedule& schedule, int i, const torch::Tensor& output,
+                 const SamplingOptions& options, const std::function<torch::Tensor()>& noise,
+                 SamplerState* state);
 
 // kInternal if a latent is not finite.
 absl::Status CheckFinite(const FinishedFrame& frame);

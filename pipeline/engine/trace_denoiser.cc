@@ -63,11 +63,11 @@ void TraceDenoiser::Begin(int row) {
   ActiveRow begun;
   const auto& slots = plan_.rows[static_cast<size_t>(row)];
   for (size_t k = 0; k < slots.size(); ++k) {
-    const bool is_anchor = plan_.anchor_slot.has_value() &&
-                           k == static_cast<size_t>(*plan_.anchor_slot);
+    const bool is_anchor =
+        plan_.anchor_slot.has_value() && k == static_cast<size_t>(*plan_.anchor_slot);
     if (!is_anchor || IsAnchorRow(row)) begun.slots.push_back(slots[k]);
   }
-  begun.x = Noise(begun, 0);
+  begun.state.x = Noise(begun, 0);
 
   std::vector<int64_t> frames;
   std::vector<Tensor> maps;
@@ -97,7 +97,7 @@ std::vector<ExecutorRow> TraceDenoiser::Collect(const std::vector<RowStep>& step
     const ActiveRow& active = active_.at(step.row);
     for (size_t half = 0; half < (options_.guided() ? 2 : 1); ++half) {
       ExecutorRow row;
-      row.x = active.x;
+      row.x = active.state.x;
       row.t = schedule_.timestep(schedule_.size() - 1 - step.step);
       row.C = half == 0 ? active.C : active.C_dropped;
       row.extra = active.extra;
@@ -114,8 +114,8 @@ std::vector<ExecutorRow> TraceDenoiser::Collect(const std::vector<RowStep>& step
   return rows;
 }
 
-absl::StatusOr<std::vector<FinishedFrame>> TraceDenoiser::Finish(
-    const std::vector<RowStep>& steps, absl::Span<const Tensor> outputs) {
+absl::StatusOr<std::vector<FinishedFrame>> TraceDenoiser::Finish(const std::vector<RowStep>& steps,
+                                                                 absl::Span<const Tensor> outputs) {
   std::vector<FinishedFrame> finished;
   size_t next = 0;
   for (const RowStep& step : steps) {
@@ -125,12 +125,13 @@ absl::StatusOr<std::vector<FinishedFrame>> TraceDenoiser::Finish(
       output = Guide(output, outputs[next++], executor_->config().latent_channels,
                      options_.guidance_scale);
     }
-    active.x = SamplerStep(schedule_, schedule_.size() - 1 - step.step, active.x, output, options_,
-                           [&] { return Noise(active, step.step + 1); });
+    SamplerStep(
+        schedule_, schedule_.size() - 1 - step.step, output, options_,
+        [&] { return Noise(active, step.step + 1); }, &active.state);
     if (!step.last) continue;
     for (size_t k = 0; k < active.slots.size() && step.shows; ++k) {
       if (active.slots[k].duplicate) continue;
-      finished.push_back({active.slots[k].frame, active.x[static_cast<int64_t>(k)].clone()});
+      finished.push_back({active.slots[k].frame, active.state.x[static_cast<int64_t>(k)].clone()});
       if (auto status = CheckFinite(finished.back()); !status.ok()) return status;
     }
     active_.erase(step.row);
@@ -163,8 +164,7 @@ std::vector<absl::StatusOr<std::vector<FinishedFrame>>> TraceDenoiser::Step(
     const std::vector<Tensor> outputs = executor.Forward(rows);
     std::vector<Result> results;
     for (size_t i = 0; i < part.size(); ++i) {
-      const auto mine =
-          absl::MakeConstSpan(outputs).subspan(begins[i], begins[i + 1] - begins[i]);
+      const auto mine = absl::MakeConstSpan(outputs).subspan(begins[i], begins[i + 1] - begins[i]);
       try {
         results.push_back(part[i].clip->Finish(steps[i], mine));
       } catch (const std::exception& error) {

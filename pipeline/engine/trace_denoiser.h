@@ -69,7 +69,7 @@ class TraceDenoiser {
   // A row that has begun and not ended. K frames: all slots, or all but the anchor's.
   struct ActiveRow {
     std::vector<RowSlot> slots;
-    torch::Tensor x;             // [K, C, h, w]
+    SamplerState state;          // [K, C, h, w]
     torch::Tensor C, C_dropped;  // [K, D]
     torch::Tensor extra;         // [K, S, D], with landmark maps
   };

@@ -102,7 +102,7 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Load(const std::string& folder,
   info.licence = config.licence;
   info.image_size = static_cast<int>(config.image_size);
   info.frames_per_row = static_cast<int>(config.frames_per_row);
-  info.samplers = {Sampler::kDdim, Sampler::kDdpm};
+  info.samplers = {Sampler::kDdim, Sampler::kDdpm, Sampler::kDpmSolverPp};
   info.default_sampler = config.default_sampler;
   info.default_num_steps = config.default_num_steps;
   info.max_num_steps = config.max_num_steps;

@@ -10,6 +10,10 @@
 namespace reenact {
 namespace {
 
+using ::testing::AllOf;
+using ::testing::Gt;
+using ::testing::Lt;
+
 using ::testing::ElementsAre;
 using testing::Near;
 using torch::Tensor;
@@ -207,6 +211,67 @@ TEST(LossesTest, VariationalTermTrainsTheVarianceOnly) {
 
   EXPECT_EQ(output.grad().narrow(1, 0, 4).abs().max().item<double>(), 0);
   EXPECT_GT(output.grad().narrow(1, 4, 4)[1].abs().max().item<double>(), 0);
+}
+
+// Data N(mean, deviation^2): the best prediction of x_0 and the exact path of the deterministic
+// process are known, so a solver's order can be measured.
+struct GaussianData {
+  double mean = 0.7, deviation = 0.4;
+
+  double Spread(const Schedule& schedule, int i) const {
+    const double a = schedule.alpha(i) * deviation, s = schedule.sigma(i);
+    return std::sqrt(a * a + s * s);
+  }
+  torch::Tensor X0(const Schedule& schedule, int i, const torch::Tensor& x) const {
+    const double a = schedule.alpha(i), spread = Spread(schedule, i);
+    return mean + a * deviation * deviation / (spread * spread) * (x - a * mean);
+  }
+  // x at step `to` of the path through x at step `from`.
+  torch::Tensor Exact(const Schedule& schedule, int from, int to, const torch::Tensor& x) const {
+    return schedule.alpha(to) * mean +
+           Spread(schedule, to) / Spread(schedule, from) * (x - schedule.alpha(from) * mean);
+  }
+};
+
+// Largest error at kept step `last`, from the noisiest on.
+double SolverError(int num_steps, bool multistep, int last) {
+  const GaussianData data;
+  // 20,000 training steps: the kept ones lie close to evenly however many there are.
+  const auto schedule = Schedule::Create("linear", 20000, std::to_string(num_steps));
+  EXPECT_TRUE(schedule.ok()) << schedule.status();
+  const torch::Tensor start = torch::linspace(-2, 2, 8, torch::kFloat64).view({8, 1, 1, 1});
+  torch::Tensor x = start, previous;
+  for (int i = num_steps - 1; i > last; --i) {
+    const torch::Tensor x0 = data.X0(*schedule, i, x);
+    x = DpmSolverStep(*schedule, i, x, x0, multistep ? previous : torch::Tensor());
+    previous = x0;
+  }
+  return (x - data.Exact(*schedule, num_steps - 1, last, start)).abs().max().item<double>();
+}
+
+TEST(DpmSolver, IsOfSecondOrderAndWithoutMemoryOfFirst) {
+  // From the noisiest step to a fifth of the way from the end, in four times the steps: about a
+  // fourth, and a sixteenth, of the error.
+  const double first = SolverError(51, false, 10) / SolverError(201, false, 40);
+  const double second = SolverError(51, true, 10) / SolverError(201, true, 40);
+  EXPECT_THAT(first, AllOf(Gt(3), Lt(6)));
+  EXPECT_THAT(second, AllOf(Gt(11), Lt(24)));
+  for (const int num_steps : {5, 10, 20}) {
+    EXPECT_LT(SolverError(num_steps, true, 0), SolverError(num_steps, false, 0)) << num_steps;
+  }
+}
+
+TEST(DpmSolver, BeginsAsDdimAndEndsInX0) {
+  const auto schedule = Schedule::Create("linear", 1000, "10");
+  ASSERT_TRUE(schedule.ok());
+  torch::manual_seed(2);
+  const torch::Tensor x = torch::randn({2, 4, 3, 3}), out = torch::randn({2, 4, 3, 3});
+  for (const Prediction prediction : {Prediction::kEpsilon, Prediction::kV, Prediction::kX0}) {
+    const torch::Tensor x0 = PredictX0(*schedule, 6, x, out, prediction);
+    const torch::Tensor ddim = DdimStep(*schedule, 6, x, out, prediction, 0, {});
+    EXPECT_LT((DpmSolverStep(*schedule, 6, x, x0, {}) - ddim).abs().max().item<double>(), 1e-5);
+  }
+  EXPECT_TRUE(torch::equal(DpmSolverStep(*schedule, 0, x, out, x), out));
 }
 
 }  // namespace

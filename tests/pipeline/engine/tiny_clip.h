@@ -72,7 +72,7 @@ class TinyClipTest : public ::testing::TestWithParam<SourceTokens> {
 
   NoiseSource MakeNoise(uint64_t seed) const {
     return [seed, channels = config_.latent_channels, size = config_.latent_size](int frame,
-                                                                                 int step) {
+                                                                                  int step) {
       return FrameNoise(seed, static_cast<uint64_t>(frame), static_cast<uint64_t>(step),
                         {channels, size, size});
     };
@@ -90,9 +90,8 @@ class TinyClipTest : public ::testing::TestWithParam<SourceTokens> {
     return *std::move(schedule);
   }
 
-  Frames RunOverride(const SamplingOptions& options, const Conditions& conditions,
-                     int max_rows = 8, uint64_t seed = 9,
-                     SequencePlan kind = SequencePlan::kCentralRandom) {
+  Frames RunOverride(const SamplingOptions& options, const Conditions& conditions, int max_rows = 8,
+                     uint64_t seed = 9, SequencePlan kind = SequencePlan::kCentralRandom) {
     auto denoiser = OverrideDenoiser::Create(sdit_, MakeSchedule(), MakePlan(kind), conditions,
                                              MakeNoise(seed), options, max_rows);
     EXPECT_TRUE(denoiser.ok()) << denoiser.status();

@@ -79,7 +79,7 @@ class TraceDenoiserTest : public TinyClipTest {
 TEST_P(TraceDenoiserTest, GivesWhatTheFullBatchOverrideGives) {
   for (const bool deterministic : {false, true}) {
     const auto executor = MakeExecutor(ExecutorDtype::kFloat32, deterministic);
-    for (const Sampler sampler : {Sampler::kDdim, Sampler::kDdpm}) {
+    for (const Sampler sampler : {Sampler::kDdim, Sampler::kDdpm, Sampler::kDpmSolverPp}) {
       for (const double guidance : {1.0, 2.5}) {
         for (const bool with_source : {true, false}) {
           Clip clip;
@@ -145,7 +145,7 @@ TEST_P(TraceDenoiserTest, CompanyDoesNotMatter) {
   clips[2].with_source = false;
   clips[3].num_frames = 1;
   clips[3].num_steps = 2;
-  clips[3].options.ddim_eta = 1;
+  clips[3].options.sampler = Sampler::kDpmSolverPp;
   clips[3].order.form = TraceForm::kRecomputed;
 
   const auto executor = MakeExecutor();
@@ -166,8 +166,8 @@ TEST_P(TraceDenoiserTest, CompanyDoesNotMatter) {
         any_left = true;
         const RowDemand demand = denoisers[i].demand();
         if (random() % 4 == 0) continue;  // paused
-        shares.push_back({&denoisers[i], std::uniform_int_distribution(
-                                             demand.min_rows, demand.max_rows)(random)});
+        shares.push_back({&denoisers[i],
+                          std::uniform_int_distribution(demand.min_rows, demand.max_rows)(random)});
         who.push_back(i);
       }
       if (!any_left) break;
@@ -212,7 +212,8 @@ TEST_P(TraceDenoiserTest, KeepsTracesOnlyAsLongAsRowsNeedThem) {
   TraceDenoiser denoiser = Make(*executor, clip);
   int64_t most = 0;
   while (!denoiser.done()) {
-    ASSERT_TRUE(TraceDenoiser::Step(*executor, {{{&denoiser, denoiser.demand().max_rows}}})[0].ok());
+    ASSERT_TRUE(
+        TraceDenoiser::Step(*executor, {{{&denoiser, denoiser.demand().max_rows}}})[0].ok());
     most = std::max(most, denoiser.trace_bytes());
   }
   EXPECT_EQ(most, TraceDenoiser::RetainedBytes(*executor, kSteps, false));
@@ -244,7 +245,10 @@ TEST_P(TraceDenoiserTest, AFailureEndsOneClipOnly) {
   const auto executor = MakeExecutor();
   TraceDenoiser good = Make(*executor, Clip());
   auto bad = TraceDenoiser::Create(*executor, MakeSchedule(), MakePlan(), MakeConditions(),
-                                   [](int, int) { return torch::zeros({1, 2, 3}); }, {}, {});
+                                   [](int, int) {
+                                     return torch::zeros({1, 2, 3});
+                                   },
+                                   {}, {});
   ASSERT_TRUE(bad.ok());
   Frames frames;
   const auto results = TraceDenoiser::Step(*executor, {{{&*bad, 1}, {&good, 2}}});
