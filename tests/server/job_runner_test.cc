@@ -4,11 +4,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "reenact/internal/rpc_status.pb.h"
 #include "tests/fakes/fake_engine.h"
 #include "tests/fakes/gate.h"
 #include "tests/server/status_is.h"
@@ -102,6 +106,11 @@ class Caller : public Job::Listener, public std::enable_shared_from_this<Caller>
     if (!Await(ended)) return absl::UnknownError("no end");
     MutexLock lock(&mu_);
     return *status_;
+  }
+  // `accepted`, which is there as soon as the job is.
+  v1::Accepted accepted() const {
+    MutexLock lock(&mu_);
+    return answers_.empty() ? v1::Accepted() : answers_.front().accepted();
   }
   // Number of answers of a kind so far.
   int Count(v1::ReenactResponse::PayloadCase kind) const {
@@ -218,6 +227,235 @@ TEST_F(JobRunnerTest, CancelStopsWorkWithinOneStepAndFreesTheJob) {
   EXPECT_EQ(engine_->batch_sizes().size(), 1u);
 }
 
+TEST_F(JobRunnerTest, CancelStopsTheReadingOfALongVideo) {
+  // What a client, an operator and a deadline can do while FinishDriving runs.
+  struct Case {
+    const char* name;
+    absl::StatusCode code;
+    std::function<void(Caller&)> end;
+  };
+  const Case cases[] = {
+      {"client", absl::StatusCode::kCancelled,
+       [this](Caller& caller) {
+         runner_->RequestEnd(caller.job(), absl::CancelledError("enough"));
+       }},
+      {"operator", absl::StatusCode::kCancelled,
+       [this](Caller& caller) { EXPECT_THAT(runner_->CancelJob(caller.job()->id()), IsOk()); }},
+      {"all", absl::StatusCode::kUnavailable,
+       [this](Caller&) { runner_->CancelAll(absl::UnavailableError("")); }},
+      {"deadline", absl::StatusCode::kDeadlineExceeded, [](Caller&) {}},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.name);
+    Gate in_preparation(false), cancelled(false);
+    FakeEngine::Options options;
+    options.on_prepare = [&](const JobRequest&, const std::string&) {
+      in_preparation.Open();
+      return cancelled.Await() ? absl::OkStatus() : absl::InternalError("was not cancelled");
+    };
+    options.on_cancel = [&](const JobRequest& request) {
+      // With a lock of the runner or the job held, this would not return.
+      EXPECT_THAT(runner_->GetJob(request.job_id), IsOk());
+      cancelled.Open();
+    };
+    runner_.reset();
+    Use({}, std::move(options));
+    const auto caller = NewCaller();
+    const bool expires = c.code == absl::StatusCode::kDeadlineExceeded;
+    ASSERT_THAT(
+        caller->Start(expires ? absl::Now() + absl::Milliseconds(200) : absl::InfiniteFuture()),
+        IsOk());
+    ASSERT_TRUE(in_preparation.Await());
+
+    c.end(*caller);
+
+    EXPECT_EQ(caller->AwaitEnd().code(), c.code);
+    EXPECT_TRUE(engine_->AwaitAlive(0));
+    EXPECT_THAT(engine_->batch_sizes(), IsEmpty());
+  }
+}
+
+TEST_F(JobRunnerTest, CancelStopsTheRenderingOfALongRow) {
+  Gate in_render(false), cancelled(false);
+  FakeEngine::Options options;
+  options.on_render = [&](const JobRequest&) {
+    in_render.Open();
+    return cancelled.Await() ? absl::CancelledError("of the engine") : absl::InternalError("not");
+  };
+  options.on_cancel = [&](const JobRequest&) { cancelled.Open(); };
+  Use({}, std::move(options));
+  const auto caller = NewCaller();
+  ASSERT_THAT(caller->Start(), IsOk());
+  ASSERT_TRUE(in_render.Await());
+
+  runner_->RequestEnd(caller->job(), absl::CancelledError("enough"));
+
+  EXPECT_THAT(caller->AwaitEnd(), StatusIs(absl::StatusCode::kCancelled, "enough"));
+  EXPECT_TRUE(engine_->AwaitAlive(0));
+}
+
+TEST_F(JobRunnerTest, EndOfAJobStopsTheCallsThatStillRunForIt) {
+  // The step fails while an earlier row is being rendered.
+  Gate in_render(false), cancelled(false);
+  FakeEngine::Options options;
+  options.on_render = [&](const JobRequest&) {
+    in_render.Open();
+    return cancelled.Await() ? absl::OkStatus() : absl::InternalError("was not cancelled");
+  };
+  options.on_step = [&](const JobRequest&, int64_t step) {
+    if (step < 4) return absl::OkStatus();
+    in_render.Await();
+    return absl::ResourceExhaustedError("no memory");
+  };
+  options.on_cancel = [&](const JobRequest&) { cancelled.Open(); };
+  Use({}, std::move(options));
+  const auto caller = NewCaller();
+
+  ASSERT_THAT(caller->Start(), IsOk());
+
+  EXPECT_THAT(caller->AwaitEnd(), StatusIs(absl::StatusCode::kResourceExhausted, "no memory"));
+  EXPECT_TRUE(engine_->AwaitAlive(0));
+}
+
+TEST_F(JobRunnerTest, JobCancelledBeforeItHasAnEngineObjectIsNotPrepared) {
+  std::atomic<bool> prepared{false};
+  FakeEngine::Options options;
+  options.on_create = [this](const JobRequest&) { return WaitAtGate(); };
+  options.on_prepare = [&](const JobRequest&, const std::string&) {
+    prepared = true;
+    return absl::OkStatus();
+  };
+  Use({}, std::move(options));
+  const auto caller = NewCaller();
+  ASSERT_THAT(caller->Start(), IsOk());
+  ASSERT_TRUE(gate_.AwaitWaiting(1));
+
+  runner_->RequestEnd(caller->job(), absl::CancelledError("enough"));
+  gate_.Open();
+
+  EXPECT_THAT(caller->AwaitEnd(), StatusIs(absl::StatusCode::kCancelled, "enough"));
+  EXPECT_TRUE(engine_->AwaitAlive(0));
+  EXPECT_FALSE(prepared);
+}
+
+TEST_F(JobRunnerTest, ThousandCancelsEachStopTheirJobWithinOneStep) {
+  // 20 rounds of 50 jobs that run together and would never end by themselves.
+  constexpr int kNumRounds = 20, kNumJobs = 50;
+  Mutex mu;
+  size_t num_steps = 0;                     // begun
+  std::map<std::string, size_t> last_step;  // of a job
+  std::map<std::string, size_t> steps_at_cancel;
+  FakeEngine::Options options;
+  options.num_frames = 1'000'000'000;
+  options.on_step_begin = [&](const auto& rows_by_job) {
+    MutexLock lock(&mu);
+    for (const auto& [id, rows] : rows_by_job) last_step[id] = num_steps;
+    ++num_steps;
+  };
+  ServerConfig config;
+  config.max_queued_jobs = config.max_jobs = config.max_active_jobs = kNumJobs;
+  config.max_batch_rows = 8;
+  config.render_threads = 2;
+  Use(config, std::move(options));
+
+  for (int round = 0; round < kNumRounds; ++round) {
+    std::vector<std::shared_ptr<Caller>> callers(kNumJobs);
+    for (auto& caller : callers) {
+      caller = NewCaller();
+      ASSERT_THAT(caller->Start(), IsOk());
+    }
+    ASSERT_TRUE(engine_->AwaitSteps(engine_->batch_sizes().size() + 5));
+    for (const auto& caller : callers) {
+      runner_->RequestEnd(caller->job(), absl::CancelledError("enough"));
+      MutexLock lock(&mu);
+      steps_at_cancel[caller->job()->id()] = num_steps;
+    }
+    for (const auto& caller : callers) {
+      EXPECT_THAT(caller->AwaitEnd(), StatusIs(absl::StatusCode::kCancelled, "enough"));
+    }
+  }
+
+  MutexLock lock(&mu);
+  EXPECT_EQ(steps_at_cancel.size(), size_t{kNumRounds * kNumJobs});
+  EXPECT_GT(last_step.size(), 100u) << "most were cancelled before their first step";
+  for (const auto& [id, step] : last_step) {
+    // Steps are numbered from 0: of those that had not begun, one may have been on its way.
+    EXPECT_LE(step, steps_at_cancel[id]);
+  }
+}
+
+// RetryInfo of a refusal; zero: there is none.
+absl::Duration RetryDelay(const absl::Status& status) {
+  internal::RetryInfo info;
+  const auto payload = status.GetPayload("type.googleapis.com/google.rpc.RetryInfo");
+  if (payload.has_value()) info.ParseFromString(std::string(*payload));
+  return absl::Seconds(info.retry_delay().seconds()) +
+         absl::Nanoseconds(info.retry_delay().nanos());
+}
+
+// Every job is 2 rows of 3 steps of 10 GFLOP on a device of 1 GFLOP/s: 60 s. No step ends before
+// the gate opens.
+class AdmissionByCostTest : public JobRunnerTest {
+ protected:
+  void UseBound(absl::Duration max_queued_work) {
+    ServerConfig config;
+    config.max_queued_work = max_queued_work;
+    config.max_active_jobs = 1;
+    FakeEngine::Options options;
+    options.models[0].gflop_per_second = 1;
+    options.gflop_per_row_step = 10;
+    options.on_step = [this](const JobRequest&, int64_t) { return WaitAtGate(); };
+    Use(config, std::move(options));
+  }
+};
+
+TEST_F(AdmissionByCostTest, RefusesAJobThatIsTooMuchAndSaysWhenItWouldFit) {
+  UseBound(absl::Seconds(100));
+  const auto first = NewCaller(), second = NewCaller();
+  ASSERT_THAT(first->Start(), IsOk());
+  ASSERT_TRUE(engine_->AwaitSteps(1));
+
+  ASSERT_THAT(second->Start(), IsOk());
+  const absl::Status status = second->AwaitEnd();
+
+  EXPECT_THAT(status, StatusIs(absl::StatusCode::kResourceExhausted, "1m40s of work"));
+  EXPECT_EQ(RetryDelay(status), absl::Seconds(20)) << "60 s + 60 s in a queue of 100 s";
+  gate_.Open();
+  EXPECT_TRUE(first->AwaitSummary());
+  ExpectNormalJobSucceeds();
+}
+
+TEST_F(AdmissionByCostTest, LoneJobAlwaysRunsAndTheOthersAreRefusedAtOnce) {
+  UseBound(absl::Seconds(50));
+  const auto lone = NewCaller(), other = NewCaller();
+  ASSERT_THAT(lone->Start(), IsOk());
+  ASSERT_TRUE(engine_->AwaitSteps(1));
+
+  const absl::Status status = other->Start();
+
+  EXPECT_THAT(status, StatusIs(absl::StatusCode::kResourceExhausted, "50s of work"));
+  EXPECT_EQ(RetryDelay(status), absl::Seconds(10));
+  gate_.Open();
+  EXPECT_TRUE(lone->AwaitSummary());
+}
+
+TEST_F(AdmissionByCostTest, AcceptedTellsTheExpectedWait) {
+  UseBound(absl::Hours(1));
+  const auto first = NewCaller(), second = NewCaller(), third = NewCaller();
+  ASSERT_THAT(first->Start(), IsOk());
+  ASSERT_TRUE(engine_->AwaitSteps(1));
+  ASSERT_THAT(second->Start(), IsOk());
+  ASSERT_THAT(third->Start(), IsOk());
+
+  EXPECT_TRUE(first->accepted().has_expected_wait());
+  EXPECT_EQ(first->accepted().expected_wait().seconds(), 0);
+  EXPECT_EQ(second->accepted().expected_wait().seconds(), 60);
+  // The second, prepared or not, is expected to be like the first.
+  EXPECT_EQ(third->accepted().expected_wait().seconds(), 120);
+  gate_.Open();
+  for (const auto& caller : {first, second, third}) EXPECT_TRUE(caller->AwaitSummary());
+}
+
 TEST_F(JobRunnerTest, QueueFullIsRefusedWithADelayAndTheOthersAreUnharmed) {
   FakeEngine::Options options;
   options.on_step = [this](const JobRequest&, int64_t) { return WaitAtGate(); };
@@ -255,7 +493,7 @@ TEST_F(JobRunnerTest, JobsStillBeingSentCountAgainstMaxJobs) {
 }
 
 TEST_F(JobRunnerTest, SlowReaderIsPausedWhileAnotherJobFinishes) {
-  // 1000 frames in 250 passes; the outbox holds the output of two.
+  // 1000 frames in 250 rows; the outbox holds the output of two.
   FakeEngine::Options options;
   options.num_frames = 1000;
   options.bytes_per_frame = 100;
@@ -272,8 +510,8 @@ TEST_F(JobRunnerTest, SlowReaderIsPausedWhileAnotherJobFinishes) {
   ASSERT_THAT(quick->Start(), IsOk());
   ASSERT_TRUE(quick->AwaitSummary());
 
-  // Rendered at most: just less than the outbox holds (7 frames), then one Render call of the pass
-  // that was being computed and the one pass ahead.
+  // Rendered at most: just less than the outbox holds (7 frames), then one Render call of the row
+  // that was being computed and the one row ahead.
   EXPECT_LE(slow->job()->Snapshot().progress().frames_done(), 7 + 2 * 4);
   EXPECT_FALSE(slow->job()->ended());
   slow->SetReading(true);
