@@ -1,5 +1,6 @@
 #include "server/job.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -16,9 +17,32 @@ Job::Job(JobRequest request, Limits limits, absl::Time created, absl::Time deadl
       format_(request.format),
       limits_(limits),
       created_(created),
-      deadline_(deadline),
       listener_(std::move(listener)),
-      request_(std::move(request)) {}
+      call_deadline_(deadline),
+      request_(std::move(request)),
+      last_input_(created),
+      sent_(terms_.idempotency_key.empty() ? 0 : limits.resume_buffer_bytes) {}
+
+absl::Time Job::deadline() const {
+  MutexLock lock(&mu_);
+  absl::Time deadline = std::min(call_deadline_, created_ + limits_.max_duration);
+  if (WantsInput()) deadline = std::min(deadline, last_input_ + limits_.receive_timeout);
+  return std::min(deadline, resume_by_);
+}
+
+absl::Status Job::OverdueStatus(absl::Time now) const {
+  MutexLock lock(&mu_);
+  if (std::min(call_deadline_, created_ + limits_.max_duration) <= now) {
+    return absl::DeadlineExceededError("the job took longer than its deadline");
+  }
+  if (resume_by_ <= now) {
+    return absl::CancelledError(
+        absl::StrCat("the connection was lost and nobody resumed the job in ",
+                     absl::FormatDuration(limits_.resume_timeout)));
+  }
+  return absl::DeadlineExceededError(
+      absl::StrCat("no driving media came for ", absl::FormatDuration(limits_.receive_timeout)));
+}
 
 JobState Job::state() const {
   MutexLock lock(&mu_);
@@ -46,6 +70,10 @@ bool Job::End(const absl::Status& status, absl::Time now) {
     end_time_ = now;
     unsent.swap(outbox_);
     unread.swap(inbox_);
+    if (!status.ok()) {
+      sent_.DropBefore(sent_.end());
+      next_sequence_number_ = sent_.end();
+    }
     request_.reset();
     outbox_bytes_ = 0;
     inbox_bytes_ = 0;
@@ -85,8 +113,30 @@ bool Job::FinishInput() {
   return !std::exchange(preparation_scheduled_, true);
 }
 
+void Job::NoteInput(absl::Time now) {
+  MutexLock lock(&mu_);
+  last_input_ = now;
+}
+
+bool Job::CompleteInput() {
+  {
+    MutexLock lock(&mu_);
+    if (!input_finished_) input_complete_ = true;
+  }
+  return FinishInput();
+}
+
+bool Job::input_complete() const {
+  MutexLock lock(&mu_);
+  return input_complete_;
+}
+
 bool Job::wants_input() const {
   MutexLock lock(&mu_);
+  return WantsInput();
+}
+
+bool Job::WantsInput() const {
   return !IsTerminal(state_) && !input_finished_ && inbox_bytes_ < limits_.max_inbox_bytes;
 }
 
@@ -269,9 +319,20 @@ bool Job::outbox_full() const {
   return IsOutboxFull();
 }
 
-Job::Answer Job::NextAnswer() {
+Job::Answer Job::NextAnswer(const Listener* caller) {
   Answer answer;
   MutexLock lock(&mu_);
+  if (caller != nullptr && listener_.lock().get() != caller) {
+    answer.next = Next::kEnded;
+    answer.status = absl::AbortedError("another call follows the job now");
+    return answer;
+  }
+  if (next_sequence_number_ < sent_.end()) {
+    answer.next = Next::kAnswer;
+    answer.response = sent_.at(next_sequence_number_++);
+    answer.last = answer.response.has_summary();
+    return answer;
+  }
   if (IsTerminal(state_)) {
     answer.next = Next::kEnded;
     answer.status = end_status_;
@@ -279,8 +340,8 @@ Job::Answer Job::NextAnswer() {
   }
   // The first answer is `accepted` and the last is the summary; progress is for in between, and
   // lets waiting media pass before it comes again.
-  const bool between = next_sequence_number_ > 0 && !summary_sent_ &&
-                       (outbox_.empty() || !outbox_.front().has_summary());
+  const bool between =
+      sent_.end() > 0 && !summary_sent_ && (outbox_.empty() || !outbox_.front().has_summary());
   if (progress_changed_ && between && !(last_was_progress_ && !outbox_.empty())) {
     *answer.response.mutable_progress() = MakeProgress();
     progress_changed_ = false;
@@ -302,8 +363,66 @@ Job::Answer Job::NextAnswer() {
     return answer;
   }
   answer.next = Next::kAnswer;
-  answer.response.set_sequence_number(next_sequence_number_++);
+  sent_.Push(answer.response);
+  next_sequence_number_ = sent_.end();
   return answer;
+}
+
+bool Job::IsResumable() const { return !terms_.idempotency_key.empty() && input_complete_; }
+
+bool Job::IsFollowedBy(const Listener* caller) const {
+  MutexLock lock(&mu_);
+  return listener_.lock().get() == caller;
+}
+
+Job::Loss Job::Detach(const Listener* caller, absl::Time now) {
+  MutexLock lock(&mu_);
+  if (listener_.lock().get() != caller) return Loss::kNotFollowing;
+  if (!IsTerminal(state_)) {
+    if (!IsResumable() || !requested_end_.ok()) return Loss::kEnds;
+    resume_by_ = now + limits_.resume_timeout;
+  }
+  listener_.reset();
+  return Loss::kDetached;
+}
+
+absl::StatusOr<std::shared_ptr<Job::Listener>> Job::Attach(std::weak_ptr<Listener> listener,
+                                                           uint64_t next_sequence_number,
+                                                           absl::Time deadline) {
+  MutexLock lock(&mu_);
+  const bool only_status = IsTerminal(state_) && !end_status_.ok();
+  if (!only_status) {
+    if (!IsResumable()) {
+      return absl::FailedPreconditionError(absl::StrCat("job ", id_, " cannot be resumed: ",
+                                                        terms_.idempotency_key.empty()
+                                                            ? "its config has no idempotency_key"
+                                                            : "its driving media is not complete"));
+    }
+    if (next_sequence_number < sent_.begin() || next_sequence_number > sent_.end()) {
+      return absl::OutOfRangeError(
+          absl::StrCat("next_sequence_number is ", next_sequence_number, ", must be ",
+                       sent_.begin(), " to ", sent_.end(), ": answers before ", sent_.begin(),
+                       " are not kept any more, and ", sent_.end(), " were sent so far"));
+    }
+    sent_.DropBefore(next_sequence_number);
+    next_sequence_number_ = next_sequence_number;
+    call_deadline_ = deadline;
+    resume_by_ = absl::InfiniteFuture();
+    progress_changed_ = true;
+  }
+  std::shared_ptr<Listener> former = listener_.lock();
+  listener_ = std::move(listener);
+  return former;
+}
+
+bool Job::abandoned() const {
+  MutexLock lock(&mu_);
+  return IsTerminal(state_) && resume_by_ <= end_time_;
+}
+
+int64_t Job::kept_bytes() const {
+  MutexLock lock(&mu_);
+  return sent_.bytes();
 }
 
 v1::Progress Job::MakeProgress() const {
@@ -351,7 +470,12 @@ v1::Job Job::Snapshot() const {
 }
 
 void Job::NotifyListener() {
-  if (const std::shared_ptr<Listener> listener = listener_.lock()) listener->OnJobChanged();
+  std::shared_ptr<Listener> listener;
+  {
+    MutexLock lock(&mu_);
+    listener = listener_.lock();
+  }
+  if (listener != nullptr) listener->OnJobChanged();
 }
 
 }  // namespace reenact

@@ -6,8 +6,12 @@
 //  - the state moves along CanMove() only, so a job ends exactly once;
 //  - the engine's object dies as soon as the job has ended and no thread is inside it;
 //  - the outbox holds at most Limits::max_outbox_bytes plus the output of one Render call, the
-//  inbox at
-//    most Limits::max_inbox_bytes plus one message, and one Progress.
+//    inbox at most Limits::max_inbox_bytes plus one message, and one Progress.
+//
+// A job with an idempotency key can outlive the call that started it: answers that were sent are
+// kept (AnswerRing), and another call can take the job over and get them again (Attach). While no
+// call follows it, it is detached: it goes on until its outbox is full, and is overdue after
+// Limits::resume_timeout.
 //
 // Thread-safe. No method blocks, calls the engine (but to destroy its object) or calls the
 // listener.
@@ -23,11 +27,13 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "base/mutex.h"
 #include "pipeline/engine.h"
 #include "pipeline/types.h"
 #include "reenact/v1/reenact.pb.h"
+#include "server/answer_ring.h"
 #include "server/job_state.h"
 
 namespace reenact {
@@ -36,7 +42,8 @@ namespace reenact {
 struct JobTerms {
   std::string tenant;           // empty: none
   int priority = 0;             // -100 to 100, higher first
-  std::string idempotency_key;  // empty: none
+  std::string idempotency_key;  // empty: none, and the job cannot be resumed
+  uint64_t config_hash = 0;     // equal for equal configs
 };
 
 class Job {
@@ -44,6 +51,13 @@ class Job {
   struct Limits {
     int64_t max_inbox_bytes = 4 << 20;
     int64_t max_outbox_bytes = 8 << 20;
+    // Answers that were sent and are kept, if the job can be resumed.
+    int64_t resume_buffer_bytes = 8 << 20;
+    absl::Duration resume_timeout = absl::Seconds(30);
+    // Silence of a caller from whom driving media is awaited.
+    absl::Duration receive_timeout = absl::InfiniteDuration();
+    // From `created` to the end, whatever the calls' deadlines are.
+    absl::Duration max_duration = absl::InfiniteDuration();
   };
 
   // Told when there may be something new to send or room for input, from any thread, with no lock
@@ -54,7 +68,7 @@ class Job {
     virtual void OnJobChanged() = 0;
   };
 
-  // `request.model` and `request.job_id` are set.
+  // `request.model` and `request.job_id` are set. `deadline` is that of the call.
   Job(JobRequest request, Limits limits, absl::Time created, absl::Time deadline,
       std::weak_ptr<Listener> listener, JobTerms terms = {});
 
@@ -66,8 +80,14 @@ class Job {
   const std::string& model() const { return model_; }
   const std::string& tenant() const { return terms_.tenant; }
   int priority() const { return terms_.priority; }
+  const JobTerms& terms() const { return terms_; }
   absl::Time created() const { return created_; }
-  absl::Time deadline() const { return deadline_; }
+
+  // When the job is overdue as things stand: the deadline of its call or its own, the end of the
+  // wait for driving media, or the end of the wait for a call to resume it.
+  absl::Time deadline() const ABSL_LOCKS_EXCLUDED(mu_);
+  // What ends an overdue job: kDeadlineExceeded, or kCancelled if nobody resumed it.
+  absl::Status OverdueStatus(absl::Time now) const ABSL_LOCKS_EXCLUDED(mu_);
 
   JobState state() const ABSL_LOCKS_EXCLUDED(mu_);
   bool ended() const { return IsTerminal(state()); }
@@ -90,6 +110,12 @@ class Job {
   bool RequestPreparation() ABSL_LOCKS_EXCLUDED(mu_);
   bool PushInput(std::string bytes) ABSL_LOCKS_EXCLUDED(mu_);
   bool FinishInput() ABSL_LOCKS_EXCLUDED(mu_);
+  // The caller's silence counts from `now`.
+  void NoteInput(absl::Time now) ABSL_LOCKS_EXCLUDED(mu_);
+  // FinishInput, and the caller has said itself that nothing is missing: from now on the job can
+  // be resumed if it has a key.
+  bool CompleteInput() ABSL_LOCKS_EXCLUDED(mu_);
+  bool input_complete() const ABSL_LOCKS_EXCLUDED(mu_);
   // Whether the inbox has room and the input has not finished.
   bool wants_input() const ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -174,15 +200,44 @@ class Job {
     bool made_room = false;        // kAnswer: the outbox was full and is not any more
     absl::Status status;           // kEnded
   };
-  // The next thing to send. After the end everything unsent is gone.
-  Answer NextAnswer() ABSL_LOCKS_EXCLUDED(mu_);
+  // The next thing to send. After the end everything unsent is gone. For a `caller` that is not
+  // the listener (any more): kEnded with kAborted. Null: whoever listens.
+  Answer NextAnswer(const Listener* caller = nullptr) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // --- The call ---
+
+  bool IsFollowedBy(const Listener* caller) const ABSL_LOCKS_EXCLUDED(mu_);
+
+  enum class Loss {
+    kNotFollowing,  // another call follows the job: nothing to do
+    kDetached,      // it goes on and can be resumed
+    kEnds,          // it cannot be resumed: the caller of this method must end it
+  };
+  // `caller`, if it is the listener, listens no more.
+  Loss Detach(const Listener* caller, absl::Time now) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // From now on `listener` follows the job and gets the answers from `next_sequence_number` on;
+  // those before it are forgotten. `deadline` replaces that of the former call. Returns the former
+  // listener, which is to be told that it listens no more; null: there was none.
+  // kFailedPrecondition: the job has no key or its driving media is not complete. kOutOfRange: the
+  // answers asked for are kept no more, or there are none such yet. A job that has not succeeded
+  // but ended otherwise can always be attached to: there is only its status to tell.
+  absl::StatusOr<std::shared_ptr<Listener>> Attach(std::weak_ptr<Listener> listener,
+                                                   uint64_t next_sequence_number,
+                                                   absl::Time deadline) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // It has ended because nobody resumed it in time.
+  bool abandoned() const ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Memory that the answers kept for resuming take.
+  int64_t kept_bytes() const ABSL_LOCKS_EXCLUDED(mu_);
 
   // --- Seen from outside ---
 
   v1::Job Snapshot() const ABSL_LOCKS_EXCLUDED(mu_);
 
   // Calls the listener if it is still there. With no lock held.
-  void NotifyListener();
+  void NotifyListener() ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   EngineJob* AcquireEngineJob() ABSL_LOCKS_EXCLUDED(mu_);
@@ -192,6 +247,8 @@ class Job {
   std::unique_ptr<EngineJob> TakeUnneededEngineJob() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   v1::Progress MakeProgress() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool IsOutboxFull() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool WantsInput() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool IsResumable() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   // Constant after construction.
   const std::string id_;
@@ -200,10 +257,11 @@ class Job {
   const OutputFormat format_;
   const Limits limits_;
   const absl::Time created_;
-  const absl::Time deadline_;
-  const std::weak_ptr<Listener> listener_;
 
   mutable Mutex mu_;
+  std::weak_ptr<Listener> listener_ ABSL_GUARDED_BY(mu_);
+  absl::Time call_deadline_ ABSL_GUARDED_BY(mu_);
+  absl::Time resume_by_ ABSL_GUARDED_BY(mu_) = absl::InfiniteFuture();  // finite: detached
   JobState state_ ABSL_GUARDED_BY(mu_) = JobState::kReceiving;
   absl::Status requested_end_ ABSL_GUARDED_BY(mu_);
   absl::Status end_status_ ABSL_GUARDED_BY(mu_);
@@ -213,7 +271,9 @@ class Job {
   std::vector<std::string> inbox_ ABSL_GUARDED_BY(mu_);
   int64_t inbox_bytes_ ABSL_GUARDED_BY(mu_) = 0;
   int64_t received_bytes_ ABSL_GUARDED_BY(mu_) = 0;
+  absl::Time last_input_ ABSL_GUARDED_BY(mu_);
   bool input_finished_ ABSL_GUARDED_BY(mu_) = false;
+  bool input_complete_ ABSL_GUARDED_BY(mu_) = false;
   bool finish_taken_ ABSL_GUARDED_BY(mu_) = false;
   bool preparation_scheduled_ ABSL_GUARDED_BY(mu_) = false;
 
@@ -236,6 +296,8 @@ class Job {
   int64_t media_bytes_ ABSL_GUARDED_BY(mu_) = 0;
   bool has_frames_ ABSL_GUARDED_BY(mu_) = false;
   bool has_summary_ ABSL_GUARDED_BY(mu_) = false;
+  AnswerRing sent_ ABSL_GUARDED_BY(mu_);
+  // What the listener gets next: less than sent_.end() while it catches up.
   uint64_t next_sequence_number_ ABSL_GUARDED_BY(mu_) = 0;
   bool summary_sent_ ABSL_GUARDED_BY(mu_) = false;
   bool last_was_progress_ ABSL_GUARDED_BY(mu_) = false;

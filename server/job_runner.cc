@@ -20,6 +20,21 @@ std::string NewJobId() {
   return id;
 }
 
+// A job is named by its id or by its key.
+template <typename Request>
+absl::Status CheckNamed(const Request& request) {
+  if (request.job_id().empty() != request.idempotency_key().empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("job_id and idempotency_key are ",
+                                                 request.job_id().empty() ? "not" : "both",
+                                                 " set, must be one of them"));
+}
+
+absl::Status NoSuchJob(const std::string& job_id) {
+  return absl::NotFoundError(absl::StrCat("job_id is \"", job_id, "\": no such job"));
+}
+
+absl::Status NoSuchKey() { return absl::NotFoundError("idempotency_key: no such job"); }
+
 LogLevel EndLevel(const absl::Status& status) {
   return status.code() == absl::StatusCode::kInternal ? LogLevel::kError : LogLevel::kInfo;
 }
@@ -34,6 +49,7 @@ JobRunner::JobRunner(const ServerConfig& config, Engine& engine, Clock& clock, H
       metrics_(metrics),
       cost_model_(engine.models()),
       backlog_(cost_model_, config.max_queued_work, config.max_active_jobs),
+      resumable_(config.resume_timeout, static_cast<size_t>(config.max_jobs)),
       scheduler_({.limits = {.max_rows = config.max_batch_rows,
                              .max_rows_ahead = config.max_rows_ahead,
                              .max_active_jobs = config.max_active_jobs}},
@@ -65,11 +81,16 @@ absl::StatusOr<std::shared_ptr<Job>> JobRunner::Admit(JobRequest request, absl::
                                                       JobTerms terms) {
   const absl::Time now = clock_.TimeNow();
   request.job_id = NewJobId();
-  const auto job = std::make_shared<Job>(std::move(request),
-                                         Job::Limits{.max_inbox_bytes = config_.max_inbox_bytes,
-                                                     .max_outbox_bytes = config_.max_outbox_bytes},
-                                         now, std::min(deadline, now + config_.max_job_duration),
-                                         std::move(listener), std::move(terms));
+  const auto job =
+      std::make_shared<Job>(std::move(request),
+                            Job::Limits{.max_inbox_bytes = config_.max_inbox_bytes,
+                                        .max_outbox_bytes = config_.max_outbox_bytes,
+                                        .resume_buffer_bytes = config_.resume_buffer_bytes,
+                                        .resume_timeout = config_.resume_timeout,
+                                        .receive_timeout = config_.receive_timeout,
+                                        .max_duration = config_.max_job_duration},
+                            now, std::min(deadline, now + config_.max_job_duration),
+                            std::move(listener), std::move(terms));
   int queue_position = 0;
   absl::Duration expected_wait, delay;
   absl::Status refusal;
@@ -112,6 +133,7 @@ absl::StatusOr<std::shared_ptr<Job>> JobRunner::Admit(JobRequest request, absl::
 
 void JobRunner::PushInput(const std::shared_ptr<Job>& job, std::string bytes) {
   metrics_.CountReceived(bytes.size());
+  job->NoteInput(clock_.TimeNow());
   if (job->PushInput(std::move(bytes))) preparation_.Enqueue(job);
 }
 
@@ -119,8 +141,12 @@ void JobRunner::FinishInput(const std::shared_ptr<Job>& job) {
   if (job->FinishInput()) preparation_.Enqueue(job);
 }
 
-Job::Answer JobRunner::NextAnswer(const std::shared_ptr<Job>& job) {
-  Job::Answer answer = job->NextAnswer();
+void JobRunner::CompleteInput(const std::shared_ptr<Job>& job) {
+  if (job->CompleteInput()) preparation_.Enqueue(job);
+}
+
+Job::Answer JobRunner::NextAnswer(const std::shared_ptr<Job>& job, const Job::Listener* caller) {
+  Job::Answer answer = job->NextAnswer(caller);
   if (answer.response.has_video()) metrics_.CountSent(answer.response.video().data().size());
   if (answer.response.has_frame()) metrics_.CountSent(answer.response.frame().data().size());
   if (answer.made_room) {
@@ -150,30 +176,133 @@ void JobRunner::CancelEngineJob(Job& job) {
   if (const Job::EngineUse engine_job(job); engine_job.get() != nullptr) engine_job->Cancel();
 }
 
-absl::StatusOr<v1::Job> JobRunner::GetJob(const std::string& job_id) const {
-  std::shared_ptr<Job> job;
-  {
-    MutexLock lock(&mu_);
-    if (const auto live = live_.find(job_id); live != live_.end()) {
-      job = live->second.job;
-    } else if (const auto ended = remembered_.find(job_id); ended != remembered_.end()) {
-      return ended->second;
-    }
-  }
-  if (job == nullptr) {
-    return absl::NotFoundError(absl::StrCat("job_id is \"", job_id, "\": no such job"));
-  }
-  return job->Snapshot();
+std::shared_ptr<Job> JobRunner::FindLive(const std::string& job_id,
+                                         const std::string& tenant) const {
+  MutexLock lock(&mu_);
+  const auto live = live_.find(job_id);
+  return live == live_.end() || live->second.job->tenant() != tenant ? nullptr : live->second.job;
 }
 
-absl::StatusOr<v1::Job> JobRunner::CancelJob(const std::string& job_id) {
-  std::shared_ptr<Job> job;
-  {
-    MutexLock lock(&mu_);
-    if (const auto live = live_.find(job_id); live != live_.end()) job = live->second.job;
+absl::StatusOr<v1::Job> JobRunner::GetJob(const std::string& job_id,
+                                          const std::string& tenant) const {
+  if (const std::shared_ptr<Job> job = FindLive(job_id, tenant); job != nullptr) {
+    return job->Snapshot();
   }
+  MutexLock lock(&mu_);
+  const auto ended = remembered_.find(job_id);
+  // The id of another tenant's job is not confirmed.
+  if (ended == remembered_.end() || ended->second.tenant != tenant) return NoSuchJob(job_id);
+  return ended->second.job;
+}
+
+absl::StatusOr<v1::Job> JobRunner::CancelJob(const std::string& job_id, const std::string& tenant) {
+  const std::shared_ptr<Job> job = FindLive(job_id, tenant);
   if (job != nullptr) RequestEnd(job, absl::CancelledError("cancelled by CancelJob"));
-  return GetJob(job_id);
+  return GetJob(job_id, tenant);
+}
+
+absl::StatusOr<v1::Job> JobRunner::CancelJob(const std::string& tenant,
+                                             const v1::CancelJobRequest& request) {
+  if (const absl::Status named = CheckNamed(request); !named.ok()) return named;
+  if (!request.job_id().empty()) return CancelJob(request.job_id(), tenant);
+  const std::shared_ptr<Job> job = resumable_.FindByKey(tenant, request.idempotency_key());
+  if (job == nullptr) return NoSuchKey();
+  return CancelJob(job->id(), tenant);
+}
+
+absl::StatusOr<JobRunner::Begun> JobRunner::Begin(JobRequest request, absl::Time deadline,
+                                                  std::weak_ptr<Job::Listener> listener,
+                                                  JobTerms terms) {
+  if (terms.idempotency_key.empty()) {
+    absl::StatusOr<std::shared_ptr<Job>> admitted =
+        Admit(std::move(request), deadline, std::move(listener), std::move(terms));
+    if (!admitted.ok()) return admitted.status();
+    return Begun{.job = *std::move(admitted)};
+  }
+  resumable_.Purge(clock_.TimeNow());
+  MutexLock lock(&begin_mu_);
+  if (const auto job = resumable_.FindByKey(terms.tenant, terms.idempotency_key); job != nullptr) {
+    if (job->terms().config_hash != terms.config_hash) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("idempotency_key is that of job ", job->id(),
+                       ", which has another config, must be a new one"));
+    }
+    if (job->input_complete()) {
+      if (const absl::Status taken = TakeOver(job, 0, deadline, std::move(listener)); !taken.ok()) {
+        return absl::AlreadyExistsError(
+            absl::StrCat("idempotency_key is that of job ", job->id(),
+                         ", whose first answers are not kept any more: resume it"));
+      }
+      return Begun{.job = job, .was_there = true};
+    }
+    // Nobody can complete it any more: the client starts it anew.
+    RequestEnd(job, absl::CancelledError("started anew by another call with its key"));
+    resumable_.Forget(*job);
+  }
+  absl::StatusOr<std::shared_ptr<Job>> admitted =
+      Admit(std::move(request), deadline, std::move(listener), std::move(terms));
+  if (!admitted.ok()) return admitted.status();
+  resumable_.Add(*admitted);
+  // EndJob() may have come before it was added.
+  if ((*admitted)->ended()) resumable_.OnEnded(*admitted, clock_.TimeNow());
+  return Begun{.job = *std::move(admitted)};
+}
+
+absl::StatusOr<std::shared_ptr<Job>> JobRunner::Resume(const std::string& tenant,
+                                                       const v1::ResumeJobRequest& request,
+                                                       absl::Time deadline,
+                                                       std::weak_ptr<Job::Listener> listener) {
+  if (const absl::Status named = CheckNamed(request); !named.ok()) return named;
+  resumable_.Purge(clock_.TimeNow());
+  std::shared_ptr<Job> job;
+  if (!request.job_id().empty()) {
+    job = resumable_.FindById(tenant, request.job_id());
+    if (job == nullptr) job = FindLive(request.job_id(), tenant);
+    if (job == nullptr) return NoSuchJob(request.job_id());
+  } else {
+    job = resumable_.FindByKey(tenant, request.idempotency_key());
+    if (job == nullptr) return NoSuchKey();
+  }
+  // Ended a moment ago, and not forgotten yet.
+  if (job->abandoned()) return NoSuchJob(job->id());
+  if (const absl::Status taken =
+          TakeOver(job, request.next_sequence_number(), deadline, std::move(listener));
+      !taken.ok()) {
+    return taken;
+  }
+  return job;
+}
+
+absl::Status JobRunner::TakeOver(const std::shared_ptr<Job>& job, uint64_t next_sequence_number,
+                                 absl::Time deadline, std::weak_ptr<Job::Listener> listener) {
+  const absl::StatusOr<std::shared_ptr<Job::Listener>> former =
+      job->Attach(std::move(listener), next_sequence_number, deadline);
+  if (!former.ok()) return former.status();
+  LogJob(LogLevel::kInfo, job->id(), "job taken over by another call",
+         {{"next_sequence_number", static_cast<int64_t>(next_sequence_number)}});
+  // It is to end now.
+  if (*former != nullptr) (*former)->OnJobChanged();
+  // The job may be overdue at another time now.
+  scheduler_.Wake();
+  return absl::OkStatus();
+}
+
+void JobRunner::CallLost(const std::shared_ptr<Job>& job, const Job::Listener* listener,
+                         const absl::Status& status) {
+  if (absl::IsDeadlineExceeded(status)) {
+    if (job->IsFollowedBy(listener)) RequestEnd(job, status);
+    return;
+  }
+  switch (job->Detach(listener, clock_.TimeNow())) {
+    case Job::Loss::kNotFollowing:
+      return;
+    case Job::Loss::kDetached:
+      LogJob(LogLevel::kInfo, job->id(), "job has lost its call", {});
+      scheduler_.Wake();
+      return;
+    case Job::Loss::kEnds:
+      RequestEnd(job, status);
+  }
 }
 
 void JobRunner::StopAdmitting() {
@@ -218,13 +347,14 @@ void JobRunner::EndJob(const std::shared_ptr<Job>& job, const absl::Status& stat
     live_.erase(entry);
     backlog_.Remove(job->id());
     metrics_.SetQueuedWork(backlog_.work_left());
-    remembered_.emplace(job->id(), snapshot);
+    remembered_.emplace(job->id(), Remembered{snapshot, job->tenant()});
     remembered_order_.push_back(job->id());
     if (remembered_order_.size() > static_cast<size_t>(config_.max_remembered_jobs)) {
       remembered_.erase(remembered_order_.front());
       remembered_order_.pop_front();
     }
   }
+  resumable_.OnEnded(job, clock_.TimeNow());
   if (was_queued) metrics_.AddQueued(-1);
   metrics_.AddLive(-1);
   metrics_.CountEnded(for_caller.code());
@@ -278,6 +408,8 @@ void JobRunner::EndEarly(const std::shared_ptr<Job>& job, const absl::Status& st
 
 absl::Status JobRunner::PrepareOnce(Job& job) {
   const Job::Input input = job.TakeInput();
+  // While it waited to be read here, the caller could not send.
+  job.NoteInput(clock_.TimeNow());
   // The end that was asked for first is the one to be told.
   if (!job.requested_end().ok()) return absl::OkStatus();
   if (const std::optional<JobRequest> request = job.TakeRequest(); request.has_value()) {

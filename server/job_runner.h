@@ -28,6 +28,7 @@
 #include "server/job.h"
 #include "server/job_pool.h"
 #include "server/metrics.h"
+#include "server/resume_registry.h"
 #include "server/step_scheduler.h"
 
 namespace reenact {
@@ -53,20 +54,51 @@ class JobRunner final : private StepScheduler::Events {
                                              std::weak_ptr<Job::Listener> listener,
                                              JobTerms terms = {}) ABSL_LOCKS_EXCLUDED(mu_);
 
+  struct Begun {
+    std::shared_ptr<Job> job;
+    // The job was there before: its driving media is complete.
+    bool was_there = false;
+  };
+  // Admit(), unless the tenant has a job with the same idempotency key, which `listener` then
+  // follows from its first answer on. Moreover: kInvalidArgument: that job has another config.
+  // kAlreadyExists: its first answers are gone.
+  absl::StatusOr<Begun> Begin(JobRequest request, absl::Time deadline,
+                              std::weak_ptr<Job::Listener> listener, JobTerms terms)
+      ABSL_LOCKS_EXCLUDED(begin_mu_, mu_);
+  // Makes `listener` follow a job that is there; the status is ResumeJob's.
+  absl::StatusOr<std::shared_ptr<Job>> Resume(const std::string& tenant,
+                                              const v1::ResumeJobRequest& request,
+                                              absl::Time deadline,
+                                              std::weak_ptr<Job::Listener> listener)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // The call of `listener` is over before the job: detaches the job, or ends it with `status`
+  // (kDeadlineExceeded always ends it). No effect if another call follows the job.
+  void CallLost(const std::shared_ptr<Job>& job, const Job::Listener* listener,
+                const absl::Status& status);
+  // Forgets ended jobs that could be resumed for long enough. To be called now and then.
+  void ForgetOldJobs() { resumable_.Purge(clock_.TimeNow()); }
+
   // The call's side of a job.
   void PushInput(const std::shared_ptr<Job>& job, std::string bytes);
   void FinishInput(const std::shared_ptr<Job>& job);
-  Job::Answer NextAnswer(const std::shared_ptr<Job>& job);
+  // FinishInput, and the caller has said so itself.
+  void CompleteInput(const std::shared_ptr<Job>& job);
+  Job::Answer NextAnswer(const std::shared_ptr<Job>& job, const Job::Listener* caller = nullptr);
   // The summary is on the wire: the job has succeeded.
   void OnSummarySent(const std::shared_ptr<Job>& job);
   // The scheduler thread ends the job with `status` before its next step; a call of the engine that
   // prepares or renders it returns soon.
   void RequestEnd(const std::shared_ptr<Job>& job, absl::Status status);
 
-  // What GetJob tells. kNotFound: no such job, or forgotten.
-  absl::StatusOr<v1::Job> GetJob(const std::string& job_id) const ABSL_LOCKS_EXCLUDED(mu_);
+  // What GetJob tells. kNotFound: the tenant has no such job, or it is forgotten.
+  absl::StatusOr<v1::Job> GetJob(const std::string& job_id, const std::string& tenant = "") const
+      ABSL_LOCKS_EXCLUDED(mu_);
   // RequestEnd, if the job has not ended. Returns what GetJob does.
-  absl::StatusOr<v1::Job> CancelJob(const std::string& job_id) ABSL_LOCKS_EXCLUDED(mu_);
+  absl::StatusOr<v1::Job> CancelJob(const std::string& job_id, const std::string& tenant = "")
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // The same for a job named either way; kInvalidArgument: it is not named.
+  absl::StatusOr<v1::Job> CancelJob(const std::string& tenant, const v1::CancelJobRequest& request)
+      ABSL_LOCKS_EXCLUDED(mu_);
 
   // From now on Admit() returns kUnavailable.
   void StopAdmitting() ABSL_LOCKS_EXCLUDED(mu_);
@@ -85,6 +117,19 @@ class JobRunner final : private StepScheduler::Events {
     std::shared_ptr<Job> job;
     bool queued = true;  // has not begun to denoise
   };
+
+  struct Remembered {
+    v1::Job job;
+    std::string tenant;
+  };
+
+  // The live job of that tenant; null: there is none.
+  std::shared_ptr<Job> FindLive(const std::string& job_id, const std::string& tenant) const
+      ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Job::Attach and what follows from it.
+  absl::Status TakeOver(const std::shared_ptr<Job>& job, uint64_t next_sequence_number,
+                        absl::Time deadline, std::weak_ptr<Job::Listener> listener);
 
   // StepScheduler::Events.
   void EndJob(const std::shared_ptr<Job>& job, const absl::Status& status) override
@@ -117,15 +162,19 @@ class JobRunner final : private StepScheduler::Events {
   Metrics& metrics_;
   CostModel cost_model_;  // provides its own synchronization
 
+  // One job begins at a time, so that a key begins one job.
+  Mutex begin_mu_ ABSL_ACQUIRED_BEFORE(mu_);
+
   mutable Mutex mu_;
   bool admitting_ ABSL_GUARDED_BY(mu_) = true;
   std::map<std::string, Entry> live_ ABSL_GUARDED_BY(mu_);
   int num_queued_ ABSL_GUARDED_BY(mu_) = 0;
   Backlog backlog_ ABSL_GUARDED_BY(mu_);
-  std::map<std::string, v1::Job> remembered_ ABSL_GUARDED_BY(mu_);
+  std::map<std::string, Remembered> remembered_ ABSL_GUARDED_BY(mu_);
   std::deque<std::string> remembered_order_ ABSL_GUARDED_BY(mu_);
 
   // Provide their own synchronization. Last: their threads use what is above.
+  ResumeRegistry resumable_;
   StepScheduler scheduler_;
   JobPool preparation_;
   JobPool render_;

@@ -2,7 +2,9 @@
 
 #include "server/convert.h"
 #include "server/reenact_stream.h"
+#include "server/resume_stream.h"
 #include "server/status_details.h"
+#include "server/tenant.h"
 
 namespace reenact {
 namespace {
@@ -21,7 +23,12 @@ grpc::ServerUnaryReactor* Finish(grpc::CallbackServerContext& context, const abs
 
 grpc::ServerBidiReactor<v1::ReenactRequest, v1::ReenactResponse>* ReenactService::Reenact(
     grpc::CallbackServerContext* context) {
-  return ReenactStream::Start(*context, runner_.load(), clock_, metrics_);
+  return ReenactStream::Start(*context, Environment());
+}
+
+grpc::ServerWriteReactor<v1::ReenactResponse>* ReenactService::ResumeJob(
+    grpc::CallbackServerContext* context, const v1::ResumeJobRequest* request) {
+  return ResumeStream::Start(*context, *request, Environment());
 }
 
 grpc::ServerUnaryReactor* ReenactService::CancelJob(grpc::CallbackServerContext* context,
@@ -29,7 +36,9 @@ grpc::ServerUnaryReactor* ReenactService::CancelJob(grpc::CallbackServerContext*
                                                     v1::CancelJobResponse* response) {
   JobRunner* runner = runner_.load();
   if (runner == nullptr) return Finish(*context, Loading());
-  const absl::StatusOr<v1::Job> job = runner->CancelJob(request->job_id());
+  const absl::StatusOr<std::string> tenant = TenantOf(*context);
+  if (!tenant.ok()) return Finish(*context, tenant.status());
+  const absl::StatusOr<v1::Job> job = runner->CancelJob(*tenant, *request);
   if (job.ok()) *response->mutable_job() = *job;
   return Finish(*context, job.status());
 }
@@ -39,7 +48,9 @@ grpc::ServerUnaryReactor* ReenactService::GetJob(grpc::CallbackServerContext* co
                                                  v1::GetJobResponse* response) {
   JobRunner* runner = runner_.load();
   if (runner == nullptr) return Finish(*context, Loading());
-  const absl::StatusOr<v1::Job> job = runner->GetJob(request->job_id());
+  const absl::StatusOr<std::string> tenant = TenantOf(*context);
+  if (!tenant.ok()) return Finish(*context, tenant.status());
+  const absl::StatusOr<v1::Job> job = runner->GetJob(request->job_id(), *tenant);
   if (job.ok()) *response->mutable_job() = *job;
   return Finish(*context, job.status());
 }

@@ -4,13 +4,14 @@
 #include <atomic>
 
 #include "reenact/v1/reenact.grpc.pb.h"
+#include "server/answer_stream.h"
 #include "server/clock.h"
 #include "server/job_runner.h"
 #include "server/metrics.h"
 
 namespace reenact {
 
-// Thread-safe. ResumeJob keeps gRPC's own answer, UNIMPLEMENTED.
+// Thread-safe.
 class ReenactService final : public v1::ReenactService::CallbackService {
  public:
   // The references must outlive the service.
@@ -22,6 +23,8 @@ class ReenactService final : public v1::ReenactService::CallbackService {
 
   grpc::ServerBidiReactor<v1::ReenactRequest, v1::ReenactResponse>* Reenact(
       grpc::CallbackServerContext* context) override;
+  grpc::ServerWriteReactor<v1::ReenactResponse>* ResumeJob(
+      grpc::CallbackServerContext* context, const v1::ResumeJobRequest* request) override;
   grpc::ServerUnaryReactor* CancelJob(grpc::CallbackServerContext* context,
                                       const v1::CancelJobRequest* request,
                                       v1::CancelJobResponse* response) override;
@@ -33,6 +36,10 @@ class ReenactService final : public v1::ReenactService::CallbackService {
                                        v1::ListModelsResponse* response) override;
 
  private:
+  CallEnvironment Environment() {
+    return {.runner = runner_.load(), .clock = &clock_, .metrics = &metrics_};
+  }
+
   const int64_t max_message_bytes_;
   Clock& clock_;
   Metrics& metrics_;

@@ -1,62 +1,54 @@
 #include "server/reenact_stream.h"
 
-#include <chrono>
+#include <functional>
 #include <utility>
 
+#include "google/protobuf/io/coded_stream.h"
+#include "google/protobuf/io/zero_copy_stream_impl_lite.h"
 #include "server/convert.h"
-#include "server/log.h"
-#include "server/status_details.h"
 #include "server/tenant.h"
 
 namespace reenact {
 namespace {
 
-// gRPC's timer and ours may disagree by this much about whether a deadline has passed.
-constexpr absl::Duration kDeadlineSlack = absl::Milliseconds(20);
-
-absl::Time Deadline(const grpc::CallbackServerContext& context) {
-  const std::chrono::system_clock::time_point deadline = context.deadline();
-  return deadline == std::chrono::system_clock::time_point::max() ? absl::InfiniteFuture()
-                                                                  : absl::FromChrono(deadline);
+uint64_t HashOf(const v1::JobConfig& config) {
+  std::string bytes;
+  {
+    google::protobuf::io::StringOutputStream stream(&bytes);
+    google::protobuf::io::CodedOutputStream coded(&stream);
+    coded.SetSerializationDeterministic(true);
+    config.SerializeToCodedStream(&coded);
+  }
+  return std::hash<std::string>()(bytes);
 }
 
 }  // namespace
 
-ReenactStream* ReenactStream::Start(grpc::CallbackServerContext& context, JobRunner* runner,
-                                    Clock& clock, Metrics& metrics) {
+ReenactStream* ReenactStream::Start(grpc::CallbackServerContext& context,
+                                    const CallEnvironment& environment) {
   const absl::StatusOr<std::string> tenant = TenantOf(context);
-  auto stream = std::shared_ptr<ReenactStream>(
-      new ReenactStream(tenant.value_or(""), Deadline(context), runner, clock, metrics));
-  ReenactStream* const raw = stream.get();
-  stream->self_ = stream;
-  if (runner == nullptr) {
-    stream->Refuse(absl::UnavailableError("the model is still loading; try again later"));
+  const auto stream = std::shared_ptr<ReenactStream>(
+      new ReenactStream(tenant.value_or(""), DeadlineOf(context), environment));
+  stream->HoldSelf();
+  if (environment.runner == nullptr) {
+    stream->RefuseCall(absl::UnavailableError("the model is still loading; try again later"));
   } else if (!tenant.ok()) {
-    stream->Refuse(tenant.status());
+    stream->RefuseCall(tenant.status());
   }
   stream->Pump();
-  NoteHandOver(raw);
-  return raw;
+  NoteHandOver(static_cast<AnswerStream*>(stream.get()));
+  return stream.get();
 }
-
-std::shared_ptr<Job> ReenactStream::job() const {
-  MutexLock lock(&mu_);
-  return job_;
-}
-
-void ReenactStream::OnJobChanged() { Pump(); }
 
 void ReenactStream::OnReadDone(bool ok) {
-  NoteTakeOver(this);
-  bool refused = false;
+  NoteTakeOver(static_cast<AnswerStream*>(this));
   {
-    MutexLock lock(&mu_);
+    MutexLock lock(&read_mu_);
     reads_over_ = reads_over_ || !ok;
-    refused = refusal_.has_value();
   }
   // The read counts as in flight until its message has been taken: the job may call Pump()
   // meanwhile, and the next read would overwrite and overtake this one.
-  if (!refused) {
+  if (!refused()) {
     if (ok) {
       TakeMessage(request_);
     } else {
@@ -64,13 +56,14 @@ void ReenactStream::OnReadDone(bool ok) {
     }
   }
   {
-    MutexLock lock(&mu_);
+    MutexLock lock(&read_mu_);
     read_in_flight_ = false;
   }
   Pump();
 }
 
 void ReenactStream::TakeMessage(v1::ReenactRequest& message) {
+  if (ignores_input_) return;
   const std::shared_ptr<Job> current = job();
   switch (message.payload_case()) {
     case v1::ReenactRequest::kConfig:
@@ -89,9 +82,16 @@ void ReenactStream::TakeMessage(v1::ReenactRequest& message) {
         runner_->PushInput(current, std::move(*message.mutable_driving_chunk()));
       }
       return;
+    case v1::ReenactRequest::kDrivingEnd:
+      if (current == nullptr) {
+        Refuse(absl::InvalidArgumentError("driving_end: came before config"));
+      } else {
+        runner_->CompleteInput(current);
+      }
+      return;
     case v1::ReenactRequest::PAYLOAD_NOT_SET:
       Refuse(absl::InvalidArgumentError(
-          "payload: is not set, must be config (first) or driving_chunk"));
+          "payload: is not set, must be config (first), driving_chunk or driving_end"));
       return;
   }
 }
@@ -100,149 +100,41 @@ void ReenactStream::TakeConfig(v1::JobConfig& config) {
   JobTerms terms = {.tenant = tenant_,
                     .priority = config.priority(),
                     .idempotency_key = config.idempotency_key()};
+  if (!terms.idempotency_key.empty()) terms.config_hash = HashOf(config);
   absl::StatusOr<JobRequest> request = ToJobRequest(std::move(config), runner_->models());
   if (!request.ok()) return Refuse(request.status());
-  absl::StatusOr<std::shared_ptr<Job>> admitted =
-      runner_->Admit(*std::move(request), deadline_, weak_from_this(), std::move(terms));
-  if (!admitted.ok()) return Refuse(admitted.status());
-  bool gone = false;
-  {
-    MutexLock lock(&mu_);
-    job_ = *admitted;
-    gone = refusal_.has_value();
-  }
-  // OnCancel() came before there was a job to mark.
-  if (gone) runner_->RequestEnd(*admitted, absl::CancelledError("the client went away"));
+  absl::StatusOr<JobRunner::Begun> begun =
+      runner_->Begin(*std::move(request), deadline_, weak_from_this(), std::move(terms));
+  if (!begun.ok()) return Refuse(begun.status());
+  ignores_input_ = begun->was_there;
+  Follow(std::move(begun->job));
 }
 
 void ReenactStream::EndOfInput() {
-  if (const std::shared_ptr<Job> current = job(); current != nullptr) {
-    runner_->FinishInput(current);
-  } else {
+  if (const std::shared_ptr<Job> current = job(); current == nullptr) {
     Refuse(absl::InvalidArgumentError("config: the stream ended without it"));
+  } else if (!ignores_input_) {
+    runner_->FinishInput(current);
   }
 }
 
 void ReenactStream::Refuse(const absl::Status& status) {
-  if (const std::shared_ptr<Job> current = job(); current != nullptr) {
+  if (const std::shared_ptr<Job> current = job(); current == nullptr) {
+    RefuseCall(status);
+  } else if (current->IsFollowedBy(this)) {
     runner_->RequestEnd(current, status);
-    return;
-  }
-  {
-    MutexLock lock(&mu_);
-    if (refusal_.has_value()) return;
-    refusal_ = status;
-  }
-  metrics_.CountRefused(status.code());
-  Log(LogLevel::kInfo, "call refused",
-      {{"code", std::string(StatusCodeName(status.code()))},
-       {"error", std::string(status.message())}});
-}
-
-void ReenactStream::OnWriteDone(bool ok) {
-  NoteTakeOver(this);
-  std::shared_ptr<Job> delivered;
-  {
-    MutexLock lock(&mu_);
-    write_in_flight_ = false;
-    if (ok && std::exchange(summary_in_flight_, false)) delivered = job_;
-  }
-  // A failed write means a lost client: OnCancel() tells the job.
-  if (delivered != nullptr) runner_->OnSummarySent(delivered);
-  Pump();
-}
-
-void ReenactStream::OnCancel() {
-  NoteTakeOver(this);
-  // gRPC calls this for a deadline that has passed as well.
-  const bool expired = clock_.TimeNow() + kDeadlineSlack >= deadline_;
-  const absl::Status reason =
-      expired ? absl::DeadlineExceededError("the call's deadline has passed")
-              : absl::CancelledError("the client went away or cancelled the call");
-  std::shared_ptr<Job> current;
-  {
-    MutexLock lock(&mu_);
-    current = job_;
-    if (!refusal_.has_value()) refusal_ = reason;
-  }
-  if (current != nullptr) runner_->RequestEnd(current, reason);
-  Pump();
-}
-
-void ReenactStream::OnDone() {
-  NoteTakeOver(this);
-  // A thread inside Pump() or OnJobChanged() holds a reference of its own.
-  std::shared_ptr<ReenactStream> last;
-  last.swap(self_);
-}
-
-void ReenactStream::Pump() {
-  // Finish() may let another thread run OnDone() before this one returns.
-  const std::shared_ptr<ReenactStream> alive = shared_from_this();
-  {
-    MutexLock lock(&mu_);
-    pump_again_ = true;
-    if (pumping_) return;
-    pumping_ = true;
-  }
-  while (true) {
-    {
-      MutexLock lock(&mu_);
-      if (!std::exchange(pump_again_, false) || finished_) {
-        pumping_ = false;
-        return;
-      }
-    }
-    PumpRead();
-    PumpWriteOrFinish();
   }
 }
 
 void ReenactStream::PumpRead() {
   const std::shared_ptr<Job> current = job();
-  if (current != nullptr && !current->wants_input()) return;
+  if (refused() || (current != nullptr && !ignores_input_ && !current->wants_input())) return;
   {
-    MutexLock lock(&mu_);
-    if (read_in_flight_ || reads_over_ || refusal_.has_value()) return;
+    MutexLock lock(&read_mu_);
+    if (read_in_flight_ || reads_over_) return;
     read_in_flight_ = true;
   }
   StartRead(&request_);
-}
-
-void ReenactStream::PumpWriteOrFinish() {
-  std::shared_ptr<Job> current;
-  std::optional<absl::Status> end;
-  {
-    MutexLock lock(&mu_);
-    if (write_in_flight_) return;
-    current = job_;
-    end = refusal_;
-  }
-  if (!end.has_value() && current != nullptr) {
-    Job::Answer answer = runner_->NextAnswer(current);
-    switch (answer.next) {
-      case Job::Next::kNothing:
-        return;
-      case Job::Next::kAnswer: {
-        response_ = std::move(answer.response);
-        {
-          MutexLock lock(&mu_);
-          write_in_flight_ = true;
-          summary_in_flight_ = answer.last;
-        }
-        StartWrite(&response_);
-        return;
-      }
-      case Job::Next::kEnded:
-        end = answer.status;
-    }
-  }
-  if (!end.has_value()) return;
-  {
-    MutexLock lock(&mu_);
-    finished_ = true;
-  }
-  Finish(ToGrpcStatus(*end));
 }
 
 }  // namespace reenact

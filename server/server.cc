@@ -180,6 +180,7 @@ void Server::Monitor() {
   bool was_ready = false, was_alive = true, was_draining = false;
   while (true) {
     bool ready = false, draining = false;
+    JobRunner* runner = nullptr;
     {
       MutexLock lock(&mu_);
       clock_.AwaitWithDeadline(&mu_, absl::Condition(&has_reason),
@@ -188,7 +189,9 @@ void Server::Monitor() {
       state_changed_ = false;
       draining = draining_;
       ready = loaded_ && load_status_.ok() && !draining_;
+      if (loaded_) runner = runner_.get();
     }
+    if (runner != nullptr) runner->ForgetOldJobs();
     const bool alive = heartbeat_.Age(clock_.TimeNow()) <= config_.heartbeat_timeout;
     if (ready != was_ready) health.SetServingStatus(kServiceName, ready);
     if (alive != was_alive) {

@@ -68,10 +68,16 @@ std::string_view StatusCodeName(absl::StatusCode code) {
       return "DEADLINE_EXCEEDED";
     case absl::StatusCode::kNotFound:
       return "NOT_FOUND";
+    case absl::StatusCode::kAlreadyExists:
+      return "ALREADY_EXISTS";
     case absl::StatusCode::kResourceExhausted:
       return "RESOURCE_EXHAUSTED";
     case absl::StatusCode::kFailedPrecondition:
       return "FAILED_PRECONDITION";
+    case absl::StatusCode::kAborted:
+      return "ABORTED";
+    case absl::StatusCode::kOutOfRange:
+      return "OUT_OF_RANGE";
     case absl::StatusCode::kUnavailable:
       return "UNAVAILABLE";
     case absl::StatusCode::kInternal:

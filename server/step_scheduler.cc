@@ -88,8 +88,7 @@ void StepScheduler::EndOverdueJobs() {
     if (!requested.ok()) {
       events_.EndJob(watched.job, requested);
     } else if (watched.job->deadline() <= now) {
-      events_.EndJob(watched.job,
-                     absl::DeadlineExceededError("the job took longer than its deadline"));
+      events_.EndJob(watched.job, watched.job->OverdueStatus(now));
     }
   }
   const auto ended = [](const auto& entry) { return entry.job->ended(); };

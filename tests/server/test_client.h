@@ -29,8 +29,10 @@ inline v1::JobConfig PictureConfig() {
 // One Reenact call. For one thread.
 class TestCall {
  public:
-  explicit TestCall(v1::ReenactService::Stub& stub, absl::Duration deadline = kTestTimeout) {
+  explicit TestCall(v1::ReenactService::Stub& stub, absl::Duration deadline = kTestTimeout,
+                    const std::string& tenant = "") {
     context_.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMicroseconds(deadline));
+    if (!tenant.empty()) context_.AddMetadata("reenact-tenant", tenant);
     stream_ = stub.Reenact(&context_);
   }
 
@@ -44,6 +46,12 @@ class TestCall {
   TestCall& SendChunk(const std::string& bytes) {
     v1::ReenactRequest request;
     request.set_driving_chunk(bytes);
+    stream_->Write(request);
+    return *this;
+  }
+  TestCall& SendEnd() {
+    v1::ReenactRequest request;
+    request.mutable_driving_end();
     stream_->Write(request);
     return *this;
   }

@@ -1,0 +1,35 @@
+#include "server/resume_stream.h"
+
+#include <memory>
+#include <utility>
+
+#include "server/tenant.h"
+
+namespace reenact {
+
+ResumeStream* ResumeStream::Start(grpc::CallbackServerContext& context,
+                                  const v1::ResumeJobRequest& request,
+                                  const CallEnvironment& environment) {
+  const absl::StatusOr<std::string> tenant = TenantOf(context);
+  const auto stream = std::shared_ptr<ResumeStream>(
+      new ResumeStream(tenant.value_or(""), DeadlineOf(context), environment));
+  stream->HoldSelf();
+  if (environment.runner == nullptr) {
+    stream->RefuseCall(absl::UnavailableError("the model is still loading; try again later"));
+  } else if (!tenant.ok()) {
+    stream->RefuseCall(tenant.status());
+  } else {
+    absl::StatusOr<std::shared_ptr<Job>> job =
+        environment.runner->Resume(*tenant, request, stream->deadline_, stream->weak_from_this());
+    if (job.ok()) {
+      stream->Follow(*std::move(job));
+    } else {
+      stream->RefuseCall(job.status());
+    }
+  }
+  stream->Pump();
+  NoteHandOver(static_cast<AnswerStream*>(stream.get()));
+  return stream.get();
+}
+
+}  // namespace reenact
