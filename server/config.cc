@@ -66,6 +66,20 @@ Flag DurationFlag(const std::string& name, const std::string& help, absl::Durati
       }};
 }
 
+// One of at least two words.
+Flag ChoiceFlag(const std::string& name, const std::string& help, std::string& field,
+                const std::vector<std::string>& words) {
+  const std::string choices =
+      absl::StrCat(absl::StrJoin(words.begin(), words.end() - 1, ", "), " or ", words.back());
+  return {name, absl::StrCat(help, ": ", choices, ". Default: ", field), false,
+          [name, words, choices, &field](const Values& values, Problems& problems) {
+            field = values.back();
+            if (std::find(words.begin(), words.end(), field) == words.end()) {
+              AddProblem(problems, name, field, choices);
+            }
+          }};
+}
+
 Flag TextFlag(std::string name, std::string help, std::string& field) {
   return {std::move(name), std::move(help), false,
           [&field](const Values& values, Problems&) { field = values.back(); }};
@@ -123,8 +137,15 @@ std::vector<Flag> MakeFlags(ServerConfig& config) {
   flags.push_back(IntFlag("compute-threads",
                           "Threads of one tensor operation on a CPU; 0 is one per core.",
                           config.compute_threads, 0, 1024));
-  flags.push_back(IntFlag("max-rows-per-pass", "Rows of frames in one forward pass of one job.",
-                          config.max_rows_per_pass, 2, 10000));
+  flags.push_back(ChoiceFlag("precision", "Number format of the denoising network",
+                             config.precision, {"fp32", "bf16"}));
+  flags.push_back(IntFlag("max-active-rows",
+                          "Rows of frames of one job that denoise at the same time.",
+                          config.max_active_rows, 2, 10000));
+  flags.push_back(ChoiceFlag("trace", "How rows get the anchor frame's keys and values",
+                             config.trace, {"auto", "retained", "lockstep", "recomputed"}));
+  flags.push_back(IntFlag("max-trace-bytes", "Keys and values retained for all jobs together.",
+                          config.max_trace_bytes, 0, 1024 * kGiB));
   flags.push_back(IntFlag("max-driving-bytes", "Driving media of one job.",
                           config.max_driving_bytes, 1, 64 * kGiB));
   flags.push_back(
@@ -178,15 +199,8 @@ std::vector<Flag> MakeFlags(ServerConfig& config) {
                                config.keepalive_time, absl::Seconds(1), absl::Hours(2)));
   flags.push_back(DurationFlag("keepalive-timeout", "How long to wait for a ping's answer.",
                                config.keepalive_timeout, absl::Seconds(1), absl::Minutes(10)));
-  flags.push_back(
-      {"log-level", "debug, info, warning or error. Default: info", false,
-       [&config](const Values& values, Problems& problems) {
-         config.log_level = values.back();
-         static const std::vector<std::string> kLevels = {"debug", "info", "warning", "error"};
-         if (std::find(kLevels.begin(), kLevels.end(), config.log_level) == kLevels.end()) {
-           AddProblem(problems, "log-level", config.log_level, "debug, info, warning or error");
-         }
-       }});
+  flags.push_back(ChoiceFlag("log-level", "Least level that is logged", config.log_level,
+                             {"debug", "info", "warning", "error"}));
   return flags;
 }
 

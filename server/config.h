@@ -28,9 +28,17 @@ struct ServerConfig {
   // --compute-threads. Threads of one tensor operation on a CPU. 0 to 1024; 0: one per core.
   int compute_threads = 0;
 
-  // --max-rows-per-pass. Rows of frames in one forward pass of one job. 2 to 10000; memory grows
-  // with it.
-  int max_rows_per_pass = 8;
+  // --precision. Number format of the denoising network: fp32 or bf16.
+  std::string precision = "fp32";
+  // --max-active-rows. Rows of frames of one job that have begun to denoise and not ended. 2 to
+  // 10000; memory grows with it.
+  int max_active_rows = 8;
+  // --trace. How a job's rows get the anchor frame's keys and values: retained (computed once and
+  // kept), lockstep (all rows take every step together), recomputed (once per group of rows) or
+  // auto (retained while there is room, see --max-trace-bytes).
+  std::string trace = "auto";
+  // --max-trace-bytes. Keys and values retained for all jobs together. 0 to 1 TiB.
+  int64_t max_trace_bytes = int64_t{1} << 30;
   // --max-driving-bytes. Driving media of one job. 1 to 64 GiB.
   int64_t max_driving_bytes = int64_t{256} << 20;
   // --max-frames. Frames of one driving video. 1 to 10000000.

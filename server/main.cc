@@ -5,56 +5,36 @@
 // SIGTERM or SIGINT: no new jobs, the running ones finish (--drain-timeout), then exit with status
 // 0. A second one: exit at once with status 1. Status 1 as well if it cannot start, status 2 for a
 // wrong flag or setting.
-#include <pthread.h>
-#include <signal.h>
-#include <unistd.h>
-
-#include <cstdlib>
 #include <iostream>
 
 #include "pipeline/reenactor/reenactor.h"
 #include "server/config.h"
 #include "server/log.h"
-#include "server/server.h"
+#include "server/process.h"
 
 namespace {
 
-// What the server raises in the main thread when it has stopped.
-constexpr int kStopped = SIGUSR1;
-
-int Serve(const reenact::ServerConfig& config, const sigset_t& signals) {
+int Serve(const reenact::ServerConfig& config) {
   const auto load_engine = [&config] {
-    reenact::ReenactorOptions options;
+    using Options = reenact::ReenactorOptions;
+    Options options;
     options.bundles = config.bundles;
     options.face_models = config.face_models;
     options.num_threads = config.compute_threads;
-    options.max_active_rows = config.max_rows_per_pass;
+    // The configuration has checked the words.
+    options.precision =
+        config.precision == "bf16" ? Options::Precision::kBfloat16 : Options::Precision::kFloat32;
+    options.max_active_rows = config.max_active_rows;
+    options.trace = config.trace == "retained"     ? Options::Trace::kRetained
+                    : config.trace == "lockstep"   ? Options::Trace::kLockStep
+                    : config.trace == "recomputed" ? Options::Trace::kRecomputed
+                                                   : Options::Trace::kAuto;
+    options.max_trace_bytes = config.max_trace_bytes;
     options.max_driving_bytes = config.max_driving_bytes;
     options.max_frames = config.max_frames;
     return reenact::CreateReenactor(options);
   };
-  const pthread_t main_thread = pthread_self();
-  auto server = reenact::Server::Start(config, load_engine,
-                                       [main_thread] { pthread_kill(main_thread, kStopped); });
-  if (!server.ok()) {
-    std::cerr << "reenactd: " << server.status().message() << "\n";
-    return 1;
-  }
-  bool draining = false;
-  while (true) {
-    int received = 0;
-    sigwait(&signals, &received);
-    if (received == kStopped) break;
-    // The jobs' threads may be anywhere: no destructors.
-    if (draining) _exit(1);
-    draining = true;
-    (*server)->Drain();
-  }
-  if (const absl::Status status = (*server)->Wait(); !status.ok()) {
-    std::cerr << "reenactd: cannot load the model: " << status.message() << "\n";
-    return 1;
-  }
-  return 0;
+  return reenact::RunServerProcess(config, load_engine);
 }
 
 }  // namespace
@@ -76,11 +56,5 @@ int main(int argc, char** argv) {
     std::cerr << "reenactd: " << status.message() << "\n";
     return 2;
   }
-  // Before any thread exists, so that all of them leave these signals to sigwait().
-  sigset_t signals;
-  sigemptyset(&signals);
-  for (int number : {SIGTERM, SIGINT, kStopped}) sigaddset(&signals, number);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  signal(SIGPIPE, SIG_IGN);
-  return Serve(command_line->config, signals);
+  return Serve(command_line->config);
 }

@@ -75,9 +75,10 @@ TEST(ParseServerConfigTest, FlagsWinOverTheFile) {
 }
 
 TEST(ParseServerConfigTest, ListsEveryProblemWithFieldValueAndRange) {
-  const auto parsed = ParseServerConfig({"--listen", "nohost", "--listen", "h:70000",
-                                         "--max-queued-jobs", "0", "--max-batch-rows", "many",
-                                         "--drain-timeout", "30", "--log-level", "loud"});
+  const auto parsed =
+      ParseServerConfig({"--listen", "nohost", "--listen", "h:70000", "--max-queued-jobs", "0",
+                         "--max-batch-rows", "many", "--drain-timeout", "30", "--log-level", "loud",
+                         "--precision", "fp64", "--trace", "lost"});
 
   ASSERT_THAT(parsed, StatusIs(absl::StatusCode::kInvalidArgument, ""));
   EXPECT_THAT(std::string(parsed.status().message()),
@@ -87,6 +88,8 @@ TEST(ParseServerConfigTest, ListsEveryProblemWithFieldValueAndRange) {
                     HasSubstr("--max-batch-rows: \"many\" is not a whole number from 1 to 10000"),
                     HasSubstr("--drain-timeout: \"30\" is not a duration with its unit from 0 to"),
                     HasSubstr("--log-level: \"loud\" is not debug, info, warning or error"),
+                    HasSubstr("--precision: \"fp64\" is not fp32 or bf16"),
+                    HasSubstr("--trace: \"lost\" is not auto, retained, lockstep or recomputed"),
                     HasSubstr("--bundle: is not set")));
 }
 
