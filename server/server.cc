@@ -172,6 +172,11 @@ absl::Status Server::AwaitLoaded() {
   return load_status_;
 }
 
+bool Server::loading() {
+  MutexLock lock(&mu_);
+  return !loaded_;
+}
+
 void Server::Monitor() {
   grpc::HealthCheckServiceInterface& health = *grpc_server_->GetHealthCheckService();
   const auto has_reason = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
@@ -242,10 +247,12 @@ void Server::DrainAndStop() {
       runner->AwaitIdle(clock_.TimeNow() + kClosingGrace);
     }
   }
-  // Streams whose job has ended get the time to read their last messages.
+  // Streams whose job has ended get the time to read their last messages. Without an engine there
+  // have been none.
+  const bool nobody_reads = at_once || runner == nullptr;
   grpc_server_->Shutdown(
       std::chrono::system_clock::now() +
-      absl::ToChronoMilliseconds(at_once ? absl::Milliseconds(200) : kClosingGrace));
+      absl::ToChronoMilliseconds(nobody_reads ? absl::Milliseconds(200) : kClosingGrace));
   Log(LogLevel::kInfo, "stopped");
   {
     MutexLock lock(&mu_);

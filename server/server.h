@@ -59,6 +59,9 @@ class Server {
   // Waits until the engine is loaded. Not OK: it could not be.
   absl::Status AwaitLoaded() ABSL_LOCKS_EXCLUDED(mu_);
 
+  // Whether the engine is being loaded; the destructor would wait for it.
+  bool loading() ABSL_LOCKS_EXCLUDED(mu_);
+
   // The gRPC addresses a client can use, with real ports, in the order of ServerConfig::listen.
   const std::vector<std::string>& addresses() const { return addresses_; }
   // Of the Prometheus endpoint; 0: off.
