@@ -1,0 +1,325 @@
+// reenact-bench as a user meets it: what it prints, how it fails.
+#include <cstdlib>
+#include <fstream>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "pipeline/engine/random_bundle.h"
+#include "tests/bench/report.h"
+#include "tests/client/subprocess.h"
+
+namespace reenact::bench {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using testing::Subprocess;
+using testing::TemporaryFolder;
+
+constexpr char kDemo[] = REENACT_SOURCE_DIR "/demo";
+constexpr char kFaceModels[] = REENACT_SOURCE_DIR "/.deps/mediapipe";
+
+struct Result {
+  int exit_code = -1;
+  std::string out, err;
+
+  std::vector<Json> Lines() const {
+    const auto results = ParseResults("output", out);
+    EXPECT_TRUE(results.ok()) << out << err;
+    return results.ok() ? *results : std::vector<Json>();
+  }
+};
+
+Result Bench(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), REENACT_BENCH_PROGRAM);
+  Subprocess process(arguments, {{"OMP_NUM_THREADS", "1"}});
+  Result result;
+  result.exit_code = process.Wait();
+  result.out = process.out();
+  result.err = process.err();
+  return result;
+}
+
+// A bundle of random weights, small enough for every case.
+class BenchToolTest : public ::testing::Test {
+ protected:
+  const std::string& Bundle() {
+    if (bundle_.empty()) {
+      bundle_ = folder_.File("bundle");
+      EXPECT_TRUE(WriteRandomBundle(bundle_, SmallBundleConfig(), 1).ok());
+    }
+    return bundle_;
+  }
+
+  TemporaryFolder folder_;
+  std::string bundle_;
+};
+
+TEST_F(BenchToolTest, EngineFieldsFitEachOther) {
+  for (const std::string method : {"anchored", "override", "independent", "multidiffusion"}) {
+    const Result result =
+        Bench({"engine", "--bundle", Bundle(), "--frames", "7", "--steps", "3", "--repeat", "2",
+               "--threads", "1", "--gemm-seconds", "0.02", "--method", method, "--json"});
+    ASSERT_EQ(result.exit_code, 0) << result.err;
+    const auto lines = result.Lines();
+    ASSERT_EQ(lines.size(), 1u);
+    const Json& json = lines.front();
+
+    for (const char* field : {"bench",
+                              "config",
+                              "frames",
+                              "rows",
+                              "steps",
+                              "dtype",
+                              "method",
+                              "threads",
+                              "s_per_step",
+                              "s_median",
+                              "frames_per_s",
+                              "time_to_first_frame_s",
+                              "peak_rss_mb",
+                              "gflop_per_frame_step",
+                              "gflop_total",
+                              "gflop_per_s",
+                              "gemm_gflop_per_s",
+                              "share_of_gemm_peak",
+                              "trace_bytes",
+                              "cores_had"}) {
+      EXPECT_TRUE(json.contains(field)) << field;
+    }
+    const double seconds = json["s_per_step"].get<double>() * 3;
+    EXPECT_EQ(json["method"], method);
+    EXPECT_NEAR(json["frames_per_s"].get<double>() * seconds, 7, 1e-3);
+    EXPECT_NEAR(json["gflop_per_s"].get<double>() * seconds / json["gflop_total"].get<double>(), 1,
+                1e-4);
+    EXPECT_NEAR(json["share_of_gemm_peak"].get<double>() * json["gemm_gflop_per_s"].get<double>() /
+                    json["gflop_per_s"].get<double>(),
+                1, 1e-2);
+    EXPECT_GE(json["s_median"], json["s_per_step"]);
+    EXPECT_LE(json["time_to_first_frame_s"].get<double>(), seconds * 1.5);
+    EXPECT_EQ(json["trace_bytes"].get<int64_t>() > 0, method == "anchored");
+  }
+}
+
+TEST_F(BenchToolTest, CompareTellsTheSavedShares) {
+  const Result result =
+      Bench({"engine", "--bundle", Bundle(), "--frames", "7", "--steps", "2", "--repeat", "1",
+             "--threads", "1", "--gemm-seconds", "0", "--compare",
+             "override,anchored:torch,anchored:torch:bf16", "--json"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const auto lines = result.Lines();
+
+  ASSERT_EQ(lines.size(), 5u);
+  const Json& ratio = lines[3];
+  EXPECT_EQ(ratio["bench"], "engine-compare");
+  EXPECT_EQ(ratio["base"], "override fp32");
+  EXPECT_EQ(ratio["other"], "anchored fp32 torch");
+  // 7 frames at T = 4 are 2 rows: (2 - 1) / (2 * 4).
+  EXPECT_DOUBLE_EQ(ratio["anchor_flop_share"], 0.125);
+  EXPECT_NEAR(ratio["saved_flop_share"].get<double>(), 0.125, 0.04);
+  EXPECT_NEAR(1 - 1 / ratio["speedup"].get<double>(), ratio["saved_time_share"].get<double>(),
+              1e-3);
+  EXPECT_LT(ratio["output_rel_diff"].get<double>(), 1e-3);
+  EXPECT_LT(lines[4]["output_rel_diff"].get<double>(), 0.5);
+  EXPECT_EQ(lines[2]["dtype"], "bf16");
+}
+
+TEST_F(BenchToolTest, EngineDecodesInTheSameTime) {
+  const Result result =
+      Bench({"engine", "--bundle", Bundle(), "--frames", "4", "--steps", "2", "--repeat", "1",
+             "--threads", "1", "--gemm-seconds", "0", "--executor", "torch", "--decode", "--json"});
+
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(result.Lines().front()["decode"], true);
+  EXPECT_FALSE(result.Lines().front().contains("share_of_gemm_peak"));
+}
+
+TEST_F(BenchToolTest, DecodeFieldsFitEachOther) {
+  const Result result = Bench({"decode", "--bundle", Bundle(), "--frames", "3", "--repeat", "1",
+                               "--threads", "1", "--json"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const auto lines = result.Lines();
+
+  ASSERT_EQ(lines.size(), 3u);
+  EXPECT_EQ(lines[0]["dtype"], "fp32");
+  EXPECT_EQ(lines[1]["dtype"], "bf16");
+  EXPECT_EQ(lines[0]["image_size"], 64);
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_NEAR(
+        lines[i]["frames_per_s"].get<double>() * lines[i]["ms_per_frame"].get<double>() / 1000, 1,
+        1e-3);
+  }
+  EXPECT_EQ(lines[2]["bench"], "decode-compare");
+}
+
+TEST_F(BenchToolTest, CodecMeasuresEveryPart) {
+  const Result result = Bench({"codec", "--size", "64", "--frames", "3", "--json"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+
+  std::vector<std::string> parts;
+  for (const Json& json : result.Lines()) {
+    parts.push_back(json["what"]);
+    EXPECT_EQ(json["frames"], 3);
+    EXPECT_GT(json["ms_per_frame"].get<double>(), 0);
+  }
+  EXPECT_THAT(parts, ::testing::ElementsAre("H.264 encode", "H.264 decode", "crop and resize",
+                                            "resize to a half", "JPEG encode", "PNG encode"));
+}
+
+TEST_F(BenchToolTest, LandmarksFindTheDemosFace) {
+  if (!std::ifstream(absl::StrCat(kFaceModels, "/face_detection_short_range.tflite"))) {
+    GTEST_SKIP() << "the face models are not there";
+  }
+  const Result result =
+      Bench({"landmarks", "--video", absl::StrCat(kDemo, "/driving.mp4"), "--models", kFaceModels,
+             "--frames", "3", "--size", "240", "--no-mediapipe", "--json"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const auto lines = result.Lines();
+
+  ASSERT_EQ(lines.size(), 2u);
+  for (const Json& json : lines) {
+    EXPECT_EQ(json["frames"], 3);
+    EXPECT_EQ(json["faces"], 3);
+  }
+}
+
+TEST_F(BenchToolTest, LandmarksSayThatMediaPipeIsMissing) {
+  if (!std::ifstream(absl::StrCat(kFaceModels, "/face_detection_short_range.tflite"))) {
+    GTEST_SKIP() << "the face models are not there";
+  }
+  const Result result = Bench({"landmarks", "--models", kFaceModels, "--frames", "1", "--size",
+                               "128", "--python", "/nonexistent/python"});
+
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_THAT(result.err, AllOf(HasSubstr("/nonexistent/python"), HasSubstr("mediapipe")));
+}
+
+// A private server with random weights, eight frames and two steps a job.
+class BenchServeTest : public BenchToolTest {
+ protected:
+  void SetUp() override {
+    if (!std::ifstream(absl::StrCat(kFaceModels, "/face_detection_short_range.tflite"))) {
+      GTEST_SKIP() << "the face models are not there";
+    }
+  }
+
+  Result Serve(std::vector<std::string> arguments) {
+    std::vector<std::string> all = {"serve",     "--bundle", Bundle(), "--face-models",
+                                    kFaceModels, "--frames", "4",      "--steps",
+                                    "2",         "--json"};
+    all.insert(all.end(), arguments.begin(), arguments.end());
+    return Bench(all);
+  }
+};
+
+TEST_F(BenchServeTest, ClosedLoopCountsAddUp) {
+  const Result result = Serve({"--clients", "1,2", "--jobs", "4", "--cancel-share", "0.25",
+                               "--slow-readers", "0.25", "--slow-wait", "0.01"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const auto lines = result.Lines();
+
+  ASSERT_EQ(lines.size(), 2u);
+  for (const Json& json : lines) {
+    EXPECT_EQ(json["jobs_sent"], 4);
+    int outcomes = 0;
+    for (const auto& [code, count] : json["outcomes"].items()) outcomes += count.get<int>();
+    EXPECT_EQ(outcomes, 4);
+    EXPECT_GE(json["jobs_done"], 3);  // one may be over before it is cancelled
+    EXPECT_GE(json["frames_out"], 12);
+    EXPECT_GT(json["first_frame_p50_s"].get<double>(), 0);
+    EXPECT_LE(json["first_frame_p50_s"], json["job_p50_s"]);
+    EXPECT_LE(json["job_p50_s"], json["job_p99_s"]);
+    EXPECT_EQ(json["slow_readers"], 1);
+    EXPECT_GT(json["server_peak_rss_mb"].get<double>(), 0);
+    EXPECT_NEAR(json["jobs_per_s"].get<double>() * json["seconds"].get<double>(), 4, 1e-3);
+  }
+  EXPECT_EQ(lines[1]["clients"], 2);
+}
+
+TEST_F(BenchServeTest, OpenLoopSendsEveryArrival) {
+  const Result result = Serve({"--rate", "20", "--jobs", "3", "--deadline", "60"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const Json json = result.Lines().front();
+
+  EXPECT_EQ(json["jobs_sent"], 3);
+  EXPECT_EQ(json["jobs_not_sent"], 0);
+  EXPECT_EQ(json["rate"], 20);
+  EXPECT_EQ(json["outcomes"]["OK"], 3);
+}
+
+TEST_F(BenchServeTest, ComparesAtOnceWithOneAfterAnother) {
+  const Result result = Serve({"--clients", "2", "--jobs", "2", "--compare-sequential"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const Json json = result.Lines().front();
+
+  EXPECT_EQ(json["bench"], "serve-compare");
+  EXPECT_NEAR(json["speedup"].get<double>() * json["concurrent_s"].get<double>() /
+                  json["sequential_s"].get<double>(),
+              1, 1e-3);
+}
+
+TEST_F(BenchToolTest, TableReadsWhatTheOthersPrint) {
+  const Result codec = Bench({"codec", "--size", "32", "--frames", "2", "--json"});
+  const std::string file = folder_.File("results.jsonl");
+  std::ofstream(file) << "a heading\n" << codec.out;
+
+  const Result table = Bench({"table", file});
+
+  EXPECT_EQ(table.exit_code, 0) << table.err;
+  EXPECT_THAT(table.out, AllOf(HasSubstr("**Media**"), HasSubstr("| H.264 encode | 32x32 | 2 |")));
+}
+
+TEST_F(BenchToolTest, WrongUsageNamesTheFlagAndWhatIsAllowed) {
+  struct Case {
+    std::vector<std::string> arguments;
+    std::vector<std::string> expected;
+  };
+  const std::vector<Case> cases = {
+      {{}, {"subcommand"}},
+      {{"engine", "--nonsense"}, {"--nonsense"}},
+      {{"engine", "--config", "M/2"}, {"--config", "demo", "XL/2"}},
+      {{"engine", "--steps", "1"}, {"--steps", "2"}},
+      {{"engine", "--method", "magic"}, {"--method", "anchored", "multidiffusion"}},
+      {{"engine", "--dtype", "fp16"}, {"--dtype", "fp32", "bf16"}},
+      {{"engine", "--method", "override", "--dtype", "bf16"}, {"override", "bf16", "independent"}},
+      {{"engine", "--compare", "override"}, {"--compare", "two"}},
+      {{"engine", "--compare", "override,soup"}, {"--compare", "soup", "anchored", "fp32"}},
+      {{"engine", "--config", "demo", "--bundle", "x"}, {"--bundle", "--config"}},
+      {{"engine", "--bundle", "/nonexistent"}, {"--bundle", "bundle.json"}},
+      {{"engine", "--method", "multidiffusion", "--frames", "3"}, {"--frames", "8"}},
+      {{"decode", "--dtype", "fp32,int8"}, {"--dtype", "int8", "fp32, bf16"}},
+      {{"serve", "--clients", "0"}, {"--clients", "1 to 1000"}},
+      {{"serve", "--frames", "x"}, {"--frames", "x"}},
+      {{"serve", "--samplers", "euler"}, {"--samplers", "ddim, ddpm"}},
+      {{"serve", "--rate", "5", "--clients", "2"}, {"--rate", "--clients"}},
+      {{"serve", "--rate", "5"}, {"--rate", "--jobs", "--duration"}},
+      {{"serve", "--rate", "5", "--jobs", "2", "--compare-sequential"}, {"--compare-sequential"}},
+      {{"serve", "--compare-sequential", "--cancel-share", "0.5"}, {"--compare-sequential"}},
+      {{"serve", "--cancel-share", "0.6", "--slow-readers", "0.6"}, {"--cancel-share"}},
+      {{"serve", "--server", "x:1", "--bundle", "y"}, {"--server", "--bundle"}},
+      {{"serve", "--source", "/nonexistent.png"}, {"--source", "/nonexistent.png"}},
+      {{"serve", "--driving", "/nonexistent.mp4"}, {"--driving", "/nonexistent.mp4"}},
+      {{"serve", "--driving", absl::StrCat(kDemo, "/portrait.png"), "--frames", "8"},
+       {"--driving"}},
+      {{"landmarks", "--video", "/nonexistent.mp4"}, {"--video", "/nonexistent.mp4"}},
+      {{"landmarks", "--models", "/nonexistent"}, {"--models", "/nonexistent"}},
+      {{"codec", "--size", "4"}, {"--size", "16"}},
+      {{"table", "/nonexistent.jsonl"}, {"FILE", "/nonexistent.jsonl"}},
+      {{"table", absl::StrCat(kDemo, "/merges.txt")}, {"merges.txt", "no result"}},
+  };
+  for (const Case& wrong : cases) {
+    const Result result = Bench(wrong.arguments);
+
+    std::string line;
+    for (const std::string& argument : wrong.arguments) absl::StrAppend(&line, argument, " ");
+    EXPECT_EQ(result.exit_code, 2) << line << "\n" << result.err;
+    for (const std::string& part : wrong.expected) EXPECT_THAT(result.err, HasSubstr(part)) << line;
+  }
+}
+
+}  // namespace
+}  // namespace reenact::bench
