@@ -7,12 +7,11 @@
 #include <utility>
 
 #include "ATen/Parallel.h"
-#include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
 #include "pipeline/models/attention.h"
 #include "pipeline/models/cpu_attention.h"
 #include "pipeline/models/cpu_kernels.h"
 #include "pipeline/models/cpu_linear.h"
+#include "pipeline/models/cpu_scratch.h"
 
 namespace reenact {
 namespace {
@@ -182,27 +181,6 @@ class CpuExecutor : public RowExecutor {
   const Tensor positions_;  // [T, S, D], that and the temporal table
   Tensor map_weight_, map_bias_, source_embed_, source_pos_;
   std::unordered_map<int64_t, Tensor> timesteps_;
-};
-
-// Memory that calls reuse. Thread-safe.
-template <typename T>
-class Pool {
- public:
-  std::unique_ptr<T> Take() {
-    const absl::MutexLock lock(&mu_);
-    if (free_.empty()) return std::make_unique<T>();
-    auto taken = std::move(free_.back());
-    free_.pop_back();
-    return taken;
-  }
-  void Give(std::unique_ptr<T> taken) {
-    const absl::MutexLock lock(&mu_);
-    free_.push_back(std::move(taken));
-  }
-
- private:
-  absl::Mutex mu_;
-  std::vector<std::unique_ptr<T>> free_ ABSL_GUARDED_BY(mu_);
 };
 
 // libtorch operators.
@@ -480,8 +458,8 @@ class NativeExecutor final : public CpuExecutor {
   PackedLinear<E> final_;
   PackedLinear<float> patch_;
   const Tensor ones_ = torch::ones({D_});
-  Pool<RowScratch> rows_;
-  Pool<Slice> slices_;
+  ScratchPool<RowScratch> rows_;
+  ScratchPool<Slice> slices_;
 };
 #endif
 

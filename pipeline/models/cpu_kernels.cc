@@ -78,7 +78,7 @@ REENACT_AVX512_INLINE __m512 TanhGelu(__m512 x) {
       _mm512_fmadd_ps(square, _mm512_set1_ps(static_cast<float>(kFactor * 0.044715)),
                       _mm512_set1_ps(static_cast<float>(kFactor)));
   const __m512 e = simd::Exp2<E>(_mm512_mul_ps(x, inner));
-  return _mm512_div_ps(x, _mm512_add_ps(e, _mm512_set1_ps(1.0f)));
+  return simd::Divide<E>(x, _mm512_add_ps(e, _mm512_set1_ps(1.0f)));
 }
 
 // R rows times C vectors of outputs, in registers.

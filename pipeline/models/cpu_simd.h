@@ -93,4 +93,14 @@ REENACT_AVX512_INLINE __m512 Exp2(__m512 x) {
   return _mm512_scalef_ps(p, x);  // p 2^floor(x)
 }
 
+// a / b for b >= 1, to a bit (float) or 6e-5 (Bfloat16). 0 for an infinite b.
+template <typename E>
+REENACT_AVX512_INLINE __m512 Divide(__m512 a, __m512 b) {
+  if constexpr (std::is_same_v<E, float>) {
+    return _mm512_div_ps(a, b);
+  } else {
+    return _mm512_mul_ps(a, _mm512_rcp14_ps(b));
+  }
+}
+
 }  // namespace reenact::simd

@@ -1,0 +1,109 @@
+#include "pipeline/models/cpu_vae_decoder.h"
+
+#include <tuple>
+
+#include "ATen/Parallel.h"
+#include "absl/strings/str_cat.h"
+#include "gtest/gtest.h"
+#include "tests/pipeline/weights/golden.h"
+
+namespace reenact {
+namespace {
+
+using testing::Near;
+using torch::Tensor;
+
+// Against AutoencoderKLImpl::decode in float32, relative to the largest value.
+double Tolerance(ExecutorDtype dtype) { return dtype == ExecutorDtype::kFloat32 ? 1e-5 : 5e-2; }
+
+AutoencoderKL RandomAutoencoder(std::vector<int64_t> widths, int64_t groups,
+                                int64_t latent_channels = 4, int64_t layers = 1) {
+  AutoencoderKLConfig config;
+  config.block_out_channels = std::move(widths);
+  config.norm_num_groups = groups;
+  config.latent_channels = latent_channels;
+  config.layers_per_block = layers;
+  torch::manual_seed(11);
+  AutoencoderKL autoencoder(config);
+  InitializeWeights(autoencoder);
+  // Norms that do something.
+  const torch::NoGradGuard no_grad;
+  for (auto& item : autoencoder->named_parameters()) {
+    if (item.key().find("norm") != std::string::npos)
+      item.value() += 0.3 * torch::randn_like(item.value());
+  }
+  autoencoder->eval();
+  return autoencoder;
+}
+
+class CpuVaeDecoderTest : public ::testing::TestWithParam<std::tuple<CpuPath, ExecutorDtype>> {
+ protected:
+  void SetUp() override {
+    if (path() == CpuPath::kNative &&
+        !HasNativeCpuPath(AutoencoderKLConfig{.block_out_channels = {8}}, dtype())) {
+      GTEST_SKIP() << "this processor lacks the instructions";
+    }
+  }
+  CpuPath path() const { return std::get<0>(GetParam()); }
+  ExecutorDtype dtype() const { return std::get<1>(GetParam()); }
+
+  std::unique_ptr<CpuVaeDecoder> Make(const AutoencoderKL& autoencoder) const {
+    return std::move(MakeCpuVaeDecoder(autoencoder, dtype(), path()).value());
+  }
+
+  void Check(AutoencoderKL autoencoder, int64_t height, int64_t width) {
+    const Tensor z = torch::randn({2, autoencoder->config().latent_channels, height, width});
+    const torch::NoGradGuard no_grad;
+
+    const Tensor actual = Make(autoencoder)->Decode(z);
+
+    EXPECT_EQ(actual.scalar_type(), torch::kFloat32);
+    EXPECT_TRUE(Near(actual, autoencoder->decode(z), Tolerance(dtype())));
+  }
+};
+
+TEST_P(CpuVaeDecoderTest, EqualsTheModuleForTheDemosWidths) {
+  Check(RandomAutoencoder({32, 64, 128, 128}, 32, 4, 2), 16, 16);
+}
+TEST_P(CpuVaeDecoderTest, EqualsTheModuleForOddPictures) {
+  Check(RandomAutoencoder({16, 32, 64}, 16), 5, 7);
+  Check(RandomAutoencoder({32, 64}, 4), 1, 1);
+  Check(RandomAutoencoder({32, 64}, 32), 3, 18);
+}
+TEST_P(CpuVaeDecoderTest, EqualsTheModuleForOddWidths) {
+  Check(RandomAutoencoder({10, 26}, 2), 4, 6);
+  Check(RandomAutoencoder({5, 6}, 1, /*latent_channels=*/3), 4, 6);
+  Check(RandomAutoencoder({80, 144}, 8), 4, 6);
+}
+TEST_P(CpuVaeDecoderTest, EqualsTheModuleWithoutDoubling) {
+  Check(RandomAutoencoder({24}, 4), 9, 9);
+}
+
+TEST_P(CpuVaeDecoderTest, APictureDependsOnNothingButItself) {
+  AutoencoderKL autoencoder = RandomAutoencoder({32, 64}, 32);
+  const auto decoder = Make(autoencoder);
+  const Tensor z = torch::randn({5, 4, 8, 8});
+  const Tensor together = decoder->Decode(z);
+
+  for (int64_t i = 0; i < z.size(0); ++i) {
+    EXPECT_TRUE(torch::equal(decoder->Decode(z.narrow(0, i, 1))[0], together[i])) << i;
+  }
+  const int num_threads = at::get_num_threads();
+  at::set_num_threads(num_threads == 1 ? 2 : 1);
+  EXPECT_TRUE(torch::equal(decoder->Decode(z), together));
+  at::set_num_threads(num_threads);
+}
+
+INSTANTIATE_TEST_SUITE_P(Paths, CpuVaeDecoderTest,
+                         ::testing::Combine(::testing::Values(CpuPath::kPortable, CpuPath::kNative),
+                                            ::testing::Values(ExecutorDtype::kFloat32,
+                                                              ExecutorDtype::kBfloat16)),
+                         [](const auto& test) {
+                           return absl::StrCat(
+                               std::get<0>(test.param) == CpuPath::kNative ? "Native" : "Portable",
+                               std::get<1>(test.param) == ExecutorDtype::kFloat32 ? "Float32"
+                                                                                  : "Bfloat16");
+                         });
+
+}  // namespace
+}  // namespace reenact
