@@ -40,7 +40,15 @@ void AddUnknownEnum(const char* field, int value, int num_values, Problems& prob
 }
 
 v1::Sampler ToProto(Sampler sampler) {
-  return sampler == Sampler::kDdim ? v1::SAMPLER_DDIM : v1::SAMPLER_DDPM;
+  switch (sampler) {
+    case Sampler::kDdim:
+      return v1::SAMPLER_DDIM;
+    case Sampler::kDdpm:
+      return v1::SAMPLER_DDPM;
+    case Sampler::kDpmSolverPp:
+      return v1::SAMPLER_DPM_SOLVER_PP;
+  }
+  return v1::SAMPLER_UNSPECIFIED;
 }
 
 v1::OutputFormat ToProto(OutputFormat format) {
@@ -102,6 +110,9 @@ void ReadSampling(const v1::JobConfig& config, const ModelInfo& model, JobReques
       break;
     case v1::SAMPLER_DDPM:
       request.sampler = Sampler::kDdpm;
+      break;
+    case v1::SAMPLER_DPM_SOLVER_PP:
+      request.sampler = Sampler::kDpmSolverPp;
       break;
     default:
       AddUnknownEnum("sampler", config.sampler(), v1::Sampler_ARRAYSIZE, problems);

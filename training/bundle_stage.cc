@@ -4,6 +4,7 @@
 
 #include "pipeline/engine/bundle.h"
 #include "pipeline/weights/load.h"
+#include "training/sampler_option.h"
 #include "training/stages.h"
 #include "training/trained_parts.h"
 
@@ -16,6 +17,7 @@ struct BundleFlags {
   std::string licence = "Apache-2.0";
   std::string note = "Synthetic people only; see README.md beside this file.";
   int num_steps = 8;
+  Sampler sampler = Sampler::kDdim;
   int max_num_steps = 100;
   double guidance_scale = 1;
   bool half = true;
@@ -35,6 +37,7 @@ absl::Status Assemble(const BundleFlags& flags) {
   config.image_size = sdit->config.latent_size * autoencoder->config.downscale();
   config.frames_per_row = sdit->config.num_frames;
   config.prediction = sdit->prediction;
+  config.default_sampler = flags.sampler;
   config.default_num_steps = flags.num_steps;
   config.max_num_steps = flags.max_num_steps;
   config.default_guidance_scale = flags.guidance_scale;
@@ -68,6 +71,7 @@ void AddBundleStage(CLI::App& app, std::vector<Subcommand>& stages) {
   command->add_option("--note", flags->note, "how it was made, for people")->capture_default_str();
   command->add_option("--num-steps", flags->num_steps, "default number of denoising steps")
       ->capture_default_str();
+  AddSamplerOption(*command, "--sampler", flags->sampler);
   command->add_option("--max-num-steps", flags->max_num_steps)->capture_default_str();
   command->add_option("--guidance-scale", flags->guidance_scale, "default; 1: off")
       ->capture_default_str();

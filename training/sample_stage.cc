@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "training/autoencoder_trainer.h"
 #include "training/contact_sheet.h"
+#include "training/sampler_option.h"
 #include "training/sdit_data.h"
 #include "training/sdit_trainer.h"
 #include "training/stages.h"
@@ -19,6 +20,7 @@ struct SampleFlags {
   std::string autoencoder, clip, sdit, data, portraits, out;
   int64_t people = 6;
   int steps = 8;
+  Sampler sampler = Sampler::kDdim;
   uint64_t seed = 1;
 };
 
@@ -76,7 +78,8 @@ absl::Status Sample(const SampleFlags& flags) {
   const auto frames = EvaluationFrames(data->num_frames(), sdit->config.num_frames);
   const auto sheet = [&](const SditRows& rows, const std::vector<int64_t>& drivers) {
     const torch::Tensor sample =
-        SampleRows(sdit->network, sdit->prediction, rows, flags.steps, flags.seed);
+        SampleRows(sdit->network, {.prediction = sdit->prediction, .sampler = flags.sampler}, rows,
+                   flags.steps, flags.seed);
     Sheet result;
     for (int64_t p = 0; p < count; ++p) {
       std::vector<torch::Tensor> above = {sources.people->frames[p][0]};
@@ -125,7 +128,8 @@ void AddSampleStage(CLI::App& app, std::vector<Subcommand>& stages) {
   command->add_option("--out", flags->out, "folder for self.png, cross.png and text.png")
       ->required();
   command->add_option("--people", flags->people)->check(CLI::Range(1, 64))->capture_default_str();
-  command->add_option("--num-steps", flags->steps, "DDIM steps")
+  AddSamplerOption(*command, "--sampler", flags->sampler);
+  command->add_option("--num-steps", flags->steps, "denoising steps")
       ->check(CLI::Range(2, 1000))
       ->capture_default_str();
   command->add_option("--seed", flags->seed)->capture_default_str();

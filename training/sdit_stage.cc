@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "training/run_flags.h"
+#include "training/sampler_option.h"
 #include "training/sdit_data.h"
 #include "training/sdit_trainer.h"
 #include "training/stages.h"
@@ -160,8 +161,8 @@ void AddSditStage(CLI::App& app, std::vector<Subcommand>& stages) {
       ->capture_default_str();
   command->add_option("--landmark-bias", o.augmentation.bias)->capture_default_str();
   command->add_option("--landmark-jitter", o.augmentation.jitter)->capture_default_str();
-  command->add_option("--evaluation-steps", o.evaluation_steps, "DDIM steps")
-      ->capture_default_str();
+  command->add_option("--evaluation-steps", o.evaluation_steps)->capture_default_str();
+  AddSamplerOption(*command, "--evaluation-sampler", o.evaluation_sampler);
   command->add_option("--bfloat16", o.bfloat16)->capture_default_str();
   stages.push_back(
       {command, [flags](const StageContext& context) { return Train(*flags, context); }});

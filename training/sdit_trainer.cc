@@ -325,8 +325,9 @@ std::vector<std::pair<std::string, double>> SditTrainee::Evaluate() {
     std::vector<int64_t> batch;
     for (int64_t p = first; p < std::min(people, first + kEvaluationBatch); ++p) batch.push_back(p);
     const SditRows rows = EvaluationRows(*held_out_, config_, batch, batch);
-    const torch::Tensor sample =
-        SampleRows(sdit, options_.prediction, rows, options_.evaluation_steps, options_.seed);
+    const torch::Tensor sample = SampleRows(
+        sdit, {.prediction = options_.prediction, .sampler = options_.evaluation_sampler}, rows,
+        options_.evaluation_steps, options_.seed);
     error += (sample - rows.latents).square().sum().item<double>();
     variance += (mean_latent - rows.latents).square().sum().item<double>();
     if (autoencoder_.is_empty()) continue;
@@ -378,8 +379,8 @@ torch::Tensor SditTrainee::MapAveraged(const torch::Tensor& G, const torch::Tens
   return averaged_->map(G, L, torch::full({G.size(0)}, keep_landmarks, torch::kBool));
 }
 
-torch::Tensor SampleRows(SDiT& sdit, Prediction prediction, const SditRows& rows, int steps,
-                         uint64_t seed) {
+torch::Tensor SampleRows(SDiT& sdit, const SamplingOptions& options, const SditRows& rows,
+                         int steps, uint64_t seed) {
   torch::NoGradGuard no_grad;
   const auto schedule = Schedule::Create("linear", kTrainSteps, absl::StrCat(steps));
   TORCH_CHECK(schedule.ok(), schedule.status().ToString());
@@ -389,17 +390,23 @@ torch::Tensor SampleRows(SDiT& sdit, Prediction prediction, const SditRows& rows
   input.C = sdit->map(
       G, torch::where(rows.keep_landmarks.view({-1, 1, 1}), rows.landmarks, sdit->null_lmk()));
   if (input.source_latent) input.source_C = sdit->map(G, rows.source_landmarks).select(1, 0);
-  std::vector<torch::Tensor> noise;
-  for (int64_t b = 0; b < rows.latents.size(0); ++b) {
-    noise.push_back(FrameNoise(seed, static_cast<uint64_t>(b), 0, rows.latents[b].sizes()));
-  }
-  torch::Tensor x = torch::stack(noise);
+  const auto noise = [&](int step) {
+    std::vector<torch::Tensor> of_rows;
+    for (int64_t b = 0; b < rows.latents.size(0); ++b) {
+      of_rows.push_back(FrameNoise(seed, static_cast<uint64_t>(b), static_cast<uint64_t>(step),
+                                   rows.latents[b].sizes()));
+    }
+    return torch::stack(of_rows);
+  };
+  SamplerState state = {.x = noise(0), .previous_x0 = {}};
   for (int i = schedule->size() - 1; i >= 0; --i) {
-    input.x = x;
-    input.t = torch::full({x.size(0)}, schedule->timestep(i), torch::kInt64);
-    x = DdimStep(*schedule, i, x, sdit->forward(input), prediction, /*eta=*/0, {});
+    input.x = state.x;
+    input.t = torch::full({state.x.size(0)}, schedule->timestep(i), torch::kInt64);
+    SamplerStep(
+        *schedule, i, sdit->forward(input), options, [&] { return noise(schedule->size() - i); },
+        &state);
   }
-  return x;
+  return state.x;
 }
 
 std::vector<int64_t> EvaluationFrames(int64_t num_frames, int64_t row_frames) {

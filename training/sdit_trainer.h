@@ -20,6 +20,7 @@
 #include "absl/status/statusor.h"
 #include "pipeline/diffusion/samplers.h"
 #include "pipeline/diffusion/schedule.h"
+#include "pipeline/engine/sampling.h"
 #include "pipeline/models/autoencoder_kl.h"
 #include "pipeline/models/sdit.h"
 #include "training/data_cache.h"
@@ -64,6 +65,7 @@ struct SditTrainingOptions {
   double whitening_floor = 0.002;
 
   int evaluation_steps = 4;
+  Sampler evaluation_sampler = Sampler::kDdim;
   int64_t evaluation_clips = 32;
   bool bfloat16 = true;
   uint64_t seed = 1;
@@ -165,10 +167,9 @@ class SditTrainee : public Trainee {
   MovingAverage average_;
 };
 
-// Samples rows by deterministic DDIM with `steps` steps. `sdit` takes raw landmarks. ->
-// [B,T,C,h,h].
-torch::Tensor SampleRows(SDiT& sdit, Prediction prediction, const SditRows& rows, int steps,
-                         uint64_t seed);
+// Samples rows in `steps` steps, each by itself. `sdit` takes raw landmarks. -> [B,T,C,h,h].
+torch::Tensor SampleRows(SDiT& sdit, const SamplingOptions& options, const SditRows& rows,
+                         int steps, uint64_t seed);
 
 // Rows of held-out people. The source is the first portrait, or the first frame if there are none;
 // the targets are T later frames, spread over the clip. `drivers[i]` moves `people[i]` (itself: a

@@ -1,5 +1,5 @@
-// In which order the rows of one clip take their denoising steps, so that every row finds the anchor
-// trace it attends to. Pure bookkeeping; trace_denoiser.h does the work.
+// In which order the rows of one clip take their denoising steps, so that every row finds the
+// anchor trace it attends to. Pure bookkeeping; trace_denoiser.h does the work.
 //
 // Row 0 (the anchor row) leaves a trace at every step; a follower needs that of its own step. Three
 // ways to have it, with the same result:

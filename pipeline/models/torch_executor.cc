@@ -79,9 +79,8 @@ class TorchExecutor final : public RowExecutor {
         group->rows.push_back(i);
       }
     }
-    std::stable_partition(groups.begin(), groups.end(), [&](const Group& group) {
-      return rows[group.rows[0]].trace == nullptr;
-    });
+    std::stable_partition(groups.begin(), groups.end(),
+                          [&](const Group& group) { return rows[group.rows[0]].trace == nullptr; });
     return groups;
   }
 
@@ -128,8 +127,8 @@ class TorchExecutor final : public RowExecutor {
         contexts.push_back(stack([&](const ExecutorRow& row) { return row.trace->blocks[b]; }));
       }
       if (!joint && first.source != nullptr) {
-        contexts.push_back(stack(
-            [&](const ExecutorRow& row) { return row.source->tensors[b].squeeze(1); }));
+        contexts.push_back(
+            stack([&](const ExecutorRow& row) { return row.source->tensors[b].squeeze(1); }));
       }
       KeyValues context;
       if (!contexts.empty()) {
@@ -198,13 +197,12 @@ double RowGflop(const SDiTConfig& config, int64_t num_computed) {
   const double computed = frames + joint;
   const double seen =
       static_cast<double>(config.num_frames) + (config.source == SourceTokens::kNone ? 0 : 1);
-  const double linear = computed * S * 12 * D * D;        // qkv, proj, MLP
+  const double linear = computed * S * 12 * D * D;           // qkv, proj, MLP
   const double attention = computed * S * 2 * seen * S * D;  // scores and weighted sum
   const double modulation = computed * 6 * D * D;
-  const double ends =
-      frames * S * D * pixels *
-          static_cast<double>(config.latent_channels + config.out_channels()) +
-      frames * 2 * D * D + 256 * D + D * D;
+  const double ends = frames * S * D * pixels *
+                          static_cast<double>(config.latent_channels + config.out_channels()) +
+                      frames * 2 * D * D + 256 * D + D * D;
   return 2e-9 * (static_cast<double>(config.depth) * (linear + attention + modulation) + ends);
 }
 

@@ -129,9 +129,8 @@ TEST(RowSchedule, AnyGrantsKeepTheRules) {
       schedule.Advance(next);
       traces.erase(traces.begin(), traces.lower_bound(schedule.first_step_needed()));
       if (options.form == TraceForm::kRetained) {
-        const auto active = std::count_if(taken.begin(), taken.end(), [&](int steps) {
-          return steps > 0 && steps < num_steps;
-        });
+        const auto active = std::count_if(
+            taken.begin(), taken.end(), [&](int steps) { return steps > 0 && steps < num_steps; });
         ASSERT_LE(active, options.max_active_rows);
       }
     }
