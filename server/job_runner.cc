@@ -466,6 +466,7 @@ absl::StatusOr<bool> JobRunner::RenderOnce(Job& job) {
   bool rendered_some = false;
   if (!job.outbox_full() && engine_job->renderable()) {
     job.NoteRender();
+    scheduler_.Wake();  // the job may have been paused, and can go on while it is rendered
     absl::StatusOr<std::vector<Output>> outputs = engine_job->Render();
     if (!outputs.ok()) return outputs.status();
     int64_t num_frames = 0;

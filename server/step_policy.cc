@@ -17,14 +17,23 @@ class StepFilling {
  public:
   // `order`: the indices of the runnable jobs, those of one tenant in the order in which they go.
   StepFilling(absl::Span<const StepRequest> jobs, std::vector<size_t> order, int max_rows)
-      : jobs_(jobs), order_(std::move(order)), rows_(jobs.size(), 0), rows_left_(max_rows) {
-    for (size_t index : order_) served_.emplace(jobs_[index].tenant, jobs_[index].tenant_served);
+      : jobs_(jobs),
+        order_(std::move(order)),
+        rows_(jobs.size(), 0),
+        rows_left_(max_rows),
+        tenant_(jobs.size(), 0) {
+    std::map<std::string_view, size_t> tenants;
+    for (size_t index : order_) {
+      const auto [entry, is_new] = tenants.emplace(jobs_[index].tenant, served_.size());
+      if (is_new) served_.push_back(jobs_[index].tenant_served);
+      tenant_[index] = entry->second;
+    }
   }
 
   void Give(size_t index, int num_rows) {
     rows_[index] += num_rows;
     rows_left_ -= num_rows;
-    served_[jobs_[index].tenant] += num_rows * Cost(jobs_[index]);
+    served_[tenant_[index]] += num_rows * Cost(jobs_[index]);
     empty_ = false;
   }
 
@@ -52,9 +61,7 @@ class StepFilling {
 
   // Whether `a`, which comes after `b` in the order, is to get more before `b`.
   bool IsBetter(size_t a, size_t b) const {
-    if (jobs_[a].tenant != jobs_[b].tenant) {
-      return served_.at(jobs_[a].tenant) < served_.at(jobs_[b].tenant);
-    }
+    if (tenant_[a] != tenant_[b]) return served_[tenant_[a]] < served_[tenant_[b]];
     if (rows_[a] == 0 || rows_[b] == 0) return rows_[b] > 0;
     return jobs_[a].priority == jobs_[b].priority && rows_[a] < rows_[b];
   }
@@ -64,7 +71,8 @@ class StepFilling {
   std::vector<int> rows_;
   int rows_left_;
   bool empty_ = true;
-  std::map<std::string_view, double> served_;
+  std::vector<size_t> tenant_;  // of each job, an index into `served_`
+  std::vector<double> served_;
 };
 
 // The index among `candidates` that ageing lets go first, if any.

@@ -7,6 +7,7 @@
 #include <iostream>
 #include <map>
 #include <memory>
+#include <numeric>
 #include <optional>
 #include <random>
 #include <set>
@@ -54,6 +55,8 @@ struct Fate {
   absl::Duration until_deadline = absl::InfiniteDuration();
   int num_chunks = 1;
   bool never_finishes_input = false;
+  bool has_key = false;        // an idempotency key: can be resumed
+  bool never_resumes = false;  // once it has lost its call
   enum class Reader { kQuick, kSlow, kNever } reader = Reader::kQuick;
   enum class Failure { kNone, kCreate, kPrepare, kStep, kRender } failure = Failure::kNone;
   int64_t failing_step = 0;
@@ -69,9 +72,11 @@ struct Client : Job::Listener {
   int chunks_sent = 0;
   bool input_finished = false;
 
-  uint64_t num_answers = 0;
-  int64_t num_frames = 0;
+  std::vector<int64_t> frames_of_answers;
   bool has_summary = false;
+  bool lost = false;  // has no call
+  bool was_lost = false;
+  size_t num_acknowledged = 0;  // answers, when it last resumed
   std::optional<absl::Status> end;
 
   bool cancelled = false;
@@ -133,7 +138,9 @@ class Simulation {
       } else if (action <= 15) {
         runner_->RunRenderTurn();
       } else if (action <= 18) {
-        if (Client* client = AnyLive()) Read(*client);
+        if (Client* client = AnyLive()) client->lost ? MaybeResume(*client) : Read(*client);
+      } else if (Below(15) == 0) {
+        if (Client* client = AnyLive()) LoseCall(*client);
       } else if (Below(40) == 0) {
         if (Client* client = AnyLive()) Cancel(*client);
       } else {
@@ -176,6 +183,7 @@ class Simulation {
     int64_t most_bypassed = 0;
     int num_refused = 0;
     int num_cancels = 0;
+    int num_resumed = 0;
   };
   void AddTo(Tally& tally) const {
     for (const auto& client : clients_) {
@@ -187,6 +195,7 @@ class Simulation {
     tally.most_passed_over = std::max(tally.most_passed_over, most_passed_over_);
     tally.most_bypassed = std::max(tally.most_bypassed, most_bypassed_);
     tally.num_refused += num_refused_;
+    tally.num_resumed += num_resumed_;
   }
 
  private:
@@ -203,6 +212,8 @@ class Simulation {
     if (Below(4) == 0) fate.until_deadline = absl::Seconds(1 + Below(30));
     fate.num_chunks = 1 + Below(3);
     fate.never_finishes_input = Below(25) == 0;
+    fate.has_key = Below(2) == 0;
+    fate.never_resumes = Below(4) == 0;
     fate.reader = Below(3) != 0   ? Fate::Reader::kQuick
                   : Below(4) != 0 ? Fate::Reader::kSlow
                                   : Fate::Reader::kNever;
@@ -223,15 +234,19 @@ class Simulation {
     request.model = "fake";
     request.seed = clients_.size();
     request.num_steps = fate.num_steps;
-    auto job =
-        runner_->Admit(std::move(request), clock_.TimeNow() + fate.until_deadline, client,
-                       {.tenant = fate.tenant, .priority = fate.priority, .idempotency_key = ""});
-    if (!job.ok()) {
-      EXPECT_EQ(job.status().code(), absl::StatusCode::kResourceExhausted) << job.status();
+    JobTerms terms;
+    terms.tenant = fate.tenant;
+    terms.priority = fate.priority;
+    if (fate.has_key) terms.idempotency_key = absl::StrCat("key ", request.seed);
+    const auto begun = runner_->Begin(std::move(request), clock_.TimeNow() + fate.until_deadline,
+                                      client, std::move(terms));
+    if (!begun.ok()) {
+      EXPECT_EQ(begun.status().code(), absl::StatusCode::kResourceExhausted) << begun.status();
       ++num_refused_;
       return;
     }
-    client->job = *job;
+    EXPECT_FALSE(begun->was_there);
+    client->job = begun->job;
     clients_.push_back(client);
   }
 
@@ -245,13 +260,17 @@ class Simulation {
 
   void Send() {
     Client* const client = AnyLive();
-    if (client == nullptr || client->input_finished || !client->job->wants_input()) return;
+    if (client == nullptr || client->lost || client->input_finished ||
+        !client->job->wants_input()) {
+      return;
+    }
     if (client->chunks_sent < client->fate.num_chunks) {
       ++client->chunks_sent;
       runner_->PushInput(client->job, "media");
     } else if (!client->fate.never_finishes_input) {
       client->input_finished = true;
-      runner_->FinishInput(client->job);
+      client->fate.has_key ? runner_->CompleteInput(client->job)
+                           : runner_->FinishInput(client->job);
     }
   }
 
@@ -259,7 +278,7 @@ class Simulation {
     if (client.fate.reader == Fate::Reader::kNever && !client.job->ended()) return;
     const int most = client.fate.reader == Fate::Reader::kQuick ? 1000 : 1;
     for (int i = 0; i < most && !client.end.has_value(); ++i) {
-      const Job::Answer answer = runner_->NextAnswer(client.job);
+      const Job::Answer answer = runner_->NextAnswer(client.job, &client);
       switch (answer.next) {
         case Job::Next::kNothing:
           return;
@@ -267,11 +286,9 @@ class Simulation {
           client.end = answer.status;
           return;
         case Job::Next::kAnswer:
-          EXPECT_EQ(answer.response.sequence_number(), client.num_answers++);
+          EXPECT_EQ(answer.response.sequence_number(), client.frames_of_answers.size());
           EXPECT_FALSE(client.has_summary) << "an answer after the last";
-          if (answer.response.has_video()) {
-            client.num_frames += answer.response.video().num_frames();
-          }
+          client.frames_of_answers.push_back(answer.response.video().num_frames());
           client.has_summary = answer.last;
           if (answer.last) runner_->OnSummarySent(client.job);
       }
@@ -283,6 +300,48 @@ class Simulation {
     client.cancelled = true;
     client.steps_at_cancel = steps_.size();
     runner_->RequestEnd(client.job, absl::CancelledError("fate"));
+  }
+
+  // The connection breaks; the last answers have not arrived.
+  void LoseCall(Client& client) {
+    if (client.lost || client.job->ended()) return;
+    const bool can_resume = client.fate.has_key && client.input_finished;
+    if (!can_resume && !client.cancelled) {
+      client.cancelled = true;
+      client.steps_at_cancel = steps_.size();
+    }
+    client.lost = client.was_lost = true;
+    runner_->CallLost(client.job, &client, absl::CancelledError("fate"));
+    const size_t num_sent = client.frames_of_answers.size();
+    client.frames_of_answers.resize(num_sent -
+                                    std::min<size_t>(num_sent - client.num_acknowledged, Below(4)));
+  }
+
+  void MaybeResume(Client& client) {
+    if (!client.job->ended() && (client.fate.never_resumes || client.cancelled)) return;
+    v1::ResumeJobRequest request;
+    request.set_job_id(client.job->id());
+    request.set_next_sequence_number(client.frames_of_answers.size());
+    const auto job =
+        runner_->Resume(client.fate.tenant, request, clock_.TimeNow() + client.fate.until_deadline,
+                        clients_[IndexOf(client)]);
+    if (job.ok()) {
+      client.lost = false;
+      client.num_acknowledged = client.frames_of_answers.size();
+      ++num_resumed_;
+      return;
+    }
+    // Too late, or it could not be resumed in the first place.
+    EXPECT_EQ(job.status().code(), absl::StatusCode::kNotFound) << job.status();
+    EXPECT_TRUE(client.job->ended());
+    EXPECT_NE(client.job->state(), JobState::kSucceeded);
+    client.end = absl::CancelledError("the job is gone");
+  }
+  size_t IndexOf(const Client& client) const {
+    return static_cast<size_t>(
+        std::find_if(clients_.begin(), clients_.end(),
+                     [&client](const auto& other) { return other.get() == &client; }) -
+        clients_.begin());
   }
 
   void SchedulerTurn() {
@@ -351,7 +410,7 @@ class Simulation {
     for (int round = 0; round < 20000; ++round) {
       bool all_ended = true;
       for (const auto& client : clients_) {
-        Read(*client);
+        if (!client->end.has_value()) client->lost ? MaybeResume(*client) : Read(*client);
         all_ended = all_ended && client->end.has_value();
       }
       if (all_ended) break;
@@ -374,7 +433,9 @@ class Simulation {
     const absl::StatusCode code = client.end->code();
     EXPECT_EQ(code == absl::StatusCode::kOk, client.has_summary);
     if (code == absl::StatusCode::kOk) {
-      EXPECT_EQ(client.num_frames, fate.num_frames);
+      EXPECT_EQ(std::accumulate(client.frames_of_answers.begin(), client.frames_of_answers.end(),
+                                int64_t{0}),
+                fate.num_frames);
     }
     switch (code) {
       case absl::StatusCode::kOk:
@@ -382,7 +443,7 @@ class Simulation {
                   false);
         break;
       case absl::StatusCode::kCancelled:
-        EXPECT_TRUE(client.cancelled);
+        EXPECT_TRUE(client.cancelled || client.was_lost);
         break;
       case absl::StatusCode::kFailedPrecondition:
         EXPECT_NE(fate.failure, Fate::Failure::kNone);
@@ -393,7 +454,8 @@ class Simulation {
       case absl::StatusCode::kDeadlineExceeded:
         // Nobody else has reason to come late: all the work takes less than the time there is.
         EXPECT_TRUE(fate.until_deadline < absl::InfiniteDuration() ||
-                    fate.reader != Fate::Reader::kQuick || fate.never_finishes_input);
+                    fate.reader != Fate::Reader::kQuick || fate.never_finishes_input ||
+                    client.was_lost);
         break;
       default:
         ADD_FAILURE() << *client.end;
@@ -419,6 +481,7 @@ class Simulation {
   int64_t most_passed_over_ = 0;
   int64_t most_bypassed_ = 0;
   int num_refused_ = 0;
+  int num_resumed_ = 0;
 };
 
 TEST(SimulationTest, TenThousandRandomSchedules) {
@@ -439,13 +502,15 @@ TEST(SimulationTest, TenThousandRandomSchedules) {
   EXPECT_EQ(tally.ends.size(), 5u);
   EXPECT_GT(tally.num_cancels, 3000);
   EXPECT_GT(tally.num_refused, 500);
+  EXPECT_GT(tally.num_resumed, 1000);
   EXPECT_GT(tally.num_steps, 200'000u);
   EXPECT_GT(tally.num_shared_steps, tally.num_steps / 10);
   EXPECT_GT(tally.most_passed_over, 5);
   EXPECT_GT(tally.most_bypassed, 2);
   std::cout << tally.num_steps << " steps, " << tally.num_shared_steps << " of several jobs, "
-            << tally.num_cancels << " cancels, passed over at most " << tally.most_passed_over
-            << " steps and " << tally.most_bypassed << " places\n";
+            << tally.num_cancels << " cancels, " << tally.num_resumed
+            << " resumed, passed over at most " << tally.most_passed_over << " steps and "
+            << tally.most_bypassed << " places\n";
 }
 
 }  // namespace
