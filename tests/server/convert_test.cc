@@ -111,7 +111,7 @@ TEST(ToJobRequestTest, IllegalFieldsNameFieldValueAndRange) {
       {[](auto& c) { c.set_num_steps(1001); }, "num_steps is 1001, must be 2 to 1000"},
       {[](auto& c) { c.set_sampler(v1::SAMPLER_DDPM); },
        "sampler is SAMPLER_DDPM, must be one of SAMPLER_DDIM"},
-      {[](auto& c) { c.set_sampler(static_cast<v1::Sampler>(9)); }, "sampler is 9, must be 0 to 2"},
+      {[](auto& c) { c.set_sampler(static_cast<v1::Sampler>(9)); }, "sampler is 9, must be 0 to 3"},
       {[](auto& c) { c.set_ddim_eta(-0.1); }, "ddim_eta is -0.1, must be 0 to 1"},
       {[](auto& c) { c.set_ddim_eta(std::nan("")); }, "ddim_eta is nan, must be 0 to 1"},
       {[](auto& c) { c.set_guidance_scale(21); }, "guidance_scale is 21, must be 0 to 20"},
