@@ -301,21 +301,6 @@ void ConvolveOfKind(const PackedConv<E>& conv, const BorderedPicture<E>& x,
   }
 }
 
-REENACT_AVX512_INLINE __m512 Load(const float* from, __mmask16 mask) {
-  return _mm512_maskz_loadu_ps(mask, from);
-}
-REENACT_AVX512_INLINE __m512 Load(const Bfloat16* from, __mmask16 mask) {
-  const __m512i words = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, from));
-  return _mm512_castsi512_ps(_mm512_slli_epi32(words, 16));
-}
-
-// x / (1 + exp(-x)).
-template <typename E>
-REENACT_AVX512_INLINE __m512 Silu(__m512 x) {
-  const __m512 e = simd::Exp2<E>(_mm512_mul_ps(x, _mm512_set1_ps(-1.4426950408889634f)));
-  return simd::Divide<E>(x, _mm512_add_ps(e, _mm512_set1_ps(1.0f)));
-}
-
 template <typename E, typename X, bool kSilu>
 REENACT_AVX512 void AffinePicture(const X* x, const ChannelAffine& affine, BorderedPicture<E>* to) {
   const int64_t channels = to->channels();
@@ -326,9 +311,9 @@ REENACT_AVX512 void AffinePicture(const X* x, const ChannelAffine& affine, Borde
     for (int64_t i = 0; i < to->width(); ++i) {
       for (int64_t c = 0; c < channels; c += kLanes) {
         const __mmask16 mask = FirstLanes(channels - c);
-        __m512 y =
-            _mm512_fmadd_ps(Load(x + c, mask), Load(factor + c, mask), Load(offset + c, mask));
-        if constexpr (kSilu) y = Silu<E>(y);
+        __m512 y = _mm512_fmadd_ps(simd::Load(x + c, mask), simd::Load(factor + c, mask),
+                                   simd::Load(offset + c, mask));
+        if constexpr (kSilu) y = simd::Silu<E>(y);
         simd::Store(pixel + c, mask, y);
       }
       x += channels;
@@ -344,7 +329,7 @@ REENACT_AVX512 void CopyRows(const float* x, BorderedPicture<E>* to) {
     for (int64_t i = 0; i < to->width(); ++i) {
       for (int64_t c = 0; c < channels; c += kLanes) {
         const __mmask16 mask = FirstLanes(channels - c);
-        simd::Store(to->at(row, i) + c, mask, Load(x + c, mask));
+        simd::Store(to->at(row, i) + c, mask, simd::Load(x + c, mask));
       }
       x += channels;
     }
@@ -358,7 +343,7 @@ REENACT_AVX512 void AddSums(const float* x, int64_t num_pixels, int64_t channels
     __m512d values[2] = {_mm512_setzero_pd(), _mm512_setzero_pd()};
     __m512d squares[2] = {_mm512_setzero_pd(), _mm512_setzero_pd()};
     for (int64_t i = 0; i < num_pixels; ++i) {
-      const __m512 v = Load(x + i * channels + c, mask);
+      const __m512 v = simd::Load(x + i * channels + c, mask);
       const __m512d halves[2] = {_mm512_cvtps_pd(_mm512_castps512_ps256(v)),
                                  _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1))};
       for (int h = 0; h < 2; ++h) {

@@ -103,4 +103,19 @@ REENACT_AVX512_INLINE __m512 Divide(__m512 a, __m512 b) {
   }
 }
 
+REENACT_AVX512_INLINE __m512 Load(const float* from, __mmask16 mask) {
+  return _mm512_maskz_loadu_ps(mask, from);
+}
+REENACT_AVX512_INLINE __m512 Load(const Bfloat16* from, __mmask16 mask) {
+  const __m512i words = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, from));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(words, 16));
+}
+
+// x / (1 + exp(-x)).
+template <typename E>
+REENACT_AVX512_INLINE __m512 Silu(__m512 x) {
+  const __m512 e = Exp2<E>(_mm512_mul_ps(x, _mm512_set1_ps(-1.4426950408889634f)));
+  return Divide<E>(x, _mm512_add_ps(e, _mm512_set1_ps(1.0f)));
+}
+
 }  // namespace reenact::simd

@@ -12,6 +12,7 @@
 #include "pipeline/models/cpu_conv.h"
 #include "pipeline/models/cpu_kernels.h"
 #include "pipeline/models/cpu_scratch.h"
+#include "pipeline/models/cpu_winograd.h"
 
 namespace reenact {
 namespace {
@@ -113,7 +114,7 @@ class NativeDecoder final : public CpuVaeDecoder {
   };
   struct Resnet {
     Norm norm1, norm2;
-    PackedConv<E> conv1, conv2;
+    PackedWinogradConv<E> conv1, conv2;
     PackedConv<E> shortcut;  // 0 inputs: none
   };
   struct Stage {
@@ -140,6 +141,7 @@ class NativeDecoder final : public CpuVaeDecoder {
     AlignedBuffer<E> hidden, qkv, attended, keys_values;
     AlignedBuffer<float> scores;
     BorderedPicture<E> input;
+    PairedPicture<E> pairs;
     BorderedPicture<float> latent;
   };
 
@@ -151,6 +153,11 @@ class NativeDecoder final : public CpuVaeDecoder {
     return PackConv<E>(weight.data_ptr<float>(), Data(name + ".bias"), weight.size(0),
                        weight.size(1), weight.size(2));
   }
+  PackedWinogradConv<E> MakeWinogradConv(const std::string& name) const {
+    const Tensor& weight = parameters_.at(name + ".weight");
+    return PackWinogradConv<E>(weight.data_ptr<float>(), Data(name + ".bias"), weight.size(0),
+                               weight.size(1));
+  }
   Norm MakeNorm(const std::string& name) const {
     const int64_t channels = parameters_.at(name + ".weight").size(0);
     return {.weight = {Data(name + ".weight"), Data(name + ".weight") + channels},
@@ -159,8 +166,8 @@ class NativeDecoder final : public CpuVaeDecoder {
   Resnet MakeResnet(const std::string& name) const {
     Resnet resnet = {.norm1 = MakeNorm(name + ".norm1"),
                      .norm2 = MakeNorm(name + ".norm2"),
-                     .conv1 = MakeConv(name + ".conv1"),
-                     .conv2 = MakeConv(name + ".conv2"),
+                     .conv1 = MakeWinogradConv(name + ".conv1"),
+                     .conv2 = MakeWinogradConv(name + ".conv2"),
                      .shortcut = {}};
     if (parameters_.contains(name + ".conv_shortcut.weight")) {
       resnet.shortcut = MakeConv(name + ".conv_shortcut");
@@ -187,14 +194,15 @@ class NativeDecoder final : public CpuVaeDecoder {
                            norm.bias.data());
   }
   // input = silu(norm(x)).
-  void NormSilu(const Norm& norm, const Picture& x, BorderedPicture<E>* input) const {
+  template <typename Input>
+  void NormSilu(const Norm& norm, const Picture& x, Input* input) const {
     AffineActivate<E>(x.data.data(), x.height, x.width, x.channels,
                       Affine(norm, x.sums, x.num_pixels()), PictureActivation::kSilu, input);
   }
 
   // to = conv(input), or to += conv(input).
-  static void ConvolveTo(const PackedConv<E>& conv, const BorderedPicture<E>& input, bool add,
-                         Picture* to) {
+  template <typename Conv, typename Input>
+  static void ConvolveTo(const Conv& conv, const Input& input, bool add, Picture* to) {
     if (add) {
       to->sums = ChannelSums(conv.out);
     } else {
@@ -210,11 +218,11 @@ class NativeDecoder final : public CpuVaeDecoder {
 
   void Run(const Resnet& resnet, Scratch* scratch) const {
     Picture& x = scratch->x;
-    NormSilu(resnet.norm1, x, &scratch->input);
+    NormSilu(resnet.norm1, x, &scratch->pairs);
     const int64_t height = x.height, width = x.width, channels = resnet.conv1.out;
     scratch->hidden.Reserve(height * width * channels);
     ChannelSums sums(channels);
-    Convolve<E>(resnet.conv1, scratch->input,
+    Convolve<E>(resnet.conv1, scratch->pairs,
                 {.kind = ConvOutput<E>::Kind::kStore,
                  .to = scratch->hidden.data(),
                  .pixel_stride = channels,
@@ -227,8 +235,8 @@ class NativeDecoder final : public CpuVaeDecoder {
     }
     AffineActivate<E>(scratch->hidden.data(), height, width, channels,
                       Affine(resnet.norm2, sums, height * width), PictureActivation::kSilu,
-                      &scratch->input);
-    ConvolveTo(resnet.conv2, scratch->input, /*add=*/true, &scratch->x);
+                      &scratch->pairs);
+    ConvolveTo(resnet.conv2, scratch->pairs, /*add=*/true, &scratch->x);
   }
 
   // Single-head self-attention over the pixels.
