@@ -1,10 +1,12 @@
 #include "client/client.h"
 
+#include <random>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "client/job_stream_reactor.h"
@@ -39,6 +41,14 @@ int HealthStatus(const grpc::ByteBuffer& response) {
   return bytes.size() == 2 && bytes[0] == 0x08 ? bytes[1] : -1;  // field 1, varint
 }
 
+// 128 random bits from the system, as text.
+std::string RandomKey() {
+  std::random_device device;
+  std::string key;
+  for (int i = 0; i < 4; ++i) absl::StrAppendFormat(&key, "%08x", device());
+  return key;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const std::string& target,
@@ -58,7 +68,14 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const std::string& targe
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 1000);
-  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 5000);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2000);
+  // A connection that is dead without a word is noticed while a job runs.
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
+  // What a server may send of one job before it is read here is what can be lost on the way and
+  // must be kept there to be sent again: bounded, and well above what a fast line needs.
+  arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 1 << 20);
   auto channel = grpc::CreateCustomChannel(
       target, options.credentials ? options.credentials : grpc::InsecureChannelCredentials(),
       arguments);
@@ -87,14 +104,24 @@ std::unique_ptr<JobStream> Client::Start(v1::JobConfig config, std::unique_ptr<M
 }
 
 std::unique_ptr<JobStream> Client::Start(v1::JobConfig config, const JobOptions& options) {
+  const bool resumable =
+      options.resume_timeout > absl::ZeroDuration() && options.max_resume_attempts > 0;
+  if (resumable && config.idempotency_key().empty()) config.set_idempotency_key(RandomKey());
+  std::string key = resumable ? config.idempotency_key() : "";
+  const CallTerms terms = {.deadline = absl::Now() + options.timeout, .tenant = options_.tenant};
   auto reactor = std::make_unique<JobStream::Reactor>();
-  reactor->Start(*stub_, std::move(config), absl::Now() + options.timeout);
-  return std::unique_ptr<JobStream>(new JobStream(std::move(reactor), options.chunk_bytes));
+  reactor->Start(*stub_, std::move(config), terms);
+  return std::unique_ptr<JobStream>(
+      new JobStream(stub_, std::move(reactor), std::move(key), terms, options));
+}
+
+CallTerms Client::Terms() const {
+  return {.deadline = absl::Now() + options_.call_timeout, .tenant = options_.tenant};
 }
 
 absl::StatusOr<v1::Job> Client::GetJob(const std::string& job_id) {
   grpc::ClientContext context;
-  context.set_deadline(absl::ToChronoTime(absl::Now() + options_.call_timeout));
+  Terms().ApplyTo(context);
   v1::GetJobRequest request;
   request.set_job_id(job_id);
   v1::GetJobResponse response;
@@ -106,7 +133,7 @@ absl::StatusOr<v1::Job> Client::GetJob(const std::string& job_id) {
 
 absl::StatusOr<v1::Job> Client::CancelJob(const std::string& job_id) {
   grpc::ClientContext context;
-  context.set_deadline(absl::ToChronoTime(absl::Now() + options_.call_timeout));
+  Terms().ApplyTo(context);
   v1::CancelJobRequest request;
   request.set_job_id(job_id);
   v1::CancelJobResponse response;
@@ -118,7 +145,7 @@ absl::StatusOr<v1::Job> Client::CancelJob(const std::string& job_id) {
 
 absl::StatusOr<v1::ListModelsResponse> Client::ListModels() {
   grpc::ClientContext context;
-  context.set_deadline(absl::ToChronoTime(absl::Now() + options_.call_timeout));
+  Terms().ApplyTo(context);
   v1::ListModelsResponse response;
   if (grpc::Status status = stub_->ListModels(&context, {}, &response); !status.ok()) {
     return FromGrpc(status);

@@ -39,6 +39,9 @@ struct ClientOptions {
   // Largest answer taken. The default is far above a video piece or a frame of 4096 x 4096 raw
   // pixels.
   int max_response_bytes = 64 << 20;
+  // Whose jobs these are, for a server that does not authenticate its clients. 1 to 64 printable
+  // ASCII characters; empty: nobody's.
+  std::string tenant;
   // Null: an unencrypted connection.
   std::shared_ptr<grpc::ChannelCredentials> credentials;
 };
@@ -64,7 +67,8 @@ class Client {
                                                          const ClientOptions& options);
 
   // Starts a job and sends `driving` on a thread of its own. Does not block. The job's errors,
-  // those of the config and of `driving` included, come from JobStream::Next.
+  // those of the config and of `driving` included, come from JobStream::Next. A config without an
+  // idempotency key gets a random one, so that the job can be resumed (JobOptions::resume_timeout).
   std::unique_ptr<JobStream> Start(v1::JobConfig config, std::unique_ptr<MediaSource> driving,
                                    const JobOptions& options);
 
@@ -87,13 +91,15 @@ class Client {
  private:
   Client(std::shared_ptr<grpc::Channel> channel, ClientOptions options);
 
+  CallTerms Terms() const;
+
   // grpc.health.v1.Health/Check.
   absl::StatusOr<Health> Check(const std::string& service, absl::Time deadline,
                                bool wait_for_ready);
 
   const ClientOptions options_;
   const std::shared_ptr<grpc::Channel> channel_;
-  const std::unique_ptr<v1::ReenactService::Stub> stub_;
+  const std::shared_ptr<v1::ReenactService::Stub> stub_;
 };
 
 }  // namespace reenact

@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "absl/strings/cord.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "client/job_stream_reactor.h"
 #include "reenact/internal/rpc_status.pb.h"
@@ -12,6 +14,17 @@ namespace reenact {
 namespace {
 
 constexpr char kRetryInfoUrl[] = "type.googleapis.com/google.rpc.RetryInfo";
+
+constexpr absl::Duration kMaxBackoff = absl::Seconds(2);
+// For the server to hear that a job is cancelled.
+constexpr absl::Duration kCancelTimeout = absl::Seconds(1);
+
+// Whether a call's end may mean that its connection has broken. A server that ends a job with this
+// status says so again when it is asked to go on with it.
+bool IsLostConnection(const absl::Status& status) {
+  return absl::IsUnavailable(status) ||
+         (absl::IsUnknown(status) && absl::StrContains(status.message(), "Stream removed"));
+}
 
 }  // namespace
 
@@ -36,9 +49,65 @@ std::optional<absl::Duration> RetryDelay(const absl::Status& status) {
          absl::Nanoseconds(info.retry_delay().nanos());
 }
 
+void CallTerms::ApplyTo(grpc::ClientContext& context) const {
+  if (deadline != absl::InfiniteFuture()) context.set_deadline(absl::ToChronoTime(deadline));
+  if (!tenant.empty()) context.AddMetadata("reenact-tenant", tenant);
+}
+
+bool AnswerReader::AfterRead(bool ok) {
+  MutexLock lock(&mu_);
+  reading_ = ok ? Reading::kReady : Reading::kEnded;
+  return !ok && !writing_;
+}
+
+void AnswerReader::AfterDone(const grpc::Status& status) {
+  absl::Status result = FromGrpc(status);
+  MutexLock lock(&mu_);
+  result_ = std::move(result);
+}
+
+absl::StatusOr<std::optional<v1::ReenactResponse>> AnswerReader::Next() {
+  v1::ReenactResponse response;
+  {
+    MutexLock lock(&mu_);
+    const auto something = [this]() ABSL_SHARED_LOCKS_REQUIRED(mu_) {
+      return reading_ == Reading::kReady || result_.has_value();
+    };
+    mu_.Await(absl::Condition(&something));
+    if (reading_ != Reading::kReady) {
+      if (!result_->ok()) return *result_;
+      return std::nullopt;
+    }
+    response.Swap(&response_);
+    reading_ = Reading::kInFlight;
+  }
+  ReadInto(&response_);
+  return response;
+}
+
+void AnswerReader::End() {
+  context_.TryCancel();
+  const auto landed = [this]() ABSL_SHARED_LOCKS_REQUIRED(mu_) {
+    return reading_ != Reading::kInFlight;
+  };
+  // The end of the stream is only seen by reading on past the answers nobody took.
+  while (true) {
+    {
+      MutexLock lock(&mu_);
+      mu_.Await(absl::Condition(&landed));
+      if (reading_ == Reading::kEnded) break;
+      reading_ = Reading::kInFlight;
+    }
+    ReadInto(&response_);
+  }
+  MutexLock lock(&mu_);
+  const auto done = [this]() ABSL_SHARED_LOCKS_REQUIRED(mu_) { return result_.has_value(); };
+  mu_.Await(absl::Condition(&done));
+}
+
 void JobStream::Reactor::Start(v1::ReenactService::Stub& stub, v1::JobConfig config,
-                               absl::Time deadline) {
-  if (deadline != absl::InfiniteFuture()) context_.set_deadline(absl::ToChronoTime(deadline));
+                               const CallTerms& terms) {
+  terms.ApplyTo(context_);
   *request_.mutable_config() = std::move(config);
   {
     MutexLock lock(&mu_);
@@ -70,13 +139,14 @@ bool JobStream::Reactor::Write(std::string&& chunk) {
   return true;
 }
 
-bool JobStream::Reactor::WritesDone() {
+bool JobStream::Reactor::WriteEnd() {
   if (!BeginWrite()) return false;
-  StartWritesDone();
+  request_.mutable_driving_end();
+  StartWriteLast(&request_, grpc::WriteOptions());
   return true;
 }
 
-void JobStream::Reactor::EndWrite(bool ok) {
+void JobStream::Reactor::OnWriteDone(bool ok) {
   bool let_go = false;
   {
     MutexLock lock(&mu_);
@@ -87,106 +157,200 @@ void JobStream::Reactor::EndWrite(bool ok) {
   if (let_go) RemoveHold();
 }
 
-void JobStream::Reactor::OnReadDone(bool ok) {
-  bool let_go = false;
+void JobStream::Resumption::Start(v1::ReenactService::Stub& stub, const std::string& job_id,
+                                  uint64_t next_sequence_number, const CallTerms& terms) {
+  terms.ApplyTo(context_);
+  request_.set_job_id(job_id);
+  request_.set_next_sequence_number(next_sequence_number);
   {
     MutexLock lock(&mu_);
-    reading_ = ok ? Reading::kReady : Reading::kEnded;
-    let_go = !ok && !writing_;
-  }
-  if (let_go) RemoveHold();
-}
-
-void JobStream::Reactor::OnDone(const grpc::Status& status) {
-  absl::Status result = FromGrpc(status);
-  MutexLock lock(&mu_);
-  result_ = std::move(result);
-}
-
-absl::StatusOr<std::optional<v1::ReenactResponse>> JobStream::Reactor::Next() {
-  v1::ReenactResponse response;
-  {
-    MutexLock lock(&mu_);
-    const auto something = [this]() ABSL_SHARED_LOCKS_REQUIRED(mu_) {
-      return reading_ == Reading::kReady || result_.has_value();
-    };
-    mu_.Await(absl::Condition(&something));
-    if (reading_ != Reading::kReady) {
-      if (!result_->ok()) return *result_;
-      return std::nullopt;
-    }
-    response.Swap(&response_);
     reading_ = Reading::kInFlight;
   }
+  stub.async()->ResumeJob(&context_, &request_, this);
+  AddHold();
   StartRead(&response_);
-  return response;
+  StartCall();
 }
 
-void JobStream::Reactor::End() {
-  context_.TryCancel();
-  const auto landed = [this]() ABSL_SHARED_LOCKS_REQUIRED(mu_) {
-    return reading_ != Reading::kInFlight;
-  };
-  // The end of the stream is only seen by reading on past the answers nobody took.
-  while (true) {
-    {
-      MutexLock lock(&mu_);
-      mu_.Await(absl::Condition(&landed));
-      if (reading_ == Reading::kEnded) break;
-      reading_ = Reading::kInFlight;
-    }
-    StartRead(&response_);
-  }
-  MutexLock lock(&mu_);
-  const auto done = [this]() ABSL_SHARED_LOCKS_REQUIRED(mu_) { return result_.has_value(); };
-  mu_.Await(absl::Condition(&done));
-}
+struct JobStream::Cancellation {
+  grpc::ClientContext context;
+  v1::CancelJobRequest request;
+  v1::CancelJobResponse response;
 
-JobStream::JobStream(std::unique_ptr<Reactor> reactor, size_t chunk_bytes)
-    : chunk_bytes_(std::max<size_t>(chunk_bytes, 1)), reactor_(std::move(reactor)) {}
+  Mutex mu;
+  bool done ABSL_GUARDED_BY(mu) = false;
+};
+
+JobStream::JobStream(std::shared_ptr<v1::ReenactService::Stub> stub,
+                     std::unique_ptr<Reactor> reactor, std::string key, const CallTerms& terms,
+                     JobOptions options)
+    : stub_(std::move(stub)),
+      key_(std::move(key)),
+      terms_(std::make_unique<const CallTerms>(terms)),
+      options_(std::move(options)),
+      reactor_(std::move(reactor)) {}
 
 JobStream::~JobStream() {
-  reactor_->Cancel();
+  Cancel();
   if (feeder_.joinable()) feeder_.join();
   reactor_->End();
+  std::unique_ptr<Resumption> resumption;
+  std::shared_ptr<Cancellation> cancellation;
+  {
+    MutexLock lock(&mu_);
+    resumption = std::move(resumption_);
+    cancellation = cancellation_;
+  }
+  if (resumption != nullptr) resumption->End();
+  if (cancellation == nullptr) return;
+  MutexLock lock(&cancellation->mu);
+  const auto done = [&cancellation]()
+                        ABSL_SHARED_LOCKS_REQUIRED(cancellation->mu) { return cancellation->done; };
+  cancellation->mu.AwaitWithTimeout(absl::Condition(&done), kCancelTimeout);
 }
 
 bool JobStream::Send(std::string_view bytes) {
+  const size_t chunk_bytes = std::max<size_t>(options_.chunk_bytes, 1);
   while (!bytes.empty()) {
-    std::string chunk(bytes.substr(0, chunk_bytes_));
+    std::string chunk(bytes.substr(0, chunk_bytes));
     bytes.remove_prefix(chunk.size());
     if (!reactor_->Write(std::move(chunk))) return false;
   }
   return true;
 }
 
-bool JobStream::FinishSending() { return reactor_->WritesDone(); }
-
-absl::StatusOr<std::optional<v1::ReenactResponse>> JobStream::Next() {
-  auto next = reactor_->Next();
-  if (next.ok()) return next;
-  MutexLock lock(&mu_);
-  if (!source_error_.ok()) return source_error_;
-  return next;
+bool JobStream::FinishSending() {
+  {
+    MutexLock lock(&mu_);
+    media_complete_ = true;
+  }
+  return reactor_->WriteEnd();
 }
 
-void JobStream::Cancel() { reactor_->Cancel(); }
+AnswerReader& JobStream::reader() {
+  MutexLock lock(&mu_);
+  if (resumption_ != nullptr) return *resumption_;
+  return *reactor_;
+}
+
+absl::StatusOr<std::optional<v1::ReenactResponse>> JobStream::Next() {
+  if (end_.has_value()) {
+    if (!end_->ok()) return *end_;
+    return std::nullopt;
+  }
+  auto next = reader().Next();
+  if (!next.ok() && MayResume(next.status())) next = Resume(next.status());
+  if (next.ok() && next->has_value()) {
+    if ((*next)->has_accepted()) job_id_ = (*next)->accepted().job_id();
+    next_sequence_number_ = (*next)->sequence_number() + 1;
+    return next;
+  }
+  MutexLock lock(&mu_);
+  over_ = true;
+  end_ = next.status();
+  if (!next.ok() && !source_error_.ok()) end_ = source_error_;
+  if (!end_->ok()) return *end_;
+  return std::nullopt;
+}
+
+bool JobStream::MayResume(const absl::Status& status) {
+  if (!IsLostConnection(status) || job_id_.empty()) return false;
+  MutexLock lock(&mu_);
+  return !key_.empty() && media_complete_ && !cancelled_;
+}
+
+absl::StatusOr<std::optional<v1::ReenactResponse>> JobStream::Resume(const absl::Status& lost) {
+  if (options_.on_connection_lost != nullptr) options_.on_connection_lost(lost);
+  const absl::Time give_up = std::min(absl::Now() + options_.resume_timeout, terms_->deadline);
+  absl::Duration backoff = options_.resume_backoff;
+  absl::Status problem = lost;
+  for (int attempt = 0; attempt < options_.max_resume_attempts; ++attempt) {
+    if (attempt > 0) {
+      if (!Pause(std::min(backoff, give_up - absl::Now()))) {
+        return absl::CancelledError("the job was cancelled while its connection was lost");
+      }
+      backoff = std::min(2 * backoff, kMaxBackoff);
+      if (absl::Now() >= give_up) break;
+    }
+    Resumption* resumption = nullptr;
+    std::unique_ptr<Resumption> former;
+    {
+      MutexLock lock(&mu_);
+      if (cancelled_) continue;
+      former = std::exchange(resumption_, std::make_unique<Resumption>());
+      resumption = resumption_.get();
+      resumption->Start(*stub_, job_id_, next_sequence_number_, *terms_);
+    }
+    former.reset();
+    auto next = resumption->Next();
+    // Answers that were seen already; none are expected.
+    while (next.ok() && next->has_value() && (*next)->sequence_number() < next_sequence_number_) {
+      next = resumption->Next();
+    }
+    if (next.ok()) {
+      if (options_.on_resumed != nullptr) options_.on_resumed();
+      return next;
+    }
+    problem = next.status();
+    if (absl::IsNotFound(problem) || absl::IsOutOfRange(problem)) {
+      return absl::UnavailableError(
+          absl::StrCat("the connection was lost (", lost.message(),
+                       ") and the server cannot go on with the job: ", problem.message()));
+    }
+    if (!IsLostConnection(problem)) return problem;
+  }
+  if (absl::Now() >= terms_->deadline) {
+    return absl::DeadlineExceededError("the job's time was over while its connection was lost");
+  }
+  return absl::UnavailableError(absl::StrCat("the connection was lost (", lost.message(),
+                                             ") and did not come back: ", problem.message()));
+}
+
+bool JobStream::Pause(absl::Duration duration) {
+  MutexLock lock(&mu_);
+  const auto cancelled = [this]() ABSL_SHARED_LOCKS_REQUIRED(mu_) { return cancelled_; };
+  return !mu_.AwaitWithTimeout(absl::Condition(&cancelled),
+                               std::max(duration, absl::ZeroDuration()));
+}
+
+void JobStream::Cancel() {
+  std::shared_ptr<Cancellation> cancellation;
+  {
+    MutexLock lock(&mu_);
+    if (over_ || std::exchange(cancelled_, true)) return;
+    reactor_->Cancel();
+    if (resumption_ != nullptr) resumption_->Cancel();
+    // To the server, the calls look as if their connection had broken.
+    if (key_.empty() || !media_complete_) return;
+    cancellation_ = cancellation = std::make_shared<Cancellation>();
+  }
+  cancellation->request.set_idempotency_key(key_);
+  CallTerms{.deadline = absl::Now() + kCancelTimeout, .tenant = terms_->tenant}.ApplyTo(
+      cancellation->context);
+  stub_->async()->CancelJob(&cancellation->context, &cancellation->request, &cancellation->response,
+                            // The stub holds the channel, without which the call would end.
+                            [cancellation, stub = stub_](const grpc::Status&) {
+                              MutexLock lock(&cancellation->mu);
+                              cancellation->done = true;
+                            });
+}
 
 void JobStream::Feed(std::unique_ptr<MediaSource> source) {
   feeder_ = std::thread([this, source = std::move(source)] {
     while (true) {
       std::string chunk;
-      if (absl::Status read = source->Read(chunk_bytes_, chunk); !read.ok()) {
+      if (absl::Status read = source->Read(std::max<size_t>(options_.chunk_bytes, 1), chunk);
+          !read.ok()) {
         {
           MutexLock lock(&mu_);
           source_error_ = std::move(read);
         }
-        reactor_->Cancel();
+        Cancel();
         return;
       }
       // A call that is over has no use for more bytes; Next() tells its end.
       const bool last = chunk.empty();
-      const bool sent = last ? reactor_->WritesDone() : reactor_->Write(std::move(chunk));
+      const bool sent = last ? FinishSending() : reactor_->Write(std::move(chunk));
       if (last || !sent) return;
     }
   });

@@ -72,9 +72,11 @@ void AnswerStream::AfterWrite(bool ok) {
   {
     MutexLock lock(&mu_);
     write_in_flight_ = false;
+    broken_ = broken_ || !ok;
     if (ok && std::exchange(summary_in_flight_, false)) delivered = job_;
   }
-  // A failed write means a lost client: AfterCancel() tells the job.
+  // A failed write means a lost client: AfterCancel() tells the job. Until then nothing is written:
+  // answers would count as sent.
   if (delivered != nullptr) runner_->OnSummarySent(delivered);
   Pump();
 }
@@ -133,6 +135,7 @@ void AnswerStream::PumpWriteOrFinish() {
     if (write_in_flight_) return;
     current = job_;
     end = refusal_;
+    if (broken_ && !end.has_value()) return;
   }
   if (!end.has_value() && current != nullptr) {
     Job::Answer answer = runner_->NextAnswer(current, this);

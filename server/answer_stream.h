@@ -89,6 +89,7 @@ class AnswerStream : public Job::Listener, public std::enable_shared_from_this<A
   std::shared_ptr<Job> job_ ABSL_GUARDED_BY(mu_);
   bool write_in_flight_ ABSL_GUARDED_BY(mu_) = false;
   bool summary_in_flight_ ABSL_GUARDED_BY(mu_) = false;
+  bool broken_ ABSL_GUARDED_BY(mu_) = false;
   // How the call ends, if it does not wait for the job's end.
   std::optional<absl::Status> refusal_ ABSL_GUARDED_BY(mu_);
   bool finished_ ABSL_GUARDED_BY(mu_) = false;

@@ -261,6 +261,12 @@ ExitCode Run(const CommonOptions& common, const RunOptions& options, Interruptio
   }
   JobOptions job_options;
   job_options.timeout = options.deadline;
+  // Whoever loses a private server has lost it for good.
+  if (access->process != nullptr) job_options.resume_timeout = absl::ZeroDuration();
+  job_options.on_connection_lost = [&progress](const absl::Status& why) {
+    progress.Say(absl::StrCat("connection lost (", why.message(), "), trying again"));
+  };
+  job_options.on_resumed = [&progress] { progress.Say("connection lost, resumed"); };
   const std::shared_ptr<JobStream> job =
       access->client->Start(std::move(*config), std::move(*driving), job_options);
   interruption.OnSignal([job, server = access->process](int count) {

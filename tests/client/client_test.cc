@@ -351,7 +351,9 @@ TEST(ServerDeathTest, JobOfADeadServerIsUnavailable) {
   options.wait_for_server = true;
   auto client = Client::Connect((*server)->target(), options);
   ASSERT_TRUE(client.ok()) << client.status();
-  auto job = (*client)->Start(ConfigFor("hang"), MediaFromBytes("x"), {});
+  JobOptions job_options;
+  job_options.max_resume_attempts = 2;
+  auto job = (*client)->Start(ConfigFor("hang"), MediaFromBytes("x"), job_options);
   ASSERT_TRUE(job->Next().ok());
 
   (*server)->Kill();

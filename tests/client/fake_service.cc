@@ -124,6 +124,7 @@ grpc::Status FakeService::Reenact(grpc::ServerContext* context, Stream* stream) 
   bool first = true;
   int64_t bytes = 0;
   while (stream->Read(&request)) {
+    if (request.has_driving_end()) continue;
     {
       MutexLock lock(&mu_);
       chunk_sizes_.push_back(request.driving_chunk().size());
