@@ -174,13 +174,24 @@ TEST(ShapesTest, CostWhatTheReferenceCounts) {
   EXPECT_EQ(FindShape("demo", 4)->sdit.num_frames, 4);
 }
 
-TEST(GemmPeakTest, IsPositiveInBothFormats) {
+TEST(GemmTest, EveryKernelRunsInBothFormats) {
   for (const auto dtype : {torch::kFloat32, torch::kBFloat16}) {
-    const GemmPeak peak = MeasureGemm(dtype, 0.01, 1);
+    const auto speeds = MeasureGemm(dtype, 0.01, 1);
 
-    EXPECT_GT(peak.gflop_per_s, 0);
-    EXPECT_FALSE(peak.kernel.empty());
+    ASSERT_GE(speeds.size(), 3u);
+    for (const GemmSpeed& speed : speeds) EXPECT_GT(speed.gflop_per_s, 0) << speed.kernel;
   }
+}
+
+TEST(GemmTest, KeepsTheBestOfEachKernel) {
+  std::vector<GemmSpeed> speeds = {{"oneDNN", 10}, {"own", 12}};
+
+  Merge({{"oneDNN", 11}, {"own", 9}, {"at::linear", 5}}, speeds);
+
+  EXPECT_EQ(Fastest(speeds).kernel, "own");
+  EXPECT_EQ(Fastest(speeds).gflop_per_s, 12);
+  EXPECT_EQ(FastestLibrary(speeds).kernel, "oneDNN");
+  EXPECT_EQ(FastestLibrary(speeds).gflop_per_s, 11);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "pipeline/models/cpu_vae_decoder.h"
 #include "pipeline/weights/load.h"
 #include "tests/bench/measure.h"
 #include "tests/bench/networks.h"
@@ -16,9 +17,9 @@ namespace reenact::bench {
 namespace {
 
 struct Flags {
-  std::string config = "demo", bundle, dtype = "fp32,bf16";
+  std::string config = "demo", bundle, dtype = "fp32,bf16", decoder = "cpu";
   int frames = 29;
-  int batch = 1;
+  int batch = 8;
   int threads = 0;
   int repeat = 3;
   uint64_t seed = 0;
@@ -26,49 +27,59 @@ struct Flags {
 
 // One decoder and how long it took for all frames, each repeat.
 struct Contender {
-  std::string dtype;
-  AutoencoderKL autoencoder{nullptr};
+  std::string decoder, dtype;
+  AutoencoderKL autoencoder{nullptr};  // of "libtorch"
+  std::unique_ptr<CpuVaeDecoder> cpu;  // of "cpu"
   std::vector<double> seconds;
   double cores_had = 0;
 
+  std::string Name() const { return absl::StrCat(decoder, " ", dtype); }
   double Best() const { return *std::min_element(seconds.begin(), seconds.end()); }
 };
 
 absl::Status Run(const Flags& flags, Report& report) {
   const auto dtypes = ParseWordList("--dtype", flags.dtype, {"fp32", "bf16"});
   if (!dtypes.ok()) return dtypes.status();
+  const auto decoders = ParseWordList("--decoder", flags.decoder, {"cpu", "libtorch"});
+  if (!decoders.ok()) return decoders.status();
   if (flags.threads > 0) at::set_num_threads(flags.threads);
   const int threads = at::get_num_threads();
   Networks networks;
+  int64_t side = 0;  // of the latents
   if (flags.bundle.empty()) {
     const auto shape = FindShape(flags.config, 0);
     if (!shape.ok()) return shape.status();
     networks = MakeNetworks(flags.config, *shape, flags.seed, false, true);
+    side = shape->sdit.latent_size;
   } else {
     auto read = ReadNetworks(flags.bundle);
     if (!read.ok()) return read.status();
     networks = *std::move(read);
-  }
-  const AutoencoderKLConfig& config = networks.autoencoder->config();
-  int64_t side = 16;
-  if (flags.bundle.empty()) {
-    side = FindShape(flags.config, 0)->sdit.latent_size;
-  } else {
     side = networks.sdit->config().latent_size;
   }
+  const AutoencoderKLConfig& config = networks.autoencoder->config();
 
   std::vector<Contender> contenders;
-  for (const std::string& dtype : *dtypes) {
-    Contender contender;
-    contender.dtype = dtype;
-    contender.autoencoder = AutoencoderKL(config);
-    if (auto status = LoadWeights(*contender.autoencoder, StateDict(*networks.autoencoder));
-        !status.ok()) {
-      return status;
+  for (const std::string& decoder : *decoders) {
+    for (const std::string& dtype : *dtypes) {
+      Contender contender;
+      contender.decoder = decoder;
+      contender.dtype = dtype;
+      if (decoder == "cpu") {
+        contender.cpu =
+            MakeCpuVaeDecoder(networks.autoencoder,
+                              dtype == "bf16" ? ExecutorDtype::kBfloat16 : ExecutorDtype::kFloat32);
+      } else {
+        contender.autoencoder = AutoencoderKL(config);
+        if (auto status = LoadWeights(*contender.autoencoder, StateDict(*networks.autoencoder));
+            !status.ok()) {
+          return status;
+        }
+        contender.autoencoder->eval();
+        if (dtype == "bf16") contender.autoencoder->to(torch::kBFloat16);
+      }
+      contenders.push_back(std::move(contender));
     }
-    contender.autoencoder->eval();
-    if (dtype == "bf16") contender.autoencoder->to(torch::kBFloat16);
-    contenders.push_back(std::move(contender));
   }
 
   c10::InferenceMode inference;
@@ -80,13 +91,10 @@ absl::Status Run(const Flags& flags, Report& report) {
           latents.narrow(0, first, std::min<int64_t>(flags.batch, frames - first)) /
           config.scaling_factor;
       const auto dtype = contender.dtype == "bf16" ? torch::kBFloat16 : torch::kFloat32;
-      contender.autoencoder->decode(z.to(dtype))
-          .to(torch::kFloat32)
-          .add(1)
-          .mul(127.5)
-          .round()
-          .clamp(0, 255)
-          .to(torch::kUInt8);
+      const torch::Tensor pictures = contender.cpu != nullptr
+                                         ? contender.cpu->Decode(z)
+                                         : contender.autoencoder->decode(z.to(dtype));
+      pictures.to(torch::kFloat32).add(1).mul(127.5).round().clamp(0, 255).to(torch::kUInt8);
     }
   };
   for (Contender& contender : contenders) decode(contender, std::min(flags.batch, flags.frames));
@@ -108,7 +116,7 @@ absl::Status Run(const Flags& flags, Report& report) {
     json["config"] = networks.name;
     json["image_size"] = side * config.downscale();
     json["dtype"] = contender.dtype;
-    json["decoder"] = "libtorch";
+    json["decoder"] = contender.decoder;
     json["frames"] = flags.frames;
     json["batch"] = flags.batch;
     json["threads"] = threads;
@@ -129,8 +137,8 @@ absl::Status Run(const Flags& flags, Report& report) {
     Json json;
     json["bench"] = "decode-compare";
     json["config"] = networks.name;
-    json["base"] = contenders.front().dtype;
-    json["other"] = contenders[i].dtype;
+    json["base"] = contenders.front().Name();
+    json["other"] = contenders[i].Name();
     json["speedup"] = Number(contenders.front().Best() / contenders[i].Best(), 4);
     json["speedup_median"] = Number(Median(ratios), 4);
     report.Add(json);
@@ -151,6 +159,10 @@ void AddDecode(CLI::App& app, std::vector<Subcommand>& subcommands) {
       ->type_name("FOLDER")
       ->excludes(config);
   command->add_option("--dtype", flags->dtype, "fp32, bf16, or both in turn: fp32,bf16")
+      ->capture_default_str();
+  command
+      ->add_option("--decoder", flags->decoder,
+                   "cpu (the engine's own), libtorch (the network as it is), or both: libtorch,cpu")
       ->capture_default_str();
   command->add_option("--frames", flags->frames, "Frames in all")
       ->check(CLI::Range(1, 100'000))

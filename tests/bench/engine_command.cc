@@ -3,6 +3,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <utility>
@@ -12,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "pipeline/models/cpu_vae_decoder.h"
 #include "tests/bench/clip_run.h"
 #include "tests/bench/gemm_peak.h"
 #include "tests/bench/measure.h"
@@ -192,18 +194,20 @@ class EngineBench {
             absl::StrCat("--executor ", contender.executor, ": ", executor.status().message()));
       }
       executors_[key] = *std::move(executor);
+      if (flags_.decode && contender.executor == "cpu") {
+        decoders_[contender.dtype] = MakeCpuVaeDecoder(networks_.autoencoder, options.dtype);
+      }
     }
     conditions_ = RandomConditions(networks_.sdit, flags_.frames, flags_.seed);
     return absl::OkStatus();
   }
 
   void MeasureGemms() {
-    for (const Contender& contender : contenders_) {
-      if (flags_.gemm_seconds <= 0) return;
-      const GemmPeak peak =
-          MeasureGemm(TorchDtype(contender.dtype), flags_.gemm_seconds / 2, threads_);
-      GemmPeak& best = gemms_[contender.dtype];
-      if (peak.gflop_per_s > best.gflop_per_s) best = peak;
+    if (flags_.gemm_seconds <= 0) return;
+    std::set<std::string> dtypes;
+    for (const Contender& contender : contenders_) dtypes.insert(contender.dtype);
+    for (const std::string& dtype : dtypes) {
+      Merge(MeasureGemm(TorchDtype(dtype), flags_.gemm_seconds / 2, threads_), gemms_[dtype]);
     }
   }
 
@@ -226,11 +230,18 @@ class EngineBench {
     spec.form = FormOf(flags_.trace);
     OnFinished decode;
     if (flags_.decode) {
-      decode = [this](const std::vector<FinishedFrame>& frames) {
+      const bool plain = contender.method == "override" || contender.executor == "torch";
+      CpuVaeDecoder* decoder = plain ? nullptr : decoders_.at(contender.dtype).get();
+      decode = [this, decoder](const std::vector<FinishedFrame>& frames) {
         c10::InferenceMode inference;
-        const double scale = networks_.autoencoder->config().scaling_factor;
-        for (const FinishedFrame& frame : frames) {
-          networks_.autoencoder->decode(frame.latent.unsqueeze(0) / scale);
+        std::vector<torch::Tensor> latents;
+        for (const FinishedFrame& frame : frames) latents.push_back(frame.latent);
+        const torch::Tensor z =
+            torch::stack(latents) / networks_.autoencoder->config().scaling_factor;
+        if (decoder != nullptr) {
+          decoder->Decode(z);
+        } else {
+          networks_.autoencoder->decode(z);
         }
         return absl::OkStatus();
       };
@@ -285,9 +296,14 @@ class EngineBench {
     json["gflop_per_s"] = Number(runs.last.gflop / seconds);
     const auto gemm = gemms_.find(contender.dtype);
     if (gemm != gemms_.end()) {
-      json["gemm_gflop_per_s"] = Number(gemm->second.gflop_per_s);
-      json["gemm_kernel"] = gemm->second.kernel;
-      json["share_of_gemm_peak"] = Number(runs.last.gflop / seconds / gemm->second.gflop_per_s, 4);
+      const GemmSpeed peak = Fastest(gemm->second);
+      json["gemm_gflop_per_s"] = Number(peak.gflop_per_s);
+      json["gemm_kernel"] = peak.kernel;
+      json["share_of_gemm_peak"] = Number(runs.last.gflop / seconds / peak.gflop_per_s, 4);
+      const GemmSpeed library = FastestLibrary(gemm->second);
+      json["library_gemm_gflop_per_s"] = Number(library.gflop_per_s);
+      json["library_gemm_kernel"] = library.kernel;
+      json["share_of_library_gemm"] = Number(runs.last.gflop / seconds / library.gflop_per_s, 4);
     }
     json["trace_bytes"] = runs.last.max_trace_bytes;
     return json;
@@ -346,7 +362,8 @@ class EngineBench {
   Networks networks_;
   Conditions conditions_;
   std::map<std::pair<std::string, std::string>, std::unique_ptr<RowExecutor>> executors_;
-  std::map<std::string, GemmPeak> gemms_;  // by dtype
+  std::map<std::string, std::unique_ptr<CpuVaeDecoder>> decoders_;  // by dtype
+  std::map<std::string, std::vector<GemmSpeed>> gemms_;             // by dtype
   std::vector<Runs> runs_;
 };
 

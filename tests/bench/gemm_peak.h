@@ -2,18 +2,26 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "torch/torch.h"
 
 namespace reenact::bench {
 
-struct GemmPeak {
+struct GemmSpeed {
+  std::string kernel;  // "at::matmul", "at::linear", "oneDNN" (weights reordered), "own" (packed)
   double gflop_per_s = 0;
-  std::string kernel;  // "at::matmul", "at::linear" or "oneDNN" (weights reordered beforehand)
 };
 
-// Best of repeated products [2048, 1152] x [1152, 4608] by each kernel, for about `seconds` in all.
-// Seconds are those of Elapsed::Seconds.
-GemmPeak MeasureGemm(torch::Dtype dtype, double seconds, int threads);
+// Each kernel's best of repeated products [2048, 1152] x [1152, 4608], for about `seconds` in all.
+// Seconds are those of Elapsed::Seconds. "own", the engine's, only where this processor has it.
+std::vector<GemmSpeed> MeasureGemm(torch::Dtype dtype, double seconds, int threads);
+
+// The fastest; of libraries alone, the engine's own left out.
+GemmSpeed Fastest(const std::vector<GemmSpeed>& speeds);
+GemmSpeed FastestLibrary(const std::vector<GemmSpeed>& speeds);
+
+// Keeps the better speed of each kernel.
+void Merge(const std::vector<GemmSpeed>& from, std::vector<GemmSpeed>& into);
 
 }  // namespace reenact::bench

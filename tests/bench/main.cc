@@ -32,6 +32,7 @@ int Main(int argc, char** argv) {
   std::vector<Subcommand> subcommands;
   AddEngine(app, subcommands);
   AddDecode(app, subcommands);
+  AddGemm(app, subcommands);
   AddServe(app, subcommands);
   AddLandmarks(app, subcommands);
   AddCodec(app, subcommands);

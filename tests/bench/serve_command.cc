@@ -117,11 +117,14 @@ absl::StatusOr<Load> MakeLoad(const Flags& flags) {
   }
   load.mix.samplers = {v1::SAMPLER_UNSPECIFIED};
   if (!flags.samplers.empty()) {
-    const auto names = ParseWordList("--samplers", flags.samplers, {"ddim", "ddpm"});
+    const auto names =
+        ParseWordList("--samplers", flags.samplers, {"ddim", "ddpm", "dpm-solver++"});
     if (!names.ok()) return names.status();
     load.mix.samplers.clear();
     for (const std::string& name : *names) {
-      load.mix.samplers.push_back(name == "ddim" ? v1::SAMPLER_DDIM : v1::SAMPLER_DDPM);
+      load.mix.samplers.push_back(name == "ddim"   ? v1::SAMPLER_DDIM
+                                  : name == "ddpm" ? v1::SAMPLER_DDPM
+                                                   : v1::SAMPLER_DPM_SOLVER_PP);
     }
     load.facts["samplers"] = *names;
   }
@@ -374,8 +377,9 @@ void AddServe(CLI::App& app, std::vector<Subcommand>& subcommands) {
       ->capture_default_str();
   command->add_option("--steps", flags->steps,
                       "Denoising steps, several are mixed: 4,10. Default: the model's");
-  command->add_option("--samplers", flags->samplers,
-                      "ddim, ddpm, or both mixed: ddim,ddpm. Default: the model's");
+  command->add_option(
+      "--samplers", flags->samplers,
+      "ddim, ddpm, dpm-solver++; several are mixed: ddim,ddpm. Default: the model's");
   command->add_option("--plan", flags->plan, "Which frames share a row")
       ->check(CLI::IsMember({"central-random", "central-interleaved", "contiguous"}))
       ->capture_default_str();

@@ -23,6 +23,7 @@ void AddTable(CLI::App& app, std::vector<Subcommand>& subcommands);
 
 // These need libtorch.
 void AddEngine(CLI::App& app, std::vector<Subcommand>& subcommands);
+void AddGemm(CLI::App& app, std::vector<Subcommand>& subcommands);
 void AddDecode(CLI::App& app, std::vector<Subcommand>& subcommands);
 
 }  // namespace reenact::bench
