@@ -137,7 +137,7 @@ std::vector<Flag> MakeFlags(ServerConfig& config) {
   flags.push_back(IntFlag("compute-threads",
                           "Threads of one tensor operation on a CPU; 0 is one per core.",
                           config.compute_threads, 0, 1024));
-  flags.push_back(ChoiceFlag("precision", "Number format of the denoising network",
+  flags.push_back(ChoiceFlag("precision", "Number format of denoising and decoding",
                              config.precision, {"fp32", "bf16"}));
   flags.push_back(IntFlag("max-active-rows",
                           "Rows of frames of one job that denoise at the same time.",

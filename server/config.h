@@ -28,7 +28,7 @@ struct ServerConfig {
   // --compute-threads. Threads of one tensor operation on a CPU. 0 to 1024; 0: one per core.
   int compute_threads = 0;
 
-  // --precision. Number format of the denoising network: fp32 or bf16.
+  // --precision. Number format of denoising and decoding: fp32 or bf16.
   std::string precision = "fp32";
   // --max-active-rows. Rows of frames of one job that have begun to denoise and not ended. 2 to
   // 10000; memory grows with it.

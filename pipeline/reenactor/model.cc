@@ -49,13 +49,15 @@ torch::Tensor MapTensor(const Landmarks& landmarks, int tokens_side) {
       .view({int64_t{tokens_side} * tokens_side, kLandmarkMapWidth});
 }
 
+ExecutorDtype DtypeOf(const ReenactorOptions& options) {
+  return options.precision == ReenactorOptions::Precision::kBfloat16 ? ExecutorDtype::kBfloat16
+                                                                     : ExecutorDtype::kFloat32;
+}
+
 // Rows are computed one by one, so that a job's bytes do not depend on what runs beside it.
 absl::StatusOr<std::unique_ptr<RowExecutor>> MakeExecutor(const SDiT& sdit,
                                                           const ReenactorOptions& options) {
-  RowExecutor::Options how;
-  how.dtype = options.precision == ReenactorOptions::Precision::kBfloat16 ? ExecutorDtype::kBfloat16
-                                                                          : ExecutorDtype::kFloat32;
-  how.deterministic = true;
+  const RowExecutor::Options how = {.dtype = DtypeOf(options), .deterministic = true};
   auto executor = MakeCpuExecutor(sdit, how);
   return absl::IsUnimplemented(executor.status()) ? MakeTorchExecutor(sdit, how)
                                                   : std::move(executor);
@@ -118,6 +120,7 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Load(const std::string& folder,
   auto executor = MakeExecutor(model->bundle_.sdit, options);
   if (!executor.ok()) return executor.status();
   model->executor_ = *std::move(executor);
+  model->decoder_ = MakeCpuVaeDecoder(model->bundle_.autoencoder, DtypeOf(options));
   model->Calibrate();
 
   // A face model that cannot be used should fail here, not in the first job.
@@ -258,9 +261,8 @@ absl::StatusOr<Conditions> Model::MakeConditions(const EmbeddedSource& source,
 absl::StatusOr<Image> Model::Decode(const torch::Tensor& latent) const {
   return CatchErrors("decoding a frame", [&]() -> absl::StatusOr<Image> {
     c10::InferenceMode inference;
-    AutoencoderKL autoencoder = bundle_.autoencoder;
     const torch::Tensor scaled = latent.unsqueeze(0) / bundle_.config.autoencoder.scaling_factor;
-    return TensorToImage(autoencoder->decode(scaled)[0]);
+    return TensorToImage(decoder_->Decode(scaled)[0]);
   });
 }
 

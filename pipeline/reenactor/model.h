@@ -18,6 +18,7 @@
 #include "pipeline/face/face_landmarker.h"
 #include "pipeline/face/landmarks.h"
 #include "pipeline/image.h"
+#include "pipeline/models/cpu_vae_decoder.h"
 #include "pipeline/models/row_executor.h"
 #include "pipeline/reenactor/face_models.h"
 #include "pipeline/reenactor/reenactor.h"
@@ -69,6 +70,7 @@ class Model {
 
   Bundle bundle_;
   std::unique_ptr<RowExecutor> executor_;
+  std::unique_ptr<CpuVaeDecoder> decoder_;
   FaceModels face_models_;
   ModelInfo info_;
 };

@@ -35,7 +35,7 @@ struct ReenactorOptions {
   // Threads of libtorch's operators. 0: as many as the machine has cores.
   int num_threads = 0;
 
-  // Number format of the denoising network's arithmetic.
+  // Number format of the denoising network's and the decoder's arithmetic.
   enum class Precision { kFloat32, kBfloat16 };
   Precision precision = Precision::kFloat32;
 
