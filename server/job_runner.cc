@@ -122,7 +122,7 @@ absl::StatusOr<std::shared_ptr<Job>> JobRunner::Admit(JobRequest request, absl::
   metrics_.CountAccepted();
   metrics_.AddQueued(1);
   metrics_.AddLive(1);
-  LogJob(LogLevel::kInfo, job->id(), "job accepted",
+  LogJob(LogLevel::kInfo, job->id(), job->tenant(), "job accepted",
          {{"model", job->model()}, {"queue_position", int64_t{queue_position}}});
   job->PushAccepted(queue_position, expected_wait);
   scheduler_.Watch(job);
@@ -278,7 +278,7 @@ absl::Status JobRunner::TakeOver(const std::shared_ptr<Job>& job, uint64_t next_
   const absl::StatusOr<std::shared_ptr<Job::Listener>> former =
       job->Attach(std::move(listener), next_sequence_number, deadline);
   if (!former.ok()) return former.status();
-  LogJob(LogLevel::kInfo, job->id(), "job taken over by another call",
+  LogJob(LogLevel::kInfo, job->id(), job->tenant(), "job taken over by another call",
          {{"next_sequence_number", static_cast<int64_t>(next_sequence_number)}});
   // It is to end now.
   if (*former != nullptr) (*former)->OnJobChanged();
@@ -297,7 +297,7 @@ void JobRunner::CallLost(const std::shared_ptr<Job>& job, const Job::Listener* l
     case Job::Loss::kNotFollowing:
       return;
     case Job::Loss::kDetached:
-      LogJob(LogLevel::kInfo, job->id(), "job has lost its call", {});
+      LogJob(LogLevel::kInfo, job->id(), job->tenant(), "job has lost its call", {});
       scheduler_.Wake();
       return;
     case Job::Loss::kEnds:
@@ -358,7 +358,7 @@ void JobRunner::EndJob(const std::shared_ptr<Job>& job, const absl::Status& stat
   if (was_queued) metrics_.AddQueued(-1);
   metrics_.AddLive(-1);
   metrics_.CountEnded(for_caller.code());
-  LogJob(EndLevel(for_caller), job->id(), "job ended",
+  LogJob(EndLevel(for_caller), job->id(), job->tenant(), "job ended",
          {{"code", std::string(StatusCodeName(for_caller.code()))},
           {"error", std::string(status.message())},
           {"steps", snapshot.progress().step()},

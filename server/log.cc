@@ -86,12 +86,12 @@ void Log(LogLevel level, std::string_view message, std::initializer_list<LogFiel
   Write(level, NewLine(level, message), fields);
 }
 
-void LogJob(LogLevel level, std::string_view job_id, std::string_view message,
-            std::initializer_list<LogField> fields) {
+void LogJob(LogLevel level, std::string_view job_id, std::string_view tenant,
+            std::string_view message, std::initializer_list<LogField> fields) {
   if (!Logger().should_log(ToSpdlog(level))) return;
   nlohmann::ordered_json line = NewLine(level, message);
   line["job_id"] = job_id;
-  line["tenant"] = "default";
+  line["tenant"] = tenant;
   Write(level, std::move(line), fields);
 }
 

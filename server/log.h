@@ -21,10 +21,9 @@ absl::Status SetLogLevel(std::string_view name);
 using LogValue = std::variant<int64_t, double, bool, std::string>;
 using LogField = std::pair<std::string_view, LogValue>;
 
-// Fields that every line about a job has: job_id, and tenant (always "default": there is no
-// authentication).
 void Log(LogLevel level, std::string_view message, std::initializer_list<LogField> fields = {});
-void LogJob(LogLevel level, std::string_view job_id, std::string_view message,
-            std::initializer_list<LogField> fields = {});
+// A line about a job: the first fields are job_id and tenant.
+void LogJob(LogLevel level, std::string_view job_id, std::string_view tenant,
+            std::string_view message, std::initializer_list<LogField> fields = {});
 
 }  // namespace reenact
