@@ -16,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "nlohmann/json.hpp"
+#include "tests/client/tcp_proxy.h"
 #include "tests/e2e/reenactd_under_test.h"
 
 namespace reenact::testing {
@@ -110,7 +111,8 @@ class E2eTest : public ::testing::Test {
     // ffmpeg cuts by re-encoding: exactly these frames, without sound.
     OutputOf({"ffmpeg", "-v", "error", "-i", DataDir() + "/LivePortrait/driving/d18.mp4", "-an",
               "-frames:v", "8", "-c:v", "libx264", folder_->File("short.mp4")});
-    auto server = ReenactdUnderTest::Start({"--max-queued-jobs", absl::StrCat(kMaxQueued)});
+    auto server = ReenactdUnderTest::Start(
+        {"--max-queued-jobs", absl::StrCat(kMaxQueued), "--resume-timeout", "5s"});
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = server->release();
     ASSERT_TRUE(server_->FindMetrics()) << server_->Log();
@@ -415,8 +417,9 @@ TEST_F(EndTest, ClientGoneFreesTheMemory) {
     const v1::Job ended = WaitForEnd(seen.job_id);
     EXPECT_EQ(ended.state(), v1::JOB_STATE_CANCELLED);
     EXPECT_LT(ended.progress().step(), ended.progress().total_steps());
-    // One step may have been running, and progress may have been on its way.
-    EXPECT_LE(ended.progress().step(), seen.last_step + 3);
+    // One step may have been running, and progress may have been on its way. Progress counts rows,
+    // a step has at most eight.
+    EXPECT_LE(ended.progress().step(), seen.last_step + 3 * 8);
     // The first round fills what the server keeps for good (arenas, caches).
     if (round == 0) before = server_->Memory();
   }
@@ -425,16 +428,21 @@ TEST_F(EndTest, ClientGoneFreesTheMemory) {
 }
 
 TEST_F(EndTest, ClientGoneStopsTheSteps) {
-  auto job = Start(SlowConfig(), Long());
-  const Outcome seen = ReadUntilStep(*job);
+  // With and without a job that could be resumed.
+  for (const absl::Duration resume_timeout : {absl::ZeroDuration(), absl::Hours(1)}) {
+    JobOptions options;
+    options.resume_timeout = resume_timeout;
+    auto job = Start(SlowConfig(), Long(), options);
+    const Outcome seen = ReadUntilStep(*job);
 
-  job.reset();
+    job.reset();
 
-  EXPECT_EQ(WaitForEnd(seen.job_id).state(), v1::JOB_STATE_CANCELLED);
-  const double steps = server_->Metric("reenact_steps_total");
-  ASSERT_GT(steps, 0) << "no metrics";
-  for (int i = 0; i < 100; ++i) ASSERT_TRUE(server_->client().GetJob(seen.job_id).ok());
-  EXPECT_EQ(server_->Metric("reenact_steps_total"), steps);
+    EXPECT_EQ(WaitForEnd(seen.job_id).state(), v1::JOB_STATE_CANCELLED);
+    const double steps = server_->Metric("reenact_steps_total");
+    ASSERT_GT(steps, 0) << "no metrics";
+    for (int i = 0; i < 100; ++i) ASSERT_TRUE(server_->client().GetJob(seen.job_id).ok());
+    EXPECT_EQ(server_->Metric("reenact_steps_total"), steps);
+  }
 }
 
 TEST_F(EndTest, KilledClientIsNoticed) {
@@ -448,7 +456,11 @@ TEST_F(EndTest, KilledClientIsNoticed) {
 
   client.Signal(SIGKILL);
 
-  EXPECT_EQ(WaitForEnd(job_id).state(), v1::JOB_STATE_CANCELLED);
+  // Its connection might have broken: the server waits for it to come back, for as long as it was
+  // told.
+  const v1::Job job = WaitForEnd(job_id);
+  EXPECT_EQ(job.state(), v1::JOB_STATE_CANCELLED);
+  EXPECT_THAT(job.error_message(), HasSubstr("nobody resumed the job in 5s"));
 }
 
 TEST_F(EndTest, DeadlineShorterThanTheJob) {
@@ -582,6 +594,45 @@ TEST_F(GoodInputTest, FramesComeInOrderWithTheirTimes) {
     times.emplace_back(top / divisor, frame.time_base().denominator() / divisor);
   }
   EXPECT_EQ(times, FrameTimes(Short()));
+}
+
+TEST_F(GoodInputTest, BrokenConnectionIsNotSeenInTheVideo) {
+  const std::string clip = folder_->File("clip.mp4");
+  OutputOf({"ffmpeg", "-y", "-v", "error", "-i", Long(), "-an", "-frames:v", "24", "-c:v",
+            "libx264", clip});
+  v1::JobConfig config = NormalConfig();
+  config.set_sequence_plan(v1::SEQUENCE_PLAN_CONTIGUOUS);
+  config.set_num_steps(10);
+  const Outcome whole = RunJob(config, clip);
+  ASSERT_TRUE(whole.status.ok()) << whole.status;
+
+  const auto proxy = TcpProxy::Start(server_->target());
+  ASSERT_NE(proxy, nullptr);
+  const auto client = Client::Connect(proxy->address(), {});
+  ASSERT_TRUE(client.ok()) << client.status();
+  JobOptions options;
+  int num_resumed = 0;
+  options.on_resumed = [&num_resumed] { ++num_resumed; };
+  auto driving = OpenMediaFile(clip);
+  ASSERT_TRUE(driving.ok()) << driving.status();
+  auto job = (*client)->Start(config, std::move(*driving), options);
+  Outcome cut;
+  bool has_frames = false;
+  while (!has_frames) {
+    auto next = job->Next();
+    ASSERT_TRUE(next.ok() && next->has_value()) << next.status();
+    Note(**next, cut);
+    has_frames = (*next)->video().num_frames() > 0;
+  }
+
+  proxy->Cut();
+  const Outcome rest = ReadAll(*job);
+
+  ASSERT_TRUE(rest.status.ok()) << rest.status;
+  EXPECT_EQ(num_resumed, 1);
+  EXPECT_LT(cut.video.size(), whole.video.size());
+  EXPECT_TRUE(cut.video + rest.video == whole.video);
+  EXPECT_EQ(rest.summary.frames_out(), 24);
 }
 
 TEST_F(GoodInputTest, PythonClientGetsTheSameBytes) {
