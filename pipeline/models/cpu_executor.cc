@@ -477,7 +477,8 @@ Parameters Collect(const SDiT& sdit) {
 
 }  // namespace
 
-bool HasNativeCpuPath(const SDiTConfig& config, ExecutorDtype dtype) {
+bool HasNativeCpuPath([[maybe_unused]] const SDiTConfig& config,
+                      [[maybe_unused]] ExecutorDtype dtype) {
 #if defined(__x86_64__)
   if (dtype == ExecutorDtype::kFloat32) return HasAvx512<float>();
   // Two elements make a word.
@@ -502,13 +503,13 @@ absl::StatusOr<std::unique_ptr<RowExecutor>> MakeCpuExecutor(SDiT sdit,
     return std::make_unique<PortableExecutor>(config, parameters,
                                               single ? torch::kFloat32 : torch::kBFloat16);
   }
-  if (!HasNativeCpuPath(config, options.dtype)) {
-    return absl::FailedPreconditionError("the CPU executor has no kernels for this processor");
-  }
 #if defined(__x86_64__)
-  if (single) return std::make_unique<NativeExecutor<float>>(config, parameters);
-  return std::make_unique<NativeExecutor<Bfloat16>>(config, parameters);
+  if (HasNativeCpuPath(config, options.dtype)) {
+    if (single) return std::make_unique<NativeExecutor<float>>(config, parameters);
+    return std::make_unique<NativeExecutor<Bfloat16>>(config, parameters);
+  }
 #endif
+  return absl::FailedPreconditionError("the CPU executor has no kernels for this processor");
 }
 
 absl::StatusOr<std::unique_ptr<RowExecutor>> MakeCpuExecutor(SDiT sdit,

@@ -327,7 +327,8 @@ class NativeDecoder final : public CpuVaeDecoder {
 
 }  // namespace
 
-bool HasNativeCpuPath(const AutoencoderKLConfig& config, ExecutorDtype dtype) {
+bool HasNativeCpuPath([[maybe_unused]] const AutoencoderKLConfig& config,
+                      [[maybe_unused]] ExecutorDtype dtype) {
 #if defined(__x86_64__)
   if (dtype == ExecutorDtype::kFloat32) return HasAvx512<float>();
   // The attention's head is as wide as the picture; two elements make a word.
@@ -345,13 +346,13 @@ absl::StatusOr<std::unique_ptr<CpuVaeDecoder>> MakeCpuVaeDecoder(const Autoencod
     return std::make_unique<PortableDecoder>(autoencoder,
                                              single ? torch::kFloat32 : torch::kBFloat16);
   }
-  if (!HasNativeCpuPath(autoencoder->config(), dtype)) {
-    return absl::FailedPreconditionError("the CPU decoder has no kernels for this processor");
-  }
 #if defined(__x86_64__)
-  if (single) return std::make_unique<NativeDecoder<float>>(autoencoder);
-  return std::make_unique<NativeDecoder<Bfloat16>>(autoencoder);
+  if (HasNativeCpuPath(autoencoder->config(), dtype)) {
+    if (single) return std::make_unique<NativeDecoder<float>>(autoencoder);
+    return std::make_unique<NativeDecoder<Bfloat16>>(autoencoder);
+  }
 #endif
+  return absl::FailedPreconditionError("the CPU decoder has no kernels for this processor");
 }
 
 std::unique_ptr<CpuVaeDecoder> MakeCpuVaeDecoder(const AutoencoderKL& autoencoder,

@@ -13,8 +13,9 @@ namespace {
 using testing::Near;
 using torch::Tensor;
 
-// Against AutoencoderKLImpl::decode in float32, relative to the largest value.
-double Tolerance(ExecutorDtype dtype) { return dtype == ExecutorDtype::kFloat32 ? 1e-5 : 5e-2; }
+// Against AutoencoderKLImpl::decode in float32, relative to the largest value. Measured over the
+// cases below: at most 4.7e-6; in bfloat16 2.9e-2 with our kernels, 4.3e-2 with libtorch's.
+double Tolerance(ExecutorDtype dtype) { return dtype == ExecutorDtype::kFloat32 ? 2e-5 : 6e-2; }
 
 AutoencoderKL RandomAutoencoder(std::vector<int64_t> widths, int64_t groups,
                                 int64_t latent_channels = 4, int64_t layers = 1) {
