@@ -9,6 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
+#include "base/mutex.h"
 #include "client/job_stream_reactor.h"
 #include "grpc/grpc.h"
 #include "grpcpp/generic/generic_stub.h"
@@ -169,12 +170,16 @@ absl::StatusOr<Health> Client::Check(const std::string& service, absl::Time dead
   grpc::ByteBuffer response;
   grpc::Status status;
   absl::Notification done;
+  NoteHandOver(&done);
   stub.UnaryCall(&context, "/grpc.health.v1.Health/Check", {}, &request, &response,
                  [&](grpc::Status result) {
+                   NoteTakeOver(&done);
                    status = std::move(result);
+                   NoteHandOver(&done);
                    done.Notify();
                  });
   done.WaitForNotification();
+  NoteTakeOver(&done);
   if (status.error_code() == grpc::StatusCode::NOT_FOUND) return Health::kUnknownService;
   if (!status.ok()) return FromGrpc(status);
   switch (HealthStatus(response)) {

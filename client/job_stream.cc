@@ -55,12 +55,14 @@ void CallTerms::ApplyTo(grpc::ClientContext& context) const {
 }
 
 bool AnswerReader::AfterRead(bool ok) {
+  NoteTakeOver(this);
   MutexLock lock(&mu_);
   reading_ = ok ? Reading::kReady : Reading::kEnded;
   return !ok && !writing_;
 }
 
 void AnswerReader::AfterDone(const grpc::Status& status) {
+  NoteTakeOver(this);
   absl::Status result = FromGrpc(status);
   MutexLock lock(&mu_);
   result_ = std::move(result);
@@ -116,6 +118,7 @@ void JobStream::Reactor::Start(v1::ReenactService::Stub& stub, v1::JobConfig con
   }
   stub.async()->Reenact(&context_, this);
   AddHold();
+  NoteHandOver(static_cast<AnswerReader*>(this));
   StartWrite(&request_);
   StartRead(&response_);
   StartCall();
@@ -147,6 +150,7 @@ bool JobStream::Reactor::WriteEnd() {
 }
 
 void JobStream::Reactor::OnWriteDone(bool ok) {
+  NoteTakeOver(static_cast<AnswerReader*>(this));
   bool let_go = false;
   {
     MutexLock lock(&mu_);
@@ -168,6 +172,7 @@ void JobStream::Resumption::Start(v1::ReenactService::Stub& stub, const std::str
   }
   stub.async()->ResumeJob(&context_, &request_, this);
   AddHold();
+  NoteHandOver(static_cast<AnswerReader*>(this));
   StartRead(&response_);
   StartCall();
 }
@@ -327,9 +332,11 @@ void JobStream::Cancel() {
   cancellation->request.set_idempotency_key(key_);
   CallTerms{.deadline = absl::Now() + kCancelTimeout, .tenant = terms_->tenant}.ApplyTo(
       cancellation->context);
+  NoteHandOver(cancellation.get());
   stub_->async()->CancelJob(&cancellation->context, &cancellation->request, &cancellation->response,
                             // The stub holds the channel, without which the call would end.
                             [cancellation, stub = stub_](const grpc::Status&) {
+                              NoteTakeOver(cancellation.get());
                               MutexLock lock(&cancellation->mu);
                               cancellation->done = true;
                             });

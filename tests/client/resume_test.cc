@@ -353,6 +353,9 @@ TEST_F(ClientResumeTest, TenantsSeeTheirOwnJobsOnly) {
 }
 
 TEST_F(ClientResumeTest, ToolSaysThatItResumedAndWritesTheSameFile) {
+#ifdef REENACT_THREAD_SANITIZER
+  GTEST_SKIP() << "the tool has no list of what the sanitizer cannot see in gRPC";
+#endif
   Start(TestConfig(), Large());
   TemporaryFolder folder;
   const auto run = [&](const std::string& server, const std::string& name) {
