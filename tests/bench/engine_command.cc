@@ -335,9 +335,15 @@ class EngineBench {
     const double saved_time = 1 - 1 / speedup;
     json["saved_flop_share"] = Number(saved_flop, 4);
     json["saved_time_share"] = Number(saved_time, 4);
-    if (saved_flop > 0.001) json["saved_time_of_flop"] = Number(saved_time / saved_flop, 4);
     const Contender& first = contenders_.front();
     const Contender& second = contenders_[index];
+    // Time follows FLOP only where the kernels are the same; the override's are libtorch's.
+    const auto kernels = [](const Contender& contender) -> std::string {
+      return contender.method == "override" ? "torch" : contender.executor;
+    };
+    if (saved_flop > 0.001 && first.dtype == second.dtype && kernels(first) == kernels(second)) {
+      json["saved_time_of_flop"] = Number(saved_time / saved_flop, 4);
+    }
     const auto anchors = [](const Contender& contender) {
       return contender.method == "override" || contender.method == "anchored";
     };
