@@ -311,9 +311,10 @@ ExitCode ListModels(const CommonOptions& common, Interruption& interruption) {
   for (const v1::ModelInfo& model : models->models()) {
     std::vector<std::string> samplers;
     for (const int sampler : model.samplers()) {
-      samplers.push_back(absl::StrCat(sampler == v1::SAMPLER_DDIM   ? "ddim"
-                                      : sampler == v1::SAMPLER_DDPM ? "ddpm"
-                                                                    : "other",
+      samplers.push_back(absl::StrCat(sampler == v1::SAMPLER_DDIM            ? "ddim"
+                                      : sampler == v1::SAMPLER_DDPM          ? "ddpm"
+                                      : sampler == v1::SAMPLER_DPM_SOLVER_PP ? "dpm-solver++"
+                                                                             : "other",
                                       sampler == model.default_sampler() ? " (default)" : ""));
     }
     absl::PrintF("%s%s\n", model.name(), &model == &models->models(0) ? "  (default)" : "");

@@ -134,8 +134,10 @@ int Main(int argc, char** argv) {
           "--steps", [&run](int32_t steps) { run.config.set_num_steps(steps); },
           "Denoising steps. Default: the model's")
       ->type_name("N");
-  const std::vector<std::pair<std::string, v1::Sampler>> samplers = {{"ddim", v1::SAMPLER_DDIM},
-                                                                     {"ddpm", v1::SAMPLER_DDPM}};
+  const std::vector<std::pair<std::string, v1::Sampler>> samplers = {
+      {"ddim", v1::SAMPLER_DDIM},
+      {"ddpm", v1::SAMPLER_DDPM},
+      {"dpm-solver++", v1::SAMPLER_DPM_SOLVER_PP}};
   v1::Sampler sampler = v1::SAMPLER_UNSPECIFIED;
   AddChoice(run_command, "--sampler", sampler, samplers, "Default: the model's");
   run_command
