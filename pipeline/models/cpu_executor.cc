@@ -7,6 +7,8 @@
 #include <utility>
 
 #include "ATen/Parallel.h"
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
 #include "pipeline/models/attention.h"
 #include "pipeline/models/cpu_attention.h"
 #include "pipeline/models/cpu_kernels.h"
@@ -161,8 +163,9 @@ class CpuExecutor : public RowExecutor {
         .contiguous();
   }
 
-  // The timestep's embedding [D], computed once.
-  Tensor Timestep(int64_t t) {
+  // The timestep's embedding [D], computed once. Thread-safe.
+  Tensor Timestep(int64_t t) ABSL_LOCKS_EXCLUDED(mu_) {
+    absl::MutexLock lock(&mu_);
     const auto found = timesteps_.find(t);
     if (found != timesteps_.end()) return found->second;
     const Tensor features = TimestepFeatures(torch::tensor({t}));
@@ -180,7 +183,9 @@ class CpuExecutor : public RowExecutor {
   const Tensor spatial_;    // [S, D], the patch layer's bias included
   const Tensor positions_;  // [T, S, D], that and the temporal table
   Tensor map_weight_, map_bias_, source_embed_, source_pos_;
-  std::unordered_map<int64_t, Tensor> timesteps_;
+
+  absl::Mutex mu_;
+  std::unordered_map<int64_t, Tensor> timesteps_ ABSL_GUARDED_BY(mu_);
 };
 
 // libtorch operators.

@@ -9,7 +9,7 @@
 // Legend: T frames of a row, K frames a row computes (T, or T - 1 of a follower), S tokens of a
 // frame, D hidden size, C latent channels.
 //
-// Thread-compatible: one Forward at a time; the weights are only read.
+// One Forward at a time; the other methods are thread-safe, also beside it.
 #pragma once
 
 #include <cstdint>

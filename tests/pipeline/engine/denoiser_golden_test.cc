@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <iostream>
 #include <map>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,6 +24,12 @@ namespace {
 
 // The README's bound for a float32 implementation, relative to the tensor's largest value.
 constexpr double kTolerance = 2e-5;
+
+// One of two overloads, to be pointed at.
+absl::StatusOr<std::unique_ptr<RowExecutor>> MakeCpuExecutorByDefault(
+    SDiT sdit, const RowExecutor::Options& options) {
+  return MakeCpuExecutor(std::move(sdit), options);
+}
 
 struct Golden {
   std::map<std::string, torch::Tensor> tensors;
@@ -198,11 +205,10 @@ TEST_F(DenoiserGoldenTest, PassesOfTwoRowsGiveTheSameFrames) {
   }
 }
 
-TEST_F(DenoiserGoldenTest, TraceExecutionGivesTheSameFrames) {
-  for (const std::string& path : testing::FilesWithPrefix(testing::GoldenDir(), "sdit")) {
-    const Golden golden = Load(path);
-    auto executor = MakeTorchExecutor(golden.sdit, {});
-    ASSERT_TRUE(executor.ok()) << executor.status();
+class TraceGoldenTest : public DenoiserGoldenTest {
+ protected:
+  // The file's frames by trace execution, in every form.
+  static void Check(const std::string& path, const Golden& golden, RowExecutor& executor) {
     for (const auto& [sampler, name] :
          {std::pair{Sampler::kDdim, "out.ddim.x"}, std::pair{Sampler::kDdpm, "out.ddpm.x"}}) {
       const Input input = MakeInput(golden, sampler);
@@ -212,14 +218,14 @@ TEST_F(DenoiserGoldenTest, TraceExecutionGivesTheSameFrames) {
            {TraceForm::kRetained, TraceForm::kLockStep, TraceForm::kRecomputed}) {
         SCOPED_TRACE(absl::StrCat(path, " ", name, " form ", static_cast<int>(form)));
         auto denoiser =
-            TraceDenoiser::Create(**executor, input.schedule, input.plan, input.conditions,
+            TraceDenoiser::Create(executor, input.schedule, input.plan, input.conditions,
                                   input.noise, input.options, {.form = form, .max_active_rows = 2});
         ASSERT_TRUE(denoiser.ok()) << denoiser.status();
         std::vector<int> shown(static_cast<size_t>(input.plan.num_frames), 0);
         double worst = 0;
         while (!denoiser->done()) {
           const auto finished =
-              TraceDenoiser::Step(**executor, {{{&*denoiser, denoiser->demand().max_rows}}});
+              TraceDenoiser::Step(executor, {{{&*denoiser, denoiser->demand().max_rows}}});
           ASSERT_TRUE(finished[0].ok()) << finished[0].status();
           for (const FinishedFrame& frame : *finished[0]) {
             ++shown[frame.frame];
@@ -230,6 +236,17 @@ TEST_F(DenoiserGoldenTest, TraceExecutionGivesTheSameFrames) {
         EXPECT_LT(worst / expected.abs().max().item<double>(), kTolerance);
         EXPECT_THAT(shown, ::testing::Each(1));
       }
+    }
+  }
+};
+
+TEST_F(TraceGoldenTest, GivesTheSameFramesOnEveryExecutor) {
+  for (const std::string& path : testing::FilesWithPrefix(testing::GoldenDir(), "sdit")) {
+    const Golden golden = Load(path);
+    for (const auto& make : {MakeTorchExecutor, MakeCpuExecutorByDefault}) {
+      auto executor = make(golden.sdit, {});
+      ASSERT_TRUE(executor.ok()) << executor.status();
+      Check(path, golden, **executor);
     }
   }
 }
