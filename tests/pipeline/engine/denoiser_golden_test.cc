@@ -25,12 +25,6 @@ namespace {
 // The README's bound for a float32 implementation, relative to the tensor's largest value.
 constexpr double kTolerance = 2e-5;
 
-// One of two overloads, to be pointed at.
-absl::StatusOr<std::unique_ptr<RowExecutor>> MakeCpuExecutorByDefault(
-    SDiT sdit, const RowExecutor::Options& options) {
-  return MakeCpuExecutor(std::move(sdit), options);
-}
-
 struct Golden {
   std::map<std::string, torch::Tensor> tensors;
   int64_t rows = 0, frames = 0, anchor = 0, steps = 0;
@@ -243,7 +237,7 @@ class TraceGoldenTest : public DenoiserGoldenTest {
 TEST_F(TraceGoldenTest, GivesTheSameFramesOnEveryExecutor) {
   for (const std::string& path : testing::FilesWithPrefix(testing::GoldenDir(), "sdit")) {
     const Golden golden = Load(path);
-    for (const auto& make : {MakeTorchExecutor, MakeCpuExecutorByDefault}) {
+    for (const auto& make : {MakeTorchExecutor, MakeCpuExecutor}) {
       auto executor = make(golden.sdit, {});
       ASSERT_TRUE(executor.ok()) << executor.status();
       Check(path, golden, **executor);
