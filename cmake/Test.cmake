@@ -1,5 +1,8 @@
 find_package(GTest REQUIRED)
 
+# The tests of what has threads of its own: scripts/check-tsan.sh builds and runs these alone.
+add_custom_target(threaded_tests)
+
 # reenact_test(NAME LABEL SOURCES ... LIBRARIES ...): a googletest program; each case is a ctest test "NAME.Suite.Case".
 # LABEL is one of unit, golden, e2e, fuzz, gpu.
 function(reenact_test name label)
@@ -11,6 +14,9 @@ function(reenact_test name label)
   target_link_libraries(${name} PRIVATE ${arg_LIBRARIES} GTest::gmock_main reenact_warnings)
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
   target_compile_definitions(${name} PRIVATE REENACT_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  if(name MATCHES "^(server|client)_")
+    add_dependencies(threaded_tests ${name})
+  endif()
   if(arg_TORCH)
     reenact_use_torch(${name})
   endif()

@@ -3,5 +3,5 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-scripts/build.sh tsan
+scripts/build.sh tsan threaded_tests
 ctest --preset tsan -j "$(nproc)" -R '^(server|client)_' "$@"

@@ -10,6 +10,7 @@
 #include <opencv2/imgcodecs.hpp>
 #include <opencv2/imgproc.hpp>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -58,6 +59,8 @@ struct Header {
   std::optional<size_t> tiff_orientation_tag = {};  // where the value lies
   bool tiff_little = true;
   bool alpha_is_padding = false;  // a fourth channel without meaning
+  // PNG: where colour profiles lie (begin, size). Nobody reads them, but libpng complains of some.
+  std::vector<std::pair<size_t, size_t>> png_profiles = {};
 };
 
 // Tag 274 of the first directory of a TIFF structure (EXIF data is one); 1 if it says nothing
@@ -94,6 +97,7 @@ Header ReadPng(std::string_view data) {
     if (size > data.size() - at - 12) break;
     const std::string_view name = data.substr(at + 4, 4);
     if (name == "eXIf") header.orientation = ExifOrientation(data.substr(at + 8, size));
+    if (name == "iCCP") header.png_profiles.emplace_back(at, 12 + size);
     ended = name == "IEND";
     at += 12 + size;
   }
@@ -322,6 +326,13 @@ absl::StatusOr<cv::Mat> Decode(std::string_view bytes, const Header& header) {
     copy = std::string(bytes);
     copy[*header.tiff_orientation_tag] = header.tiff_little ? 1 : 0;
     copy[*header.tiff_orientation_tag + 1] = header.tiff_little ? 0 : 1;
+    bytes = copy;
+  }
+  if (!header.png_profiles.empty()) {
+    copy = std::string(bytes);
+    for (auto i = header.png_profiles.rbegin(); i != header.png_profiles.rend(); ++i) {
+      copy.erase(i->first, i->second);
+    }
     bytes = copy;
   }
   try {

@@ -269,6 +269,17 @@ TEST(ImageCodecTest, PortraitsDecode) {
 
 // ---- What does not ----
 
+TEST(ImageCodecTest, AColourProfileIsNoEventForTheLog) {
+  REENACT_REQUIRE_DATA();
+  const std::string file = testing::ReadFile(testing::DataDir() + "/scikit-image/astronaut.png");
+  ASSERT_NE(file.find("iCCP"), std::string::npos);
+  ::testing::internal::CaptureStderr();
+  const auto image = DecodeImage(file);
+  EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");
+  ASSERT_TRUE(image.ok()) << image.status();
+  EXPECT_EQ(image->width, 512);
+}
+
 TEST(ImageCodecTest, OtherBytesAreNoImage) {
   TemporaryFolder folder;
   for (const std::string& bytes :
