@@ -17,6 +17,7 @@
 #include "client/tool/server_process.h"
 #include "tests/client/fake_service.h"
 #include "tests/client/subprocess.h"
+#include "tests/fakes/gate.h"
 
 namespace reenact {
 namespace {
@@ -81,15 +82,22 @@ class EndlessSource : public MediaSource {
   std::atomic<int64_t>& bytes_;
 };
 
+// Breaks after its first chunk, once the gate is open.
 class BrokenSource : public MediaSource {
  public:
+  explicit BrokenSource(testing::Gate& gate) : gate_(gate) {}
+
   absl::Status Read(size_t max_bytes, std::string& chunk) override {
-    if (reads_++ > 0) return absl::DataLossError("the disk is broken");
+    if (reads_++ > 0) {
+      EXPECT_TRUE(gate_.Await());
+      return absl::DataLossError("the disk is broken");
+    }
     chunk.assign(max_bytes, 'x');
     return absl::OkStatus();
   }
 
  private:
+  testing::Gate& gate_;
   int reads_ = 0;
 };
 
@@ -246,7 +254,11 @@ TEST_F(ClientTest, DroppedJobWithUnreadAnswersIsCancelled) {
 }
 
 TEST_F(ClientTest, BrokenSourceEndsTheJobWithItsOwnError) {
-  auto job = client_->Start(ConfigFor("hang"), std::make_unique<BrokenSource>(), {});
+  testing::Gate gate;
+  auto job = client_->Start(ConfigFor("hang"), std::make_unique<BrokenSource>(gate), {});
+  // The service has the call: one that is cancelled before might never get to it.
+  EXPECT_TRUE(job->Next().ok());
+  gate.Open();
 
   EXPECT_EQ(ReadAll(*job).status, absl::DataLossError("the disk is broken"));
 
