@@ -248,7 +248,10 @@ TEST_F(ClientResumeTest, LostBeforeAllMediaWasSentItEnds) {
 
   EXPECT_EQ(outcome.status.code(), absl::StatusCode::kUnavailable) << outcome.status;
   EXPECT_EQ(num_lost_, 0);
-  EXPECT_EQ(AwaitEnd(outcome.job_id).state(), v1::JOB_STATE_CANCELLED);
+  // Cancelled as a job without a call; or, if the piece was lost with the connection, failed for
+  // want of media, as the server takes the break for the client's half-close.
+  EXPECT_THAT(AwaitEnd(outcome.job_id).state(),
+              ::testing::AnyOf(v1::JOB_STATE_CANCELLED, v1::JOB_STATE_FAILED));
 }
 
 TEST_F(ClientResumeTest, WithoutResumingTheJobEndsWithItsConnection) {
