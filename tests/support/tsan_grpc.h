@@ -9,15 +9,15 @@
 
 #define REENACT_TSAN_GRPC_OPTIONS "ignore_noninstrumented_modules=1"
 
-#define REENACT_TSAN_GRPC_SUPPRESSIONS                                                         \
-  "race:libgrpc.so\n" /* gRPC's templates are compiled with our code; the locks are not. */    \
-  "race_top:/usr/include/grpcpp/\n"                                                            \
-  "race:grpc::internal::CallOp\n"                                                              \
-  "race:grpc::internal::InterceptorBatchMethodsImpl\n"                                         \
-  "race:grpc::internal::CallbackWithSuccessTag::Set\n"                                         \
-  "race:Impl::ServerCallbackReaderWriterImpl\n"                                                \
-  "race:Impl::ServerCallbackUnaryImpl\n"                                                       \
-  "race:Impl::ServerCallbackWriterImpl\n"                                                      \
-  "race:Impl::~ServerCallback\n"                                                               \
-  "race:PreBindBacklog\n"                                                                      \
+#define REENACT_TSAN_GRPC_SUPPRESSIONS                                                      \
+  "race:libgrpc.so\n" /* gRPC's templates are compiled with our code; the locks are not. */ \
+  "race_top:/usr/include/grpcpp/\n"                                                         \
+  "race:grpc::internal::CallOp\n"                                                           \
+  "race:grpc::internal::InterceptorBatchMethodsImpl\n"                                      \
+  "race:grpc::internal::CallbackWithSuccessTag::Set\n"                                      \
+  "race:Impl::ServerCallbackReaderWriterImpl\n"                                             \
+  "race:Impl::ServerCallbackUnaryImpl\n"                                                    \
+  "race:Impl::ServerCallbackWriterImpl\n"                                                   \
+  "race:Impl::~ServerCallback\n"                                                            \
+  "race:PreBindBacklog\n"                                                                   \
   "race:grpc::internal::FinishOnlyReactor\n"

@@ -1,4 +1,6 @@
 #include <cmath>
+#include <string>
+#include <vector>
 
 #include "pipeline/diffusion/losses.h"
 #include "pipeline/diffusion/samplers.h"
@@ -216,6 +218,31 @@ TEST(DiffusionGoldenTest, LossesAndGradientsEqualTheReference) {
     EXPECT_TRUE(NearAbsolute(NormalKl(golden.in("kl.mean1"), golden.in("kl.logvar1"),
                                       golden.in("kl.mean2"), golden.in("kl.logvar2")),
                              golden.out("kl.nats"), kKlTolerance));
+  }
+}
+
+// diffusers' multistep solver (golden/make_dpm_solver.py) up to the step into the least noisy kept
+// step, which ours takes in first order.
+TEST(DpmSolverGolden, StepsEqualDiffusers) {
+  const Golden golden(std::string(REENACT_SOURCE_DIR) +
+                      "/tests/pipeline/diffusion/golden/dpm_solver.safetensors");
+  const auto timesteps = golden.config().at("timesteps").get<std::vector<int64_t>>();
+  const int num_steps = static_cast<int>(timesteps.size());
+  const Schedule schedule =
+      MakeSchedule(static_cast<int>(golden.size("num_train_steps")), std::to_string(num_steps));
+  for (const std::string name : golden.config().at("predictions")) {
+    const auto prediction = PredictionFromName(name);
+    ASSERT_TRUE(prediction.ok()) << prediction.status();
+    Tensor x = golden.in("x"), previous;
+    for (int i = num_steps - 1; i > 1; --i) {
+      const int step = num_steps - 1 - i;
+      ASSERT_EQ(schedule.timestep(i), timesteps[static_cast<size_t>(step)]);
+      const Tensor x0 = PredictX0(schedule, i, x, golden.in("output")[step], *prediction);
+      x = DpmSolverStep(schedule, i, x, x0, previous);
+      previous = x0;
+      EXPECT_TRUE(Near(x, golden.out(name + ".x")[step], kStepTolerance))
+          << name << ", step " << step;
+    }
   }
 }
 
