@@ -43,7 +43,7 @@ struct ClientOptions {
   // ASCII characters; empty: nobody's.
   std::string tenant;
   // Null: an unencrypted connection.
-  std::shared_ptr<grpc::ChannelCredentials> credentials;
+  std::shared_ptr<grpc::ChannelCredentials> credentials = nullptr;
 };
 
 enum class Health {

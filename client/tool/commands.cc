@@ -338,7 +338,7 @@ ExitCode ListModels(const CommonOptions& common, Interruption& interruption) {
 
 ExitCode ShowHealth(const CommonOptions& common) {
   const JobNames names = {"", "", common.server};
-  const auto client = Client::Connect(common.server, {});
+  const auto client = Client::Connect(common.server, {.tenant = common.tenant});
   if (!client.ok()) return Fail(common, client.status(), names);
   const auto alive = (*client)->CheckHealth("");
   if (!alive.ok()) return Fail(common, alive.status(), names);
@@ -358,7 +358,7 @@ ExitCode ShowHealth(const CommonOptions& common) {
 
 ExitCode CancelJob(const CommonOptions& common, const std::string& job_id) {
   const JobNames names = {"", "", common.server};
-  const auto client = Client::Connect(common.server, {});
+  const auto client = Client::Connect(common.server, {.tenant = common.tenant});
   if (!client.ok()) return Fail(common, client.status(), names);
   const auto job = (*client)->CancelJob(job_id);
   if (!job.ok()) return Fail(common, job.status(), names);

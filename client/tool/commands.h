@@ -17,6 +17,7 @@ namespace reenact::tool {
 // Which server, and how to talk to the user.
 struct CommonOptions {
   std::string server;       // empty: a private one
+  std::string tenant;       // whose jobs, for a server that does not authenticate; empty: nobody's
   std::string bundle;       // for a private server; empty: the demo bundle
   std::string face_models;  // for a private server; empty: its default
   absl::Duration start_timeout = absl::Seconds(120);  // of a private server

@@ -37,6 +37,11 @@ void AddServer(CLI::App& command, CommonOptions& common, const std::string& with
                   "The server: host:port or unix:PATH. Without it: " + without)
       ->envname("REENACT_SERVER")
       ->type_name("ADDRESS");
+  command
+      .add_option("--tenant", common.tenant,
+                  "Whose jobs these are, for a server that does not authenticate its clients")
+      ->envname("REENACT_TENANT")
+      ->type_name("NAME");
 }
 
 void AddPrivateServer(CLI::App& command, CommonOptions& common, std::string& start_timeout) {
@@ -124,6 +129,11 @@ int Main(int argc, char** argv) {
           "--model", [&run](const std::string& name) { run.config.set_model(name); },
           "Name of the model. Default: the server's first (`reenact models`)")
       ->type_name("NAME");
+  run_command
+      .add_option_function<int32_t>(
+          "--priority", [&run](int32_t priority) { run.config.set_priority(priority); },
+          "Which of the tenant's jobs goes first, -100 to 100: higher first. Default: 0")
+      ->type_name("N");
   run_command
       .add_option_function<uint64_t>(
           "--seed", [&run](uint64_t seed) { run.config.set_seed(seed); },

@@ -119,7 +119,7 @@ absl::StatusOr<ServerAccess> OpenServer(const CommonOptions& common, Interruptio
                                         Progress& progress) {
   ServerAccess access;
   if (!common.server.empty()) {
-    auto client = Client::Connect(common.server, {});
+    auto client = Client::Connect(common.server, {.tenant = common.tenant});
     if (!client.ok()) return client.status();
     access.client = std::move(*client);
     return access;

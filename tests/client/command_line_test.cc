@@ -171,7 +171,8 @@ TEST_F(RunTest, EveryFlagReachesTheServer) {
                         "--sampler",  "DDIM",       "--eta",           "0.5",
                         "--guidance", "1.5",        "--plan",          "central_interleaved",
                         "--size",     "128",        "--quality",       "31",
-                        "--no-face",  "hold",       "--no-audio"});
+                        "--no-face",  "hold",       "--priority",      "-7",
+                        "--tenant",   "ann",        "--no-audio"});
 
   EXPECT_EQ(program->Wait(), 0) << program->err();
 
@@ -186,6 +187,8 @@ TEST_F(RunTest, EveryFlagReachesTheServer) {
   EXPECT_EQ(config.guidance_scale(), 1.5);
   EXPECT_EQ(config.sequence_plan(), v1::SEQUENCE_PLAN_CENTRAL_INTERLEAVED);
   EXPECT_EQ(config.no_face_policy(), v1::NO_FACE_POLICY_HOLD);
+  EXPECT_EQ(config.priority(), -7);
+  EXPECT_EQ(service_.tenant(), "ann");
   EXPECT_EQ(config.output().format(), v1::OUTPUT_FORMAT_FRAGMENTED_MP4);
   EXPECT_EQ(config.output().size(), 128);
   EXPECT_EQ(config.output().crf(), 31);
@@ -199,6 +202,8 @@ TEST_F(RunTest, UnsetFlagsStayUnset) {
   EXPECT_EQ(program->Wait(), 0) << program->err();
 
   const v1::JobConfig config = service_.config();
+  EXPECT_FALSE(config.has_priority());
+  EXPECT_EQ(service_.tenant(), "");
   EXPECT_FALSE(config.has_num_steps());
   EXPECT_FALSE(config.has_ddim_eta());
   EXPECT_FALSE(config.has_guidance_scale());

@@ -90,6 +90,10 @@ grpc::Status FakeService::Reenact(grpc::ServerContext* context, Stream* stream) 
   {
     MutexLock lock(&mu_);
     config_ = config;
+    const auto& metadata = context->client_metadata();
+    const auto tenant = metadata.find("reenact-tenant");
+    tenant_ =
+        tenant == metadata.end() ? "" : std::string(tenant->second.data(), tenant->second.size());
   }
   const std::string& model = config.model();
   if (absl::StartsWith(model, "reject:")) return StatusIn(model);
@@ -200,6 +204,11 @@ grpc::Status FakeService::ListModels(grpc::ServerContext*, const v1::ListModelsR
 v1::JobConfig FakeService::config() const {
   MutexLock lock(&mu_);
   return config_;
+}
+
+std::string FakeService::tenant() const {
+  MutexLock lock(&mu_);
+  return tenant_;
 }
 
 std::vector<size_t> FakeService::chunk_sizes() const {

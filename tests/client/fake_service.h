@@ -41,6 +41,8 @@ class FakeService final : public v1::ReenactService::Service {
 
   // The config of the last job.
   v1::JobConfig config() const ABSL_LOCKS_EXCLUDED(mu_);
+  // The tenant its call named; empty if none.
+  std::string tenant() const ABSL_LOCKS_EXCLUDED(mu_);
   // Sizes of the driving chunks of all jobs so far.
   std::vector<size_t> chunk_sizes() const ABSL_LOCKS_EXCLUDED(mu_);
   // Waits until `count` jobs were cancelled, for half a minute at most. Returns whether so many
@@ -52,6 +54,7 @@ class FakeService final : public v1::ReenactService::Service {
 
   mutable Mutex mu_;
   v1::JobConfig config_ ABSL_GUARDED_BY(mu_);
+  std::string tenant_ ABSL_GUARDED_BY(mu_);
   std::vector<size_t> chunk_sizes_ ABSL_GUARDED_BY(mu_);
   int num_cancelled_ ABSL_GUARDED_BY(mu_) = 0;
 };
