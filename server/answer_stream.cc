@@ -43,7 +43,7 @@ bool AnswerStream::refused() const {
   return refusal_.has_value();
 }
 
-void AnswerStream::Follow(std::shared_ptr<Job> job) {
+void AnswerStream::Follow(const std::shared_ptr<Job>& job) {
   bool gone = false;
   {
     MutexLock lock(&mu_);

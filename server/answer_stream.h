@@ -57,7 +57,7 @@ class AnswerStream : public Job::Listener, public std::enable_shared_from_this<A
   // The stream owns itself from now until gRPC is done with it.
   void HoldSelf() { self_ = shared_from_this(); }
   // From now on the call sends the answers of `job`, whose listener it is already.
-  void Follow(std::shared_ptr<Job> job) ABSL_LOCKS_EXCLUDED(mu_);
+  void Follow(const std::shared_ptr<Job>& job) ABSL_LOCKS_EXCLUDED(mu_);
   // Ends the call with `status`, whatever becomes of a job.
   void RefuseCall(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mu_);
 

@@ -107,7 +107,7 @@ void ReenactStream::TakeConfig(v1::JobConfig& config) {
       runner_->Begin(*std::move(request), deadline_, weak_from_this(), std::move(terms));
   if (!begun.ok()) return Refuse(begun.status());
   ignores_input_ = begun->was_there;
-  Follow(std::move(begun->job));
+  Follow(begun->job);
 }
 
 void ReenactStream::EndOfInput() {

@@ -22,7 +22,7 @@ ResumeStream* ResumeStream::Start(grpc::CallbackServerContext& context,
     absl::StatusOr<std::shared_ptr<Job>> job =
         environment.runner->Resume(*tenant, request, stream->deadline_, stream->weak_from_this());
     if (job.ok()) {
-      stream->Follow(*std::move(job));
+      stream->Follow(*job);
     } else {
       stream->RefuseCall(job.status());
     }
