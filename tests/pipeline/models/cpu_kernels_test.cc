@@ -53,8 +53,9 @@ TEST(Bfloat16Test, RoundsAsLibtorchDoes) {
 TYPED_TEST(CpuKernelsTest, LinearEqualsLibtorch) {
   using E = TypeParam;
   using Kind = typename LinearOutput<E>::Kind;
-  for (const auto& [rows, in, out] : std::vector<std::array<int64_t, 3>>{
+  for (const std::array<int64_t, 3>& shape : std::vector<std::array<int64_t, 3>>{
            {1, 2, 1}, {5, 16, 3}, {6, 8, 64}, {13, 30, 65}, {20, 66, 100}, {48, 130, 192}}) {
+    const int64_t rows = shape[0], in = shape[1], out = shape[2];
     SCOPED_TRACE(::testing::Message() << rows << " " << in << " " << out);
     const Tensor x = this->Random({rows, in}), weight = this->Random({out, in});
     const Tensor bias = torch::randn({out}), gates = torch::randn({3, out});
@@ -309,8 +310,9 @@ TYPED_TEST(CpuKernelsTest, PicturesMayShrinkAndGrow) {
   const Tensor weight = torch::randn({8, 8, 3, 3}), bias = torch::randn({8});
   const auto conv = PackConv<E>(this->Floats(weight), this->Floats(bias), 8, 8, 3);
   BorderedPicture<E> reused;
-  for (const auto& [height, width] :
+  for (const auto& size :
        std::vector<std::pair<int64_t, int64_t>>{{6, 6}, {2, 9}, {6, 3}, {1, 1}, {7, 8}}) {
+    const int64_t height = size.first, width = size.second;
     const Tensor x = torch::randn({height, width, 8});
     const auto run = [&](BorderedPicture<E>* picture) {
       CopyPicture(this->Floats(x), height, width, 8, picture);
