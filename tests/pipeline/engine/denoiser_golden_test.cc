@@ -17,6 +17,7 @@
 #include "pipeline/engine/trace_denoiser.h"
 #include "pipeline/weights/load.h"
 #include "pipeline/weights/safetensors.h"
+#include "tests/pipeline/weights/golden.h"
 #include "tests/support/paths.h"
 
 namespace reenact {
@@ -139,8 +140,7 @@ class DenoiserGoldenTest : public ::testing::Test {
 };
 
 TEST_F(DenoiserGoldenTest, LatentsAfterEveryStep) {
-  const auto files = testing::FilesWithPrefix(testing::GoldenDir(), "sdit");
-  ASSERT_FALSE(files.empty()) << "no sdit*.safetensors in REENACT_GOLDEN_DIR";
+  REENACT_GOLDEN_FILES(files, "sdit");
   for (const std::string& path : files) {
     const Golden golden = Load(path);
     for (const auto& [sampler, name] :
@@ -172,7 +172,8 @@ TEST_F(DenoiserGoldenTest, LatentsAfterEveryStep) {
 }
 
 TEST_F(DenoiserGoldenTest, PassesOfTwoRowsGiveTheSameFrames) {
-  for (const std::string& path : testing::FilesWithPrefix(testing::GoldenDir(), "sdit")) {
+  REENACT_GOLDEN_FILES(files, "sdit");
+  for (const std::string& path : files) {
     const Golden golden = Load(path);
     const RowPlan plan = PlanOf(golden);
     for (const auto& [sampler, name] :
@@ -235,7 +236,8 @@ class TraceGoldenTest : public DenoiserGoldenTest {
 };
 
 TEST_F(TraceGoldenTest, GivesTheSameFramesOnEveryExecutor) {
-  for (const std::string& path : testing::FilesWithPrefix(testing::GoldenDir(), "sdit")) {
+  REENACT_GOLDEN_FILES(files, "sdit");
+  for (const std::string& path : files) {
     const Golden golden = Load(path);
     for (const auto& make : {MakeTorchExecutor, MakeCpuExecutor}) {
       auto executor = make(golden.sdit, {});
