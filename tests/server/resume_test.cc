@@ -29,38 +29,13 @@ v1::JobConfig KeyedConfig(const std::string& key = "key") {
 }
 
 // One ResumeJob call.
-class ResumeCall {
+class ResumeCall : public testing::AnsweredCall<grpc::ClientReader<v1::ReenactResponse>> {
  public:
   ResumeCall(v1::ReenactService::Stub& stub, const v1::ResumeJobRequest& request,
-             const std::string& tenant = "", absl::Duration deadline = kTestTimeout) {
-    context_.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMicroseconds(deadline));
-    if (!tenant.empty()) context_.AddMetadata("reenact-tenant", tenant);
-    reader_ = stub.ResumeJob(&context_, request);
+             const std::string& tenant = "", absl::Duration deadline = kTestTimeout)
+      : AnsweredCall(deadline, tenant) {
+    stream_ = stub.ResumeJob(&context_, request);
   }
-
-  v1::ReenactResponse Read() {
-    v1::ReenactResponse response;
-    if (!reader_->Read(&response)) response.Clear();
-    return response;
-  }
-  grpc::Status Finish() {
-    v1::ReenactResponse response;
-    while (reader_->Read(&response)) answers_.push_back(response);
-    return reader_->Finish();
-  }
-  void Cancel() { context_.TryCancel(); }
-
-  const std::vector<v1::ReenactResponse>& answers() const { return answers_; }
-  std::string Video() const {
-    std::string video;
-    for (const v1::ReenactResponse& answer : answers_) video += answer.video().data();
-    return video;
-  }
-
- private:
-  grpc::ClientContext context_;
-  std::unique_ptr<grpc::ClientReader<v1::ReenactResponse>> reader_;
-  std::vector<v1::ReenactResponse> answers_;
 };
 
 v1::ResumeJobRequest From(const std::string& job_id, uint64_t next_sequence_number) {

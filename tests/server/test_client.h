@@ -26,13 +26,53 @@ inline v1::JobConfig PictureConfig() {
   return config;
 }
 
-// One Reenact call. For one thread.
-class TestCall {
+// The answers of one call; `Stream` is gRPC's client side of it. For one thread.
+template <typename Stream>
+class AnsweredCall {
  public:
-  explicit TestCall(v1::ReenactService::Stub& stub, absl::Duration deadline = kTestTimeout,
-                    const std::string& tenant = "") {
+  // Reads one answer. Empty payload: the stream is over.
+  v1::ReenactResponse Read() {
+    v1::ReenactResponse response;
+    if (!stream_->Read(&response)) response.Clear();
+    return response;
+  }
+  // Reads the rest and the status.
+  grpc::Status Finish() {
+    v1::ReenactResponse response;
+    while (stream_->Read(&response)) answers_.push_back(response);
+    return stream_->Finish();
+  }
+  void Cancel() { context_.TryCancel(); }
+
+  // What Finish() read.
+  const std::vector<v1::ReenactResponse>& answers() const { return answers_; }
+  // All video pieces joined.
+  std::string Video() const {
+    std::string video;
+    for (const v1::ReenactResponse& answer : answers_) video += answer.video().data();
+    return video;
+  }
+
+ protected:
+  AnsweredCall(absl::Duration deadline, const std::string& tenant) {
     context_.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMicroseconds(deadline));
     if (!tenant.empty()) context_.AddMetadata("reenact-tenant", tenant);
+  }
+
+  grpc::ClientContext context_;
+  std::unique_ptr<Stream> stream_;  // set by the derived class
+
+ private:
+  std::vector<v1::ReenactResponse> answers_;
+};
+
+// One Reenact call. For one thread.
+class TestCall
+    : public AnsweredCall<grpc::ClientReaderWriter<v1::ReenactRequest, v1::ReenactResponse>> {
+ public:
+  explicit TestCall(v1::ReenactService::Stub& stub, absl::Duration deadline = kTestTimeout,
+                    const std::string& tenant = "")
+      : AnsweredCall(deadline, tenant) {
     stream_ = stub.Reenact(&context_);
   }
 
@@ -63,34 +103,6 @@ class TestCall {
     stream_->WritesDone();
     return *this;
   }
-
-  // Reads one answer. Empty payload: the stream is over.
-  v1::ReenactResponse Read() {
-    v1::ReenactResponse response;
-    if (!stream_->Read(&response)) response.Clear();
-    return response;
-  }
-  // Reads the rest and the status.
-  grpc::Status Finish() {
-    v1::ReenactResponse response;
-    while (stream_->Read(&response)) answers_.push_back(response);
-    return stream_->Finish();
-  }
-  void Cancel() { context_.TryCancel(); }
-
-  // What Finish() read.
-  const std::vector<v1::ReenactResponse>& answers() const { return answers_; }
-  // All video pieces joined.
-  std::string Video() const {
-    std::string video;
-    for (const v1::ReenactResponse& answer : answers_) video += answer.video().data();
-    return video;
-  }
-
- private:
-  grpc::ClientContext context_;
-  std::unique_ptr<grpc::ClientReaderWriter<v1::ReenactRequest, v1::ReenactResponse>> stream_;
-  std::vector<v1::ReenactResponse> answers_;
 };
 
 class ServerFixture : public ::testing::Test {
