@@ -5,6 +5,8 @@
 #include <limits>
 #include <vector>
 
+#include "pipeline/models/cpu_words.h"
+
 #if defined(__x86_64__)
 #include "pipeline/models/cpu_simd.h"
 #endif
@@ -30,7 +32,6 @@ namespace {
 
 using simd::FirstLanes;
 using simd::kLanes;
-using simd::kPerWord;
 
 // Queries that are computed together.
 constexpr int kQueries = 12;

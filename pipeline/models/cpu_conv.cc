@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <type_traits>
+
+#include "pipeline/models/cpu_words.h"
 
 #if defined(__x86_64__)
 #include "pipeline/models/cpu_simd.h"
@@ -11,23 +12,6 @@
 
 namespace reenact {
 namespace {
-
-template <typename E>
-constexpr int64_t kWord = 4 / static_cast<int64_t>(sizeof(E));
-
-template <typename E>
-int64_t WholeWords(int64_t channels) {
-  return (channels + kWord<E> - 1) / kWord<E> * kWord<E>;
-}
-
-template <typename E>
-E Convert(float x) {
-  if constexpr (std::is_same_v<E, float>) {
-    return x;
-  } else {
-    return ToBfloat16(x);
-  }
-}
 
 // weight(n, i, tap): of output n, input i.
 template <typename E, typename Weight>
@@ -46,10 +30,10 @@ PackedConv<E> Pack(int64_t out, int64_t in, std::vector<typename PackedConv<E>::
   E* to = packed.weight.data();
   for (int64_t panel = 0; panel < panels; ++panel) {
     for (int64_t tap = 0; tap < num_taps; ++tap) {
-      for (int64_t k = 0; k < padded_in; k += kWord<E>) {
+      for (int64_t k = 0; k < padded_in; k += kPerWord<E>) {
         for (int64_t n = panel * kPanel; n < (panel + 1) * kPanel; ++n) {
-          for (int64_t i = k; i < k + kWord<E>; ++i) {
-            *to++ = Convert<E>(n < out && i < in ? weight(n, i, tap) : 0.0f);
+          for (int64_t i = k; i < k + kPerWord<E>; ++i) {
+            *to++ = ToElement<E>(n < out && i < in ? weight(n, i, tap) : 0.0f);
           }
         }
       }
@@ -161,7 +145,6 @@ namespace {
 
 using simd::FirstLanes;
 using simd::kLanes;
-using simd::kPerWord;
 
 template <typename E>
 using Kind = typename ConvOutput<E>::Kind;

@@ -4,6 +4,8 @@
 #include <bit>
 #include <cmath>
 
+#include "pipeline/models/cpu_words.h"
+
 #if defined(__x86_64__)
 #include "pipeline/models/cpu_simd.h"
 #endif
@@ -18,22 +20,8 @@ Bfloat16 ToBfloat16(float x) {
 
 float ToFloat(Bfloat16 x) { return std::bit_cast<float>(static_cast<uint32_t>(x.bits) << 16); }
 
-namespace {
-
-template <typename E>
-E Convert(float x) {
-  if constexpr (std::is_same_v<E, float>) {
-    return x;
-  } else {
-    return ToBfloat16(x);
-  }
-}
-
-}  // namespace
-
 template <typename E>
 PackedLinear<E> PackLinear(const float* weight, const float* bias, int64_t out, int64_t in) {
-  constexpr int64_t kWord = 4 / static_cast<int64_t>(sizeof(E));
   constexpr int64_t kPanel = PackedLinear<E>::kPanel;
   const int64_t panels = (out + kPanel - 1) / kPanel;
   PackedLinear<E> packed;
@@ -44,10 +32,10 @@ PackedLinear<E> PackLinear(const float* weight, const float* bias, int64_t out, 
   std::copy(bias, bias + out, packed.bias.begin());
   E* to = packed.weight.data();
   for (int64_t panel = 0; panel < panels; ++panel) {
-    for (int64_t k = 0; k < in; k += kWord) {
+    for (int64_t k = 0; k < in; k += kPerWord<E>) {
       for (int64_t n = panel * kPanel; n < (panel + 1) * kPanel; ++n) {
-        for (int64_t i = k; i < k + kWord; ++i) {
-          *to++ = Convert<E>(n < out ? weight[n * in + i] : 0.0f);
+        for (int64_t i = k; i < k + kPerWord<E>; ++i) {
+          *to++ = ToElement<E>(n < out ? weight[n * in + i] : 0.0f);
         }
       }
     }
@@ -64,7 +52,6 @@ namespace {
 
 using simd::FirstLanes;
 using simd::kLanes;
-using simd::kPerWord;
 
 template <typename E>
 using Kind = typename LinearOutput<E>::Kind;

@@ -3,8 +3,8 @@
 // the rest of the program is compiled for, and may run only where HasAvx512() of cpu_kernels.h says
 // so.
 //
-// A "word" is 32 bits of the reduced dimension of a matrix product: one float32 or two bfloat16. A
-// product of matrices is a sum over words, so float32 and bfloat16 are one algorithm.
+// A product of matrices is a sum over words (cpu_words.h), so float32 and bfloat16 are one
+// algorithm.
 #pragma once
 
 #if defined(__GNUC__) && !defined(__clang__)
@@ -19,6 +19,7 @@
 #include <type_traits>
 
 #include "pipeline/models/cpu_kernels.h"
+#include "pipeline/models/cpu_words.h"
 
 // Of functions: for AVX-512. bfloat16 instructions occur only where the element type is Bfloat16.
 #define REENACT_AVX512 \
@@ -34,10 +35,6 @@
 namespace reenact::simd {
 
 inline constexpr int64_t kLanes = 16;  // float32 of a vector
-
-// Elements of a word.
-template <typename E>
-inline constexpr int64_t kPerWord = 4 / static_cast<int64_t>(sizeof(E));
 
 // The first `count` lanes, 0 to 16.
 REENACT_AVX512_INLINE __mmask16 FirstLanes(int64_t count) {

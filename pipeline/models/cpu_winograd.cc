@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
-#include <type_traits>
+
+#include "pipeline/models/cpu_words.h"
 
 #if defined(__x86_64__)
 #include "pipeline/models/cpu_simd.h"
@@ -10,23 +11,6 @@
 
 namespace reenact {
 namespace {
-
-template <typename E>
-constexpr int64_t kWord = 4 / static_cast<int64_t>(sizeof(E));
-
-template <typename E>
-int64_t WholeWords(int64_t channels) {
-  return (channels + kWord<E> - 1) / kWord<E> * kWord<E>;
-}
-
-template <typename E>
-E Convert(float x) {
-  if constexpr (std::is_same_v<E, float>) {
-    return x;
-  } else {
-    return ToBfloat16(x);
-  }
-}
 
 // Combination j of a row of a kernel.
 float Combine(const float* g, int64_t j) {
@@ -77,12 +61,13 @@ PackedWinogradConv<E> PackWinogradConv(const float* weight, const float* bias, i
   for (int64_t panel = 0; panel < panels; ++panel) {
     for (const auto& pair : kPairs) {
       for (int64_t dy = 0; dy < 3; ++dy) {
-        for (int64_t k = 0; k < padded_in; k += kWord<E>) {
+        for (int64_t k = 0; k < padded_in; k += kPerWord<E>) {
           for (const int64_t j : pair) {
             for (int64_t n = panel * kPanel; n < (panel + 1) * kPanel; ++n) {
-              for (int64_t i = k; i < k + kWord<E>; ++i) {
+              for (int64_t i = k; i < k + kPerWord<E>; ++i) {
                 const bool present = n < out && i < in;
-                *to++ = Convert<E>(present ? Combine(weight + ((n * in + i) * 3 + dy) * 3, j) : 0);
+                *to++ =
+                    ToElement<E>(present ? Combine(weight + ((n * in + i) * 3 + dy) * 3, j) : 0);
               }
             }
           }
@@ -106,7 +91,6 @@ namespace {
 
 using simd::FirstLanes;
 using simd::kLanes;
-using simd::kPerWord;
 
 template <typename E>
 using Kind = typename ConvOutput<E>::Kind;
