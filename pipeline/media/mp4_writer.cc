@@ -55,6 +55,11 @@ absl::Status CheckOptions(const Mp4Writer::Options& options) {
     return absl::InvalidArgumentError(absl::StrCat(
         "frames per fragment is ", options.frames_per_fragment, "; it must be 1 or more"));
   }
+  if (options.first_fragment_frames.value_or(1) < 1) {
+    return absl::InvalidArgumentError(absl::StrCat("frames in the first fragment is ",
+                                                   *options.first_fragment_frames,
+                                                   "; it must be 1 or more"));
+  }
   if (std::find(std::begin(kPresets), std::end(kPresets), options.preset) == std::end(kPresets)) {
     return absl::InvalidArgumentError(absl::StrCat("x264 preset is not known; it must be one of ",
                                                    absl::StrJoin(kPresets, ", ")));
@@ -105,7 +110,7 @@ class X264Mp4Writer final : public Mp4Writer {
     if (num_frames_ == first_in_fragment_) fragment_pts_ = pts;
     ++num_frames_;
     next_pts_ = pts + duration;
-    if (num_frames_ - first_in_fragment_ == options_.frames_per_fragment) {
+    if (num_frames_ - first_in_fragment_ == FragmentLength()) {
       status = EndFragment(pieces, /*is_last=*/false);
       if (!status.ok()) {
         is_over_ = true;
@@ -209,6 +214,12 @@ class X264Mp4Writer final : public Mp4Writer {
     av_dict_free(&settings);
     if (error < 0) return LibavStatus(error, absl::StatusCode::kInternal, "opening the MP4 output");
     return absl::OkStatus();
+  }
+
+  int FragmentLength() const {
+    return first_in_fragment_ == 0
+               ? options_.first_fragment_frames.value_or(options_.frames_per_fragment)
+               : options_.frames_per_fragment;
   }
 
   int64_t MovieTimescale() const {

@@ -29,9 +29,12 @@ class Mp4Writer {
     int32_t time_base_den = 0;
     int32_t frame_rate_num = 30;  // nominal; only for the stream's level and headers. 0: 30
     int32_t frame_rate_den = 1;
-    int crf = 20;                          // 0..51, lower is better
-    std::string preset = "veryfast";       // x264's speed presets, "ultrafast" to "veryslow"
-    int frames_per_fragment = 16;          // 1 or more; the last fragment may be shorter
+    int crf = 20;                     // 0..51, lower is better
+    std::string preset = "veryfast";  // x264's speed presets, "ultrafast" to "veryslow"
+    int frames_per_fragment = 16;     // 1 or more; the last fragment may be shorter
+    // Of the first fragment alone, for whoever waits for a picture. 1 or more; not given:
+    // frames_per_fragment.
+    std::optional<int> first_fragment_frames = {};
     std::optional<AudioTrack> audio = {};  // an empty track counts as none
   };
 

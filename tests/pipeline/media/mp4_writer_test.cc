@@ -78,6 +78,27 @@ TEST(Mp4WriterTest, PiecesComeWithTheFrameThatCompletesThem) {
   EXPECT_THAT(counts, ElementsAre(1, 0, 0, 1, 0, 0, 0, 1, 0));
 }
 
+TEST(Mp4WriterTest, FirstFragmentMayBeShorter) {
+  Mp4Writer::Options options = SmallOptions();
+  options.first_fragment_frames = 1;
+
+  const auto pieces = WriteClip(options, Steps(10, 512), 512);
+
+  std::vector<int> counts;
+  std::vector<int64_t> first;
+  for (const auto& piece : pieces) {
+    counts.push_back(piece.num_frames);
+    first.push_back(piece.first_frame);
+  }
+  EXPECT_THAT(counts, ElementsAre(0, 1, 4, 4, 1));
+  EXPECT_THAT(first, ElementsAre(0, 0, 1, 5, 9));
+  const Clip clip = ReadClip(Join(pieces));
+  EXPECT_THAT(clip.end, IsOk());
+  EXPECT_THAT(testing::Pts(clip), ElementsAreArray(Steps(10, 512)));
+  const Clip second = ReadClip(pieces[0].data + pieces[2].data);
+  EXPECT_THAT(testing::Pts(second), ElementsAre(512, 1024, 1536, 2048));
+}
+
 TEST(Mp4WriterTest, BeginningOfTheFilePlaysByItself) {
   const auto pieces = WriteClip(SmallOptions(), Steps(12, 512), 512);
   ASSERT_THAT(pieces, SizeIs(4));
@@ -458,6 +479,7 @@ TEST(Mp4WriterTest, OptionsOutOfRangeAreRefused) {
   refused([](auto& o) { o.crf = 52; }, "CRF) is 52");
   refused([](auto& o) { o.crf = -1; }, "CRF) is -1");
   refused([](auto& o) { o.frames_per_fragment = 0; }, "fragment is 0");
+  refused([](auto& o) { o.first_fragment_frames = 0; }, "first fragment is 0");
   refused([](auto& o) { o.preset = "fastest"; }, "preset");
   refused([](auto& o) { o.frame_rate_den = 0; }, "frame rate");
   refused([](auto& o) { o.audio.emplace().packets.resize(1); }, "audio track");
