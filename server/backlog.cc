@@ -8,7 +8,7 @@
 namespace reenact {
 
 void Backlog::Add(const std::string& job_id, const std::string& model) {
-  if (entries_.emplace(job_id, Entry{.model = model, .gflop = {}}).second) {
+  if (entries_.emplace(job_id, Entry{.model = model, .gflop = std::nullopt}).second) {
     order_.push_back(job_id);
   }
 }
@@ -28,6 +28,14 @@ std::optional<absl::Duration> Backlog::Plan(const std::string& job_id, double gf
   return std::nullopt;
 }
 
+void Backlog::Grow(const std::string& job_id, double gflop) {
+  const auto entry = entries_.find(job_id);
+  if (entry == entries_.end() || !entry->second.gflop.has_value()) return;
+  const double left = std::max(gflop - entry->second.run, 0.0);
+  gflop_by_model_[entry->second.model] += left - *entry->second.gflop;
+  entry->second.gflop = left;
+}
+
 void Backlog::Activate(const std::string& job_id) {
   const auto entry = entries_.find(job_id);
   if (entry == entries_.end()) return;
@@ -38,6 +46,7 @@ void Backlog::Activate(const std::string& job_id) {
 void Backlog::Run(const std::string& job_id, double gflop) {
   const auto entry = entries_.find(job_id);
   if (entry == entries_.end() || !entry->second.gflop.has_value()) return;
+  entry->second.run += gflop;
   const double run = std::min(gflop, *entry->second.gflop);
   *entry->second.gflop -= run;
   gflop_by_model_[entry->second.model] -= run;

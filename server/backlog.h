@@ -2,7 +2,8 @@
 // the wait that follows from it.
 //
 // A job's work is known once its driving video has been read; before that it counts as a job of the
-// mean work of the others. Work of a model whose speed is not known takes no time here.
+// mean work of the others. The work of a job that is denoised while it is being read is what is
+// known of it so far. Work of a model whose speed is not known takes no time here.
 //
 // Thread-compatible.
 #pragma once
@@ -33,6 +34,10 @@ class Backlog {
   // finds no work always fits.
   std::optional<absl::Duration> Plan(const std::string& job_id, double gflop);
 
+  // More (or less) of the job's work is known: `gflop` of it in all, what has run included. A job
+  // that has been taken on is not refused for it.
+  void Grow(const std::string& job_id, double gflop);
+
   // The job has got its place on the device.
   void Activate(const std::string& job_id);
   // `gflop` of the job's work have run.
@@ -54,6 +59,7 @@ class Backlog {
   struct Entry {
     std::string model;
     std::optional<double> gflop;  // left; empty: not known yet
+    double run = 0;               // GFLOP
     bool active = false;
   };
 

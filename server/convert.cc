@@ -19,6 +19,8 @@ constexpr int kMinOutputSize = 16;
 constexpr double kMaxGuidanceScale = 20;
 constexpr int kMaxPriority = 100;
 constexpr size_t kMaxIdempotencyKeyBytes = 128;
+constexpr int32_t kMaxTimeBasePart = 1'000'000'000;
+constexpr absl::Duration kMaxLiveWait = absl::Seconds(10);
 
 using Problems = std::vector<std::string>;
 
@@ -95,6 +97,38 @@ void ReadSource(v1::Source& source, const ModelInfo& model, JobRequest& request,
   request.source_text = std::move(*source.mutable_text());
 }
 
+LiveOptions ReadLive(const v1::LiveConfig& live, Problems& problems) {
+  LiveOptions options;
+  if (live.has_time_base()) {
+    CheckRange("live.time_base.numerator", live.time_base().numerator(), 1, kMaxTimeBasePart,
+               problems);
+    CheckRange("live.time_base.denominator", live.time_base().denominator(), 1, kMaxTimeBasePart,
+               problems);
+    options.time_base_num = live.time_base().numerator();
+    options.time_base_den = live.time_base().denominator();
+  }
+  switch (live.skip_policy()) {
+    case v1::SKIP_POLICY_UNSPECIFIED:
+    case v1::SKIP_POLICY_SKIP:
+      options.skip = SkipPolicy::kSkip;
+      break;
+    case v1::SKIP_POLICY_WAIT:
+      options.skip = SkipPolicy::kWait;
+      break;
+    default:
+      AddUnknownEnum("live.skip_policy", live.skip_policy(), v1::SkipPolicy_ARRAYSIZE, problems);
+  }
+  if (live.has_max_wait()) {
+    options.max_wait =
+        absl::Seconds(live.max_wait().seconds()) + absl::Nanoseconds(live.max_wait().nanos());
+    if (options.max_wait < absl::ZeroDuration() || options.max_wait > kMaxLiveWait) {
+      problems.push_back(absl::StrCat("live.max_wait is ", absl::FormatDuration(options.max_wait),
+                                      ", must be 0 to ", absl::FormatDuration(kMaxLiveWait)));
+    }
+  }
+  return options;
+}
+
 void ReadSampling(const v1::JobConfig& config, const ModelInfo& model, JobRequest& request,
                   Problems& problems) {
   request.seed = config.seed();
@@ -147,6 +181,16 @@ void ReadSampling(const v1::JobConfig& config, const ModelInfo& model, JobReques
       break;
     default:
       AddUnknownEnum("sequence_plan", config.sequence_plan(), v1::SequencePlan_ARRAYSIZE, problems);
+  }
+  if (config.has_live()) {
+    request.live = ReadLive(config.live(), problems);
+    if (config.sequence_plan() != v1::SEQUENCE_PLAN_UNSPECIFIED &&
+        config.sequence_plan() != v1::SEQUENCE_PLAN_CONTIGUOUS) {
+      problems.push_back(absl::StrCat("sequence_plan is ",
+                                      v1::SequencePlan_Name(config.sequence_plan()),
+                                      ", must be SEQUENCE_PLAN_CONTIGUOUS or unset with live"));
+    }
+    request.plan = SequencePlan::kContiguous;
   }
   switch (config.no_face_policy()) {
     case v1::NO_FACE_POLICY_UNSPECIFIED:
@@ -290,6 +334,15 @@ v1::JobState ToProto(JobState state) {
   return v1::JOB_STATE_UNSPECIFIED;
 }
 
+v1::LiveStatus ToProto(const LiveStatus& status) {
+  v1::LiveStatus proto;
+  proto.set_frames_in(status.frames_in);
+  proto.set_frames_skipped(status.frames_skipped);
+  *proto.mutable_lag() = ToProto(status.lag);
+  proto.set_real_time_ratio(status.real_time_ratio);
+  return proto;
+}
+
 v1::Summary ToProto(const JobSummary& summary) {
   v1::Summary proto;
   proto.set_model(summary.model);
@@ -327,6 +380,7 @@ v1::ReenactResponse ToProto(Output output, OutputFormat format) {
     frame->set_pts(output.pts);
     frame->mutable_time_base()->set_numerator(output.time_base_num);
     frame->mutable_time_base()->set_denominator(output.time_base_den);
+    frame->set_repeated(output.repeated);
     return response;
   }
   v1::VideoPiece* piece = response.mutable_video();

@@ -18,8 +18,10 @@ absl::StatusOr<JobRequest> ToJobRequest(v1::JobConfig config, const std::vector<
 v1::ModelInfo ToProto(const ModelInfo& model);
 v1::JobState ToProto(JobState state);
 
-// job_id, bytes_out and the times only the server knows stay unset.
+// job_id, bytes_out, live and the times only the server knows stay unset.
 v1::Summary ToProto(const JobSummary& summary);
+
+v1::LiveStatus ToProto(const LiveStatus& status);
 
 // `format` is the job's; sequence_number stays unset.
 v1::ReenactResponse ToProto(Output output, OutputFormat format);

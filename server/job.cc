@@ -8,6 +8,14 @@
 #include "server/proto_time.h"
 
 namespace reenact {
+namespace {
+
+bool Same(const JobPlan& a, const JobPlan& b) {
+  return a.num_frames == b.num_frames && a.num_rows == b.num_rows &&
+         a.total_steps == b.total_steps && a.complete == b.complete;
+}
+
+}  // namespace
 
 Job::Job(JobRequest request, Limits limits, absl::Time created, absl::Time deadline,
          std::weak_ptr<Listener> listener, JobTerms terms)
@@ -15,6 +23,7 @@ Job::Job(JobRequest request, Limits limits, absl::Time created, absl::Time deadl
       model_(request.model),
       terms_(std::move(terms)),
       format_(request.format),
+      live_(request.live.has_value()),
       limits_(limits),
       created_(created),
       listener_(std::move(listener)),
@@ -61,7 +70,7 @@ bool Job::MoveTo(JobState state, absl::Time now) {
 bool Job::End(const absl::Status& status, absl::Time now) {
   std::unique_ptr<EngineJob> unneeded;
   std::deque<v1::ReenactResponse> unsent;
-  std::vector<std::string> unread;
+  Input unread;
   {
     MutexLock lock(&mu_);
     if (!CanMove(state_, EndState(status))) return false;
@@ -69,7 +78,7 @@ bool Job::End(const absl::Status& status, absl::Time now) {
     end_status_ = status;
     end_time_ = now;
     unsent.swap(outbox_);
-    unread.swap(inbox_);
+    std::swap(unread, inbox_);
     if (!status.ok()) {
       sent_.DropBefore(sent_.end());
       next_sequence_number_ = sent_.end();
@@ -100,17 +109,36 @@ bool Job::RequestPreparation() {
 bool Job::PushInput(std::string bytes) {
   MutexLock lock(&mu_);
   if (IsTerminal(state_) || input_finished_) return false;
-  inbox_bytes_ += static_cast<int64_t>(bytes.size());
-  received_bytes_ += static_cast<int64_t>(bytes.size());
-  inbox_.push_back(std::move(bytes));
-  return !std::exchange(preparation_scheduled_, true);
+  const bool schedule = NotePushed(bytes.size());
+  inbox_.chunks.push_back(std::move(bytes));
+  return schedule;
+}
+
+bool Job::PushFrame(LiveFrame frame) {
+  MutexLock lock(&mu_);
+  if (IsTerminal(state_) || input_finished_) return false;
+  const bool schedule = NotePushed(frame.image.size());
+  inbox_.frames.push_back(std::move(frame));
+  return schedule;
+}
+
+bool Job::NotePushed(size_t num_bytes) {
+  inbox_bytes_ += static_cast<int64_t>(num_bytes + kPieceOverheadBytes);
+  received_bytes_ += static_cast<int64_t>(num_bytes);
+  return TakesInput() && !std::exchange(preparation_scheduled_, true);
 }
 
 bool Job::FinishInput() {
   MutexLock lock(&mu_);
   if (IsTerminal(state_) || input_finished_) return false;
   input_finished_ = true;
-  return !std::exchange(preparation_scheduled_, true);
+  return TakesInput() && !std::exchange(preparation_scheduled_, true);
+}
+
+bool Job::ResumePreparation() {
+  MutexLock lock(&mu_);
+  return !IsTerminal(state_) && preparation_ == EngineJob::Preparation::kAhead &&
+         !std::exchange(preparation_scheduled_, true);
 }
 
 void Job::NoteInput(absl::Time now) {
@@ -140,6 +168,8 @@ bool Job::WantsInput() const {
   return !IsTerminal(state_) && !input_finished_ && inbox_bytes_ < limits_.max_inbox_bytes;
 }
 
+bool Job::TakesInput() const { return preparation_ == EngineJob::Preparation::kNeedsInput; }
+
 std::optional<JobRequest> Job::TakeRequest() {
   MutexLock lock(&mu_);
   return std::exchange(request_, std::nullopt);
@@ -148,17 +178,40 @@ std::optional<JobRequest> Job::TakeRequest() {
 Job::Input Job::TakeInput() {
   Input input;
   MutexLock lock(&mu_);
-  input.chunks.swap(inbox_);
+  stepped_since_preparation_ = false;
+  if (!TakesInput()) return input;
+  std::swap(input, inbox_);
   inbox_bytes_ = 0;
   input.finished = input_finished_ && !std::exchange(finish_taken_, input_finished_);
   return input;
 }
 
-bool Job::EndPreparationTurn() {
+bool Job::preparation_due() const {
   MutexLock lock(&mu_);
-  const bool more = !IsTerminal(state_) && (!inbox_.empty() || (input_finished_ && !finish_taken_));
-  preparation_scheduled_ = more;
-  return more;
+  return preparation_ == EngineJob::Preparation::kMore ||
+         preparation_ == EngineJob::Preparation::kAhead;
+}
+
+bool Job::EndPreparationTurn(EngineJob::Preparation result) {
+  MutexLock lock(&mu_);
+  preparation_ = result;
+  bool again = false;
+  switch (result) {
+    case EngineJob::Preparation::kMore:
+      again = true;
+      break;
+    case EngineJob::Preparation::kNeedsInput:
+      again = inbox_.has_media() || (input_finished_ && !finish_taken_);
+      break;
+    case EngineJob::Preparation::kAhead:
+      // A step that ran meanwhile found a turn under way and scheduled none.
+      again = stepped_since_preparation_;
+      break;
+    case EngineJob::Preparation::kDone:
+      break;
+  }
+  preparation_scheduled_ = again && !IsTerminal(state_);
+  return preparation_scheduled_;
 }
 
 int64_t Job::received_bytes() const {
@@ -195,6 +248,7 @@ std::unique_ptr<EngineJob> Job::TakeUnneededEngineJob() {
 
 void Job::SetPlan(const JobPlan& plan) {
   MutexLock lock(&mu_);
+  if (Same(plan, plan_)) return;
   plan_ = plan;
   progress_changed_ = true;
 }
@@ -204,12 +258,30 @@ JobPlan Job::plan() const {
   return plan_;
 }
 
+LiveStatus Job::SetLiveStatus(const LiveStatus& status) {
+  MutexLock lock(&mu_);
+  LiveStatus grown;
+  // Two threads may tell, and the older status last.
+  if (status.frames_in < live_status_.frames_in) return grown;
+  grown.frames_in = status.frames_in - live_status_.frames_in;
+  grown.frames_skipped = std::max<int64_t>(status.frames_skipped - live_status_.frames_skipped, 0);
+  live_status_ = status;
+  return grown;
+}
+
 void Job::NoteStep(int64_t steps_done, bool denoised, absl::Time now) {
   MutexLock lock(&mu_);
   steps_since_render_ += steps_done - steps_done_;
   steps_done_ = steps_done;
-  denoised_ = denoised;
+  denoised_ = denoised_ || denoised;
+  stepped_since_preparation_ = true;
   last_step_time_ = now;
+  progress_changed_ = true;
+}
+
+void Job::NoteDenoised() {
+  MutexLock lock(&mu_);
+  denoised_ = true;
   progress_changed_ = true;
 }
 
@@ -293,6 +365,7 @@ void Job::PushSummary(const JobSummary& summary, absl::Time now) {
   v1::Summary* proto = response.mutable_summary();
   *proto = ToProto(summary);
   proto->set_job_id(id());
+  if (live_) *proto->mutable_live() = ToProto(summary.live);
   std::unique_ptr<EngineJob> unneeded;
   {
     MutexLock lock(&mu_);
@@ -444,12 +517,14 @@ v1::Progress Job::MakeProgress() const {
   progress.set_total_steps(plan_.total_steps);
   progress.set_frames_done(frames_done_);
   progress.set_frames_total(plan_.num_frames);
-  if (steps_done_ > 0) {
+  // Nobody knows how long a camera will run.
+  if (steps_done_ > 0 && (!live_ || plan_.complete)) {
     const absl::Duration per_step =
         (last_step_time_ - running_since_) / static_cast<double>(steps_done_);
-    *progress.mutable_estimated_time_left() =
-        ToProto(per_step * static_cast<double>(plan_.total_steps - steps_done_));
+    const int64_t steps_left = std::max<int64_t>(plan_.total_steps - steps_done_, 0);
+    *progress.mutable_estimated_time_left() = ToProto(per_step * static_cast<double>(steps_left));
   }
+  if (live_) *progress.mutable_live() = ToProto(live_status_);
   return progress;
 }
 

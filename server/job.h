@@ -8,6 +8,9 @@
 //  - the outbox holds at most Limits::max_outbox_bytes plus the output of one Render call, the
 //    inbox at most Limits::max_inbox_bytes plus one message, and one Progress.
 //
+// The inbox is emptied only when the engine asks for input, so that a job that is not read, for
+// whatever reason, makes its caller wait.
+//
 // A job with an idempotency key can outlive the call that started it: answers that were sent are
 // kept (AnswerRing), and another call can take the job over and get them again (Attach). While no
 // call follows it, it is detached: it goes on until its outbox is full, and is overdue after
@@ -48,6 +51,10 @@ struct JobTerms {
 
 class Job {
  public:
+  // What a piece of media counts for in the inbox besides its bytes, so that many small ones are
+  // bounded too.
+  static constexpr size_t kPieceOverheadBytes = 64;
+
   struct Limits {
     int64_t max_inbox_bytes = 4 << 20;
     int64_t max_outbox_bytes = 8 << 20;
@@ -80,6 +87,8 @@ class Job {
   const std::string& model() const { return model_; }
   const std::string& tenant() const { return terms_.tenant; }
   int priority() const { return terms_.priority; }
+  // Whether its driving comes as frames.
+  bool live() const { return live_; }
   const JobTerms& terms() const { return terms_; }
   absl::Time created() const { return created_; }
 
@@ -106,10 +115,13 @@ class Job {
 
   // --- Input ---
 
-  // All three return whether a preparation turn must be scheduled.
+  // These return whether a preparation turn must be scheduled.
   bool RequestPreparation() ABSL_LOCKS_EXCLUDED(mu_);
   bool PushInput(std::string bytes) ABSL_LOCKS_EXCLUDED(mu_);
+  bool PushFrame(LiveFrame frame) ABSL_LOCKS_EXCLUDED(mu_);
   bool FinishInput() ABSL_LOCKS_EXCLUDED(mu_);
+  // After a step: the engine may read on if it was ahead.
+  bool ResumePreparation() ABSL_LOCKS_EXCLUDED(mu_);
   // The caller's silence counts from `now`.
   void NoteInput(absl::Time now) ABSL_LOCKS_EXCLUDED(mu_);
   // FinishInput, and the caller has said itself that nothing is missing: from now on the job can
@@ -124,13 +136,19 @@ class Job {
 
   struct Input {
     std::vector<std::string> chunks;
-    // No more will come after `chunks`.
+    std::vector<LiveFrame> frames;
+    // No more will come after these.
     bool finished = false;
+
+    bool has_media() const { return !chunks.empty() || !frames.empty(); }
   };
-  // Everything in the inbox; `finished` is reported once. Preparation thread.
+  // Begins a preparation turn: everything in the inbox if the engine has asked for input, else
+  // nothing; `finished` is reported once. Preparation thread.
   Input TakeInput() ABSL_LOCKS_EXCLUDED(mu_);
-  // Ends a preparation turn. True: more came in meanwhile, so another turn must be scheduled.
-  bool EndPreparationTurn() ABSL_LOCKS_EXCLUDED(mu_);
+  // Whether EngineJob::Prepare is due although nothing was taken.
+  bool preparation_due() const ABSL_LOCKS_EXCLUDED(mu_);
+  // Ends a preparation turn, of which `result` came. True: another must be scheduled.
+  bool EndPreparationTurn(EngineJob::Preparation result) ABSL_LOCKS_EXCLUDED(mu_);
   // Bytes that ever came in.
   int64_t received_bytes() const ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -160,10 +178,15 @@ class Job {
 
   // --- Progress ---
 
+  // The plan of a job that is still being read grows.
   void SetPlan(const JobPlan& plan) ABSL_LOCKS_EXCLUDED(mu_);
   JobPlan plan() const ABSL_LOCKS_EXCLUDED(mu_);
+  // Returns by how much frames_in and frames_skipped have grown.
+  LiveStatus SetLiveStatus(const LiveStatus& status) ABSL_LOCKS_EXCLUDED(mu_);
   // After each denoising step.
   void NoteStep(int64_t steps_done, bool denoised, absl::Time now) ABSL_LOCKS_EXCLUDED(mu_);
+  // Its last step has run already, as it turns out that there is no more to read.
+  void NoteDenoised() ABSL_LOCKS_EXCLUDED(mu_);
   bool denoised() const ABSL_LOCKS_EXCLUDED(mu_);
   // Before each Render call.
   void NoteRender() ABSL_LOCKS_EXCLUDED(mu_);
@@ -248,6 +271,9 @@ class Job {
   v1::Progress MakeProgress() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool IsOutboxFull() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool WantsInput() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool TakesInput() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Counts media of `num_bytes` in the inbox. Returns as PushInput does.
+  bool NotePushed(size_t num_bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool IsResumable() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   // Constant after construction.
@@ -255,6 +281,7 @@ class Job {
   const std::string model_;
   const JobTerms terms_;
   const OutputFormat format_;
+  const bool live_;
   const Limits limits_;
   const absl::Time created_;
 
@@ -268,7 +295,7 @@ class Job {
   absl::Time end_time_ ABSL_GUARDED_BY(mu_) = absl::InfiniteFuture();
 
   std::optional<JobRequest> request_ ABSL_GUARDED_BY(mu_);
-  std::vector<std::string> inbox_ ABSL_GUARDED_BY(mu_);
+  Input inbox_ ABSL_GUARDED_BY(mu_);  // without `finished`
   int64_t inbox_bytes_ ABSL_GUARDED_BY(mu_) = 0;
   int64_t received_bytes_ ABSL_GUARDED_BY(mu_) = 0;
   absl::Time last_input_ ABSL_GUARDED_BY(mu_);
@@ -276,11 +303,16 @@ class Job {
   bool input_complete_ ABSL_GUARDED_BY(mu_) = false;
   bool finish_taken_ ABSL_GUARDED_BY(mu_) = false;
   bool preparation_scheduled_ ABSL_GUARDED_BY(mu_) = false;
+  // What the last turn came to.
+  EngineJob::Preparation preparation_ ABSL_GUARDED_BY(mu_) = EngineJob::Preparation::kNeedsInput;
+  // Since the last turn began.
+  bool stepped_since_preparation_ ABSL_GUARDED_BY(mu_) = false;
 
   std::unique_ptr<EngineJob> engine_job_ ABSL_GUARDED_BY(mu_);
   int engine_users_ ABSL_GUARDED_BY(mu_) = 0;
 
   JobPlan plan_ ABSL_GUARDED_BY(mu_);
+  LiveStatus live_status_ ABSL_GUARDED_BY(mu_);
   int64_t steps_done_ ABSL_GUARDED_BY(mu_) = 0;
   int64_t steps_since_render_ ABSL_GUARDED_BY(mu_) = 0;
   bool denoised_ ABSL_GUARDED_BY(mu_) = false;

@@ -35,6 +35,11 @@ absl::Status NoSuchJob(const std::string& job_id) {
 
 absl::Status NoSuchKey() { return absl::NotFoundError("idempotency_key: no such job"); }
 
+// GFLOP of the whole job.
+double WorkOf(const JobPlan& plan) {
+  return static_cast<double>(plan.total_steps) * plan.gflop_per_row_step;
+}
+
 LogLevel EndLevel(const absl::Status& status) {
   return status.code() == absl::StatusCode::kInternal ? LogLevel::kError : LogLevel::kInfo;
 }
@@ -135,6 +140,12 @@ void JobRunner::PushInput(const std::shared_ptr<Job>& job, std::string bytes) {
   metrics_.CountReceived(bytes.size());
   job->NoteInput(clock_.TimeNow());
   if (job->PushInput(std::move(bytes))) preparation_.Enqueue(job);
+}
+
+void JobRunner::PushFrame(const std::shared_ptr<Job>& job, LiveFrame frame) {
+  metrics_.CountReceived(frame.image.size());
+  job->NoteInput(clock_.TimeNow());
+  if (job->PushFrame(std::move(frame))) preparation_.Enqueue(job);
 }
 
 void JobRunner::FinishInput(const std::shared_ptr<Job>& job) {
@@ -386,18 +397,24 @@ void JobRunner::OnStepped(const std::shared_ptr<Job>& job, int num_rows) {
   const bool denoised = job->denoised();
   {
     MutexLock lock(&mu_);
+    backlog_.Grow(job->id(), WorkOf(job->plan()));
     backlog_.Run(job->id(), gflop);
     if (denoised) backlog_.Remove(job->id());
     metrics_.SetQueuedWork(backlog_.work_left());
   }
   if (job->RequestRender()) render_.Enqueue(job);
+  if (job->ResumePreparation()) preparation_.Enqueue(job);
   job->NotifyListener();
 }
 
 void JobRunner::Prepare(const std::shared_ptr<Job>& job) {
-  if (const absl::Status status = PrepareOnce(*job); !status.ok()) EndEarly(job, status);
+  const absl::StatusOr<EngineJob::Preparation> prepared = PrepareOnce(job);
+  if (!prepared.ok()) EndEarly(job, prepared.status());
   job->NotifyListener();
-  if (job->EndPreparationTurn()) preparation_.Enqueue(job);
+  // One Prepare call a turn, so that jobs share the threads.
+  if (job->EndPreparationTurn(prepared.value_or(EngineJob::Preparation::kDone))) {
+    preparation_.Enqueue(job);
+  }
 }
 
 void JobRunner::EndEarly(const std::shared_ptr<Job>& job, const absl::Status& status) {
@@ -406,47 +423,89 @@ void JobRunner::EndEarly(const std::shared_ptr<Job>& job, const absl::Status& st
   EndJob(job, requested.ok() ? status : requested);
 }
 
-absl::Status JobRunner::PrepareOnce(Job& job) {
-  const Job::Input input = job.TakeInput();
-  // While it waited to be read here, the caller could not send.
-  job.NoteInput(clock_.TimeNow());
+absl::StatusOr<EngineJob::Preparation> JobRunner::PrepareOnce(const std::shared_ptr<Job>& job) {
+  constexpr auto kNoMore = EngineJob::Preparation::kDone;
+  Job::Input input = job->TakeInput();
+  // While it waited to be read here, the caller may not have been able to send.
+  if (input.has_media()) job->NoteInput(clock_.TimeNow());
   // The end that was asked for first is the one to be told.
-  if (!job.requested_end().ok()) return absl::OkStatus();
-  if (const std::optional<JobRequest> request = job.TakeRequest(); request.has_value()) {
+  if (!job->requested_end().ok()) return kNoMore;
+  if (const std::optional<JobRequest> request = job->TakeRequest(); request.has_value()) {
     absl::StatusOr<std::unique_ptr<EngineJob>> engine_job = engine_.CreateJob(*request);
     if (!engine_job.ok()) return engine_job.status();
-    job.SetEngineJob(*std::move(engine_job));
-    if (!job.requested_end().ok()) return absl::OkStatus();
+    job->SetEngineJob(*std::move(engine_job));
+    if (!job->requested_end().ok()) return kNoMore;
   }
   // After the source: whichever comes first from the client, a bad source is told first.
-  if (input.finished && job.received_bytes() == 0) {
-    return absl::InvalidArgumentError("driving_chunk: the stream ended without driving media");
+  if (input.finished && job->received_bytes() == 0) {
+    return absl::InvalidArgumentError(absl::StrCat(job->live() ? "driving_frame" : "driving_chunk",
+                                                   ": the stream ended without driving media"));
   }
-  const Job::EngineUse engine_job(job);
-  if (engine_job.get() == nullptr) return absl::OkStatus();  // ended by another thread
+  const Job::EngineUse engine_job(*job);
+  if (engine_job.get() == nullptr) return kNoMore;  // ended by another thread
   for (const std::string& chunk : input.chunks) {
     if (const absl::Status status = engine_job->AddDriving(chunk); !status.ok()) return status;
     // A job that has been cancelled need not read on.
-    if (!job.requested_end().ok()) return absl::OkStatus();
+    if (!job->requested_end().ok()) return kNoMore;
   }
-  if (!input.finished || !job.MoveTo(JobState::kPreparing, clock_.TimeNow())) {
-    return absl::OkStatus();
+  for (LiveFrame& frame : input.frames) {
+    if (const absl::Status status = engine_job->AddFrame(std::move(frame)); !status.ok()) {
+      return status;
+    }
   }
-  job.NotifyListener();
-  if (const absl::Status status = engine_job->FinishDriving(); !status.ok()) return status;
-  const JobPlan plan = engine_job->plan();
-  job.SetPlan(plan);
-  if (const std::optional<absl::Duration> delay = TakeOn(job.id(), plan); delay.has_value()) {
-    return WithRetryDelay(TooMuchWork(), std::max(*delay, config_.retry_delay));
+  if (input.finished) {
+    job->MoveTo(JobState::kPreparing, clock_.TimeNow());  // unless it is further already
+    if (const absl::Status status = engine_job->FinishDriving(); !status.ok()) return status;
   }
-  if (job.MoveTo(JobState::kWaiting, clock_.TimeNow())) scheduler_.Wake();
+  if (!input.has_media() && !input.finished && !job->preparation_due()) {
+    return EngineJob::Preparation::kNeedsInput;
+  }
+  job->NotifyListener();  // the inbox has room
+  const absl::StatusOr<EngineJob::Preparation> prepared = engine_job->Prepare();
+  if (!prepared.ok()) return prepared.status();
+  if (const absl::Status status = TakePreparation(job, *engine_job.get()); !status.ok()) {
+    return status;
+  }
+  return *prepared;
+}
+
+absl::Status JobRunner::TakePreparation(const std::shared_ptr<Job>& job, EngineJob& engine_job) {
+  TakeLiveStatus(*job, engine_job);
+  const JobPlan plan = engine_job.plan();
+  job->SetPlan(plan);
+  if (plan.num_rows == 0) return absl::OkStatus();
+  const JobState state = job->state();
+  if (state == JobState::kReceiving || state == JobState::kPreparing) {
+    if (const std::optional<absl::Duration> delay = TakeOn(job->id(), plan); delay.has_value()) {
+      return WithRetryDelay(TooMuchWork(), std::max(*delay, config_.retry_delay));
+    }
+    job->MoveTo(JobState::kWaiting, clock_.TimeNow());
+  } else {
+    MutexLock lock(&mu_);
+    backlog_.Grow(job->id(), WorkOf(plan));
+    metrics_.SetQueuedWork(backlog_.work_left());
+  }
+  // A job may turn out to be at its end when all of its rows have run already.
+  if (engine_job.denoised()) {
+    job->NoteDenoised();
+    MutexLock lock(&mu_);
+    backlog_.Remove(job->id());
+    metrics_.SetQueuedWork(backlog_.work_left());
+  }
+  scheduler_.Wake();
+  if ((engine_job.renderable() || job->denoised()) && job->RequestRender()) render_.Enqueue(job);
   return absl::OkStatus();
+}
+
+void JobRunner::TakeLiveStatus(Job& job, const EngineJob& engine_job) {
+  if (!job.live()) return;
+  const LiveStatus grown = job.SetLiveStatus(engine_job.live_status());
+  metrics_.CountLiveFrames(grown.frames_in, grown.frames_skipped);
 }
 
 std::optional<absl::Duration> JobRunner::TakeOn(const std::string& job_id, const JobPlan& plan) {
   MutexLock lock(&mu_);
-  const std::optional<absl::Duration> delay =
-      backlog_.Plan(job_id, static_cast<double>(plan.total_steps) * plan.gflop_per_row_step);
+  const std::optional<absl::Duration> delay = backlog_.Plan(job_id, WorkOf(plan));
   metrics_.SetQueuedWork(backlog_.work_left());
   return delay;
 }
@@ -474,6 +533,10 @@ absl::StatusOr<bool> JobRunner::RenderOnce(Job& job) {
     metrics_.CountFrames(num_frames);
     if (job.PushOutputs(*std::move(outputs), engine_job->frames_done())) {
       metrics_.ObserveTimeToFirstFrame(clock_.TimeNow() - job.created());
+    }
+    if (job.live()) {
+      TakeLiveStatus(job, *engine_job.get());
+      if (num_frames > 0) metrics_.ObserveLag(engine_job->live_status().lag);
     }
     rendered_some = true;
     scheduler_.Wake();  // the job may have been paused

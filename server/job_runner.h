@@ -1,8 +1,10 @@
 // Takes jobs in, carries them through preparation, denoising and rendering, and knows them all.
 //
-// Threads: `preparation_threads` that call EngineJob::AddDriving and FinishDriving, one scheduler
-// thread that calls Engine::Step, `render_threads` that call EngineJob::Render. Every admitted job
-// ends in exactly one terminal state, at the latest in the destructor.
+// Threads: `preparation_threads` that hand driving media to EngineJob and call its Prepare, one
+// scheduler thread that calls Engine::Step, `render_threads` that call EngineJob::Render. All three
+// may work for a job at the same time: it is stepped from when it has rows, while the rest of its
+// driving media is still being read or coming in. Every admitted job ends in exactly one terminal
+// state, at the latest in the destructor.
 //
 // Thread-safe. No public method but AwaitIdle and the destructor blocks.
 #pragma once
@@ -80,6 +82,7 @@ class JobRunner final : private StepScheduler::Events {
 
   // The call's side of a job.
   void PushInput(const std::shared_ptr<Job>& job, std::string bytes);
+  void PushFrame(const std::shared_ptr<Job>& job, LiveFrame frame);
   void FinishInput(const std::shared_ptr<Job>& job);
   // FinishInput, and the caller has said so itself.
   void CompleteInput(const std::shared_ptr<Job>& job);
@@ -139,7 +142,13 @@ class JobRunner final : private StepScheduler::Events {
 
   // Turns of the pools.
   void Prepare(const std::shared_ptr<Job>& job);
-  absl::Status PrepareOnce(Job& job);
+  // One call of EngineJob::Prepare and what comes before and after it. kDone also if there is no
+  // use in preparing the job any more.
+  absl::StatusOr<EngineJob::Preparation> PrepareOnce(const std::shared_ptr<Job>& job);
+  // What has come of EngineJob::Prepare: more to step, to render, to tell.
+  absl::Status TakePreparation(const std::shared_ptr<Job>& job, EngineJob& engine_job)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  void TakeLiveStatus(Job& job, const EngineJob& engine_job);
   void Render(const std::shared_ptr<Job>& job);
   // Whether there may be more to do at once.
   absl::StatusOr<bool> RenderOnce(Job& job);
@@ -148,7 +157,8 @@ class JobRunner final : private StepScheduler::Events {
   // Makes calls of the engine that are running for the job return.
   static void CancelEngineJob(Job& job);
 
-  // Adds the job's work to the backlog. Not empty: it does not fit before that time has passed.
+  // Adds the job's work to the backlog when it is known first. Not empty: it does not fit before
+  // that time has passed.
   std::optional<absl::Duration> TakeOn(const std::string& job_id, const JobPlan& plan)
       ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status TooMuchWork() const;

@@ -26,7 +26,7 @@ bool CanMove(JobState from, JobState to) {
     case JobState::kPreparing:
       return from == JobState::kReceiving;
     case JobState::kWaiting:
-      return from == JobState::kPreparing;
+      return from == JobState::kReceiving || from == JobState::kPreparing;
     case JobState::kRunning:
       return from == JobState::kWaiting;
     case JobState::kSucceeded:

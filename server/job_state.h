@@ -1,7 +1,9 @@
 // The life of a job as a state machine.
 //
 //   receiving -> preparing -> waiting -> running -> succeeded
-// and from each of the first four to failed, cancelled or expired. The last four are terminal.
+//   receiving ------------> waiting
+// and from each of the first four to failed, cancelled or expired. The last four are terminal. The
+// second line is the way of a job that is denoised while its driving media still comes in.
 #pragma once
 
 #include <array>
@@ -14,8 +16,8 @@ namespace reenact {
 enum class JobState {
   kReceiving,  // the driving media is coming in
   kPreparing,  // all of it is there and is being read
-  kWaiting,    // prepared, waiting for a place on the device
-  kRunning,    // denoising, rendering or sending
+  kWaiting,    // prepared as far as it takes to begin, waiting for a place on the device
+  kRunning,    // denoising, rendering or sending; driving media may still be coming in
   kSucceeded,
   kFailed,
   kCancelled,

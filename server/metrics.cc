@@ -19,6 +19,9 @@ Buckets StepBuckets() { return {0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5,
 // From a short clip's stage to the longest job.
 Buckets JobBuckets() { return {0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3600}; }
 
+// From one frame of a camera to an output that has fallen far behind.
+Buckets LagBuckets() { return {0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5, 10, 30, 100}; }
+
 Buckets CountBuckets() { return {1, 2, 3, 4, 6, 8, 12, 16, 32}; }
 
 prometheus::Gauge& AddGauge(prometheus::Registry& registry, const char* name, const char* help) {
@@ -88,6 +91,13 @@ Metrics::Metrics()
                                  "Bytes of driving media taken in.")),
       sent_bytes_(AddCounter(registry_, "reenact_sent_bytes_total",
                              "Bytes of generated media handed to gRPC.")),
+      live_frames_(AddCounter(registry_, "reenact_live_frames_total",
+                              "Driving frames of live jobs that have been read.")),
+      live_skipped_(AddCounter(registry_, "reenact_live_frames_skipped_total",
+                               "Driving frames of live jobs that were left out.")),
+      live_lag_seconds_(AddHistogram(registry_, "reenact_live_lag_seconds",
+                                     "From the arrival of a live frame until its output is made.",
+                                     LagBuckets())),
       heartbeat_age_(AddGauge(registry_, "reenact_worker_heartbeat_age_seconds",
                               "Time since the scheduler thread last came round.")),
       model_info_(BuildGauge()
@@ -158,6 +168,15 @@ void Metrics::ObserveSummary(const JobSummary& summary, absl::Duration queue,
   Stage("denoise").Observe(absl::ToDoubleSeconds(summary.denoise_time));
   Stage("render").Observe(absl::ToDoubleSeconds(summary.render_time));
   job_seconds_.Observe(absl::ToDoubleSeconds(total));
+}
+
+void Metrics::CountLiveFrames(int64_t num_read, int64_t num_skipped) {
+  live_frames_.Increment(static_cast<double>(num_read));
+  live_skipped_.Increment(static_cast<double>(num_skipped));
+}
+
+void Metrics::ObserveLag(absl::Duration lag) {
+  live_lag_seconds_.Observe(absl::ToDoubleSeconds(lag));
 }
 
 void Metrics::SetModels(const std::vector<ModelInfo>& models) {

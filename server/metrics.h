@@ -50,6 +50,11 @@ class Metrics final : public prometheus::Collectable {
   // Stage times of a job that succeeded.
   void ObserveSummary(const JobSummary& summary, absl::Duration queue, absl::Duration total);
 
+  // Driving frames of live jobs that have been read, and those of them that were left out.
+  void CountLiveFrames(int64_t num_read, int64_t num_skipped);
+  // From the arrival of a live frame until its output was made.
+  void ObserveLag(absl::Duration lag);
+
   void SetModels(const std::vector<ModelInfo>& models);
   void SetReady(bool ready);
   void SetDraining(bool draining);
@@ -84,6 +89,9 @@ class Metrics final : public prometheus::Collectable {
   prometheus::Counter& frames_;
   prometheus::Counter& received_bytes_;
   prometheus::Counter& sent_bytes_;
+  prometheus::Counter& live_frames_;
+  prometheus::Counter& live_skipped_;
+  prometheus::Histogram& live_lag_seconds_;
   prometheus::Gauge& heartbeat_age_;
   prometheus::Family<prometheus::Gauge>& model_info_;
   prometheus::Gauge& ready_;

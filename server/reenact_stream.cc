@@ -78,8 +78,26 @@ void ReenactStream::TakeMessage(v1::ReenactRequest& message) {
         Refuse(absl::InvalidArgumentError("driving_chunk: came before config"));
       } else if (message.driving_chunk().empty()) {
         Refuse(absl::InvalidArgumentError("driving_chunk has 0 bytes, must have 1 or more"));
+      } else if (current->live()) {
+        Refuse(absl::InvalidArgumentError(
+            "driving_chunk: the config has live, must be driving_frame"));
       } else {
         runner_->PushInput(current, std::move(*message.mutable_driving_chunk()));
+      }
+      return;
+    case v1::ReenactRequest::kDrivingFrame:
+      if (current == nullptr) {
+        Refuse(absl::InvalidArgumentError("driving_frame: came before config"));
+      } else if (!current->live()) {
+        Refuse(absl::InvalidArgumentError(
+            "driving_frame: the config has no live, must be driving_chunk"));
+      } else if (message.driving_frame().image().empty()) {
+        Refuse(absl::InvalidArgumentError("driving_frame.image has 0 bytes, must have 1 or more"));
+      } else {
+        runner_->PushFrame(current,
+                           {.image = std::move(*message.mutable_driving_frame()->mutable_image()),
+                            .pts = message.driving_frame().pts(),
+                            .arrived = clock_.TimeNow()});
       }
       return;
     case v1::ReenactRequest::kDrivingEnd:
@@ -91,7 +109,8 @@ void ReenactStream::TakeMessage(v1::ReenactRequest& message) {
       return;
     case v1::ReenactRequest::PAYLOAD_NOT_SET:
       Refuse(absl::InvalidArgumentError(
-          "payload: is not set, must be config (first), driving_chunk or driving_end"));
+          "payload: is not set, must be config (first), driving_chunk, driving_frame or "
+          "driving_end"));
       return;
   }
 }

@@ -92,7 +92,9 @@ void StepScheduler::EndOverdueJobs() {
     }
   }
   const auto ended = [](const auto& entry) { return entry.job->ended(); };
-  std::erase_if(active_, ended);
+  // The last step of a job may be known to be that only after it.
+  std::erase_if(active_,
+                [&](const Active& active) { return ended(active) || active.job->denoised(); });
   std::erase_if(watched_, ended);
 }
 
@@ -216,6 +218,7 @@ void StepScheduler::StepTogether(const std::vector<Active>& batch) {
     }
     const bool denoised = shares[i].job->denoised();
     job->NoteStep(shares[i].job->steps_done(), denoised, end);
+    job->SetPlan(shares[i].job->plan());  // of a live job, rows are planned as they begin
     if (denoised) {
       std::erase_if(active_, [&job](const Active& active) { return active.job == job; });
     }

@@ -5,6 +5,8 @@
 // obeyed within one step, and a job is passed over at most StepPolicy::MaxPassedOver() times in a
 // row.
 //
+// A job that has nothing to step before more of its driving media has been read keeps its place.
+//
 // Watch() and Wake() are thread-safe and never block. RunOnce() belongs to one thread at a time.
 #pragma once
 

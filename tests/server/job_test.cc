@@ -18,6 +18,8 @@ using ::testing::ElementsAre;
 using testing::FakeEngine;
 using testing::StatusIs;
 
+using Preparation = EngineJob::Preparation;
+
 constexpr absl::Time kStart = absl::FromUnixSeconds(1'000'000'000);
 
 class JobTest : public ::testing::Test {
@@ -35,6 +37,7 @@ class JobTest : public ::testing::Test {
     const Job::EngineUse engine_job(job_);
     ASSERT_TRUE(engine_job->AddDriving("x").ok());
     ASSERT_TRUE(engine_job->FinishDriving().ok());
+    ASSERT_TRUE(engine_job->Prepare().ok());
     job_.SetPlan(engine_job->plan());
     ASSERT_TRUE(job_.MoveTo(JobState::kPreparing, kStart));
     ASSERT_TRUE(job_.MoveTo(JobState::kWaiting, kStart));
@@ -50,7 +53,9 @@ class JobTest : public ::testing::Test {
 
   FakeEngine engine_;
   Job job_{Request(),
-           {.max_inbox_bytes = 10, .max_outbox_bytes = 100},
+           {.max_inbox_bytes = 2 * (5 + Job::kPieceOverheadBytes),
+            .max_outbox_bytes = 100,
+            .receive_timeout = absl::Minutes(1)},
            kStart,
            kStart + absl::Hours(1),
            {}};
@@ -112,7 +117,7 @@ TEST_F(JobTest, InboxStopsReadingWhenFullAndGoesOnWhenTaken) {
   EXPECT_FALSE(input.finished);
   EXPECT_TRUE(job_.wants_input());
   EXPECT_EQ(job_.received_bytes(), 10);
-  EXPECT_FALSE(job_.EndPreparationTurn());
+  EXPECT_FALSE(job_.EndPreparationTurn(Preparation::kNeedsInput));
 }
 
 TEST_F(JobTest, InputThatComesDuringAPreparationTurnAsksForAnother) {
@@ -120,10 +125,81 @@ TEST_F(JobTest, InputThatComesDuringAPreparationTurnAsksForAnother) {
   job_.TakeInput();
   EXPECT_FALSE(job_.FinishInput()) << "the running turn will see it";
 
-  EXPECT_TRUE(job_.EndPreparationTurn());
+  EXPECT_TRUE(job_.EndPreparationTurn(Preparation::kNeedsInput));
   EXPECT_TRUE(job_.TakeInput().finished);
   EXPECT_FALSE(job_.TakeInput().finished) << "reported once";
-  EXPECT_FALSE(job_.EndPreparationTurn());
+  EXPECT_FALSE(job_.EndPreparationTurn(Preparation::kDone));
+}
+
+TEST_F(JobTest, InputWaitsInTheInboxUntilTheEngineAsksForIt) {
+  job_.PushInput("a");
+  job_.TakeInput();
+  EXPECT_FALSE(job_.PushInput("b"));
+
+  EXPECT_TRUE(job_.EndPreparationTurn(Preparation::kMore)) << "there is more to do";
+  EXPECT_FALSE(job_.TakeInput().has_media()) << "it has not read what it has";
+  EXPECT_TRUE(job_.preparation_due());
+  EXPECT_TRUE(job_.EndPreparationTurn(Preparation::kNeedsInput)) << "and here it is";
+  EXPECT_FALSE(job_.preparation_due());
+  EXPECT_THAT(job_.TakeInput().chunks, ElementsAre("b"));
+  EXPECT_FALSE(job_.EndPreparationTurn(Preparation::kNeedsInput));
+  EXPECT_TRUE(job_.PushInput("c"));
+}
+
+TEST_F(JobTest, PreparationThatIsAheadGoesOnAfterAStep) {
+  job_.PushInput("a");
+  job_.TakeInput();
+  EXPECT_FALSE(job_.EndPreparationTurn(Preparation::kAhead));
+
+  EXPECT_FALSE(job_.PushInput("b")) << "input is no reason";
+  EXPECT_FALSE(job_.FinishInput());
+  job_.NoteStep(1, false, kStart);
+  EXPECT_TRUE(job_.ResumePreparation());
+  EXPECT_FALSE(job_.ResumePreparation()) << "scheduled already";
+
+  EXPECT_FALSE(job_.TakeInput().has_media());
+  job_.NoteStep(2, false, kStart);
+  EXPECT_FALSE(job_.ResumePreparation()) << "a turn is under way";
+  EXPECT_TRUE(job_.EndPreparationTurn(Preparation::kAhead)) << "which may have missed the step";
+  EXPECT_TRUE(job_.EndPreparationTurn(Preparation::kNeedsInput));
+  const Job::Input input = job_.TakeInput();
+  EXPECT_THAT(input.chunks, ElementsAre("b"));
+  EXPECT_TRUE(input.finished);
+  EXPECT_FALSE(job_.EndPreparationTurn(Preparation::kDone));
+  EXPECT_FALSE(job_.ResumePreparation());
+}
+
+TEST_F(JobTest, LiveFramesFillTheInboxToo) {
+  EXPECT_TRUE(job_.PushFrame({.image = "12345", .pts = 1, .arrived = kStart}));
+  EXPECT_TRUE(job_.wants_input());
+  EXPECT_FALSE(job_.PushFrame({.image = "67890", .pts = 2, .arrived = kStart}));
+  EXPECT_FALSE(job_.wants_input());
+  EXPECT_EQ(job_.deadline(), kStart + absl::Hours(1)) << "nothing is awaited from the caller";
+
+  const Job::Input input = job_.TakeInput();
+  ASSERT_EQ(input.frames.size(), 2u);
+  EXPECT_EQ(input.frames[1].image, "67890");
+  EXPECT_EQ(input.frames[1].pts, 2);
+  EXPECT_EQ(job_.deadline(), kStart + absl::Minutes(1));
+}
+
+TEST_F(JobTest, JobMayBeginWhileItReceives) {
+  EXPECT_TRUE(job_.MoveTo(JobState::kWaiting, kStart));
+  EXPECT_FALSE(job_.MoveTo(JobState::kPreparing, kStart)) << "it is further than that";
+  EXPECT_TRUE(job_.MoveTo(JobState::kRunning, kStart));
+  EXPECT_TRUE(job_.wants_input());
+  EXPECT_EQ(job_.Snapshot().state(), v1::JOB_STATE_RUNNING);
+}
+
+TEST_F(JobTest, JobIsDenoisedOnceAndForAll) {
+  Prepare();
+  job_.NoteStep(6, false, kStart);
+  job_.NoteDenoised();
+  // Of a thread that looked before.
+  job_.NoteStep(6, false, kStart);
+
+  EXPECT_TRUE(job_.denoised());
+  EXPECT_EQ(job_.Snapshot().progress().stage(), v1::STAGE_RENDERING);
 }
 
 TEST_F(JobTest, RenderTurnsAreNeverLostAndNeverDouble) {

@@ -57,6 +57,7 @@ class StepSchedulerTest : public ::testing::Test, public StepScheduler::Events {
   void MakeWaiting(Job& job) {
     const Job::EngineUse engine_job(job);
     ASSERT_TRUE(engine_job->FinishDriving().ok());
+    ASSERT_TRUE(engine_job->Prepare().ok());
     job.SetPlan(engine_job->plan());
     ASSERT_TRUE(job.MoveTo(JobState::kPreparing, clock_.TimeNow()));
     ASSERT_TRUE(job.MoveTo(JobState::kWaiting, clock_.TimeNow()));
