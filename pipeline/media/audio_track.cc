@@ -141,7 +141,7 @@ absl::StatusOr<AudioTrack> ReadAudioTrack(std::string_view bytes, const Demuxer:
   size_t num_bytes = 0;
   int64_t next_dts = 0;
   // Damage ends the sound where it is; the pictures' reader is the one to complain.
-  while (av_read_frame((*demuxer)->context(), packet.get()) >= 0) {
+  while ((*demuxer)->RestartWork(), av_read_frame((*demuxer)->context(), packet.get()) >= 0) {
     const bool is_whole = (packet->flags & AV_PKT_FLAG_CORRUPT) == 0;
     if (packet->stream_index == stream->index && packet->size > 0 && is_whole &&
         remover.Apply(codecpar, *packet)) {

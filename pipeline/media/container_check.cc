@@ -165,7 +165,48 @@ bool IsMpegTs(std::string_view bytes) {
   return bytes[0] == 0x47 && bytes[kPacket] == 0x47 && bytes[2 * kPacket] == 0x47;
 }
 
+// Boxes on the way from the top of an MP4 file to the tables of its samples.
+bool HoldsTables(std::string_view name) {
+  return name == "moov" || name == "trak" || name == "mdia" || name == "minf" || name == "stbl";
+}
+
+// Boxes of `bytes[at, end)`, inner ones included to `depth`: `found` is what the first bad one
+// claims.
+void FindHugeTables(std::string_view bytes, size_t at, size_t end, int depth, std::string& found) {
+  constexpr uint64_t kFew = 1'000'000;
+  constexpr uint64_t kTimesTheFile = 16;
+  while (end - at >= 8 && found.empty()) {
+    uint64_t size = Big(bytes, at, 4);
+    uint64_t header = 8;
+    const std::string_view name = bytes.substr(at + 4, 4);
+    if (size == 1 && end - at >= 16) {
+      size = Big(bytes, at + 8, 8);
+      header = 16;
+    }
+    if (size == 0 || size > end - at) size = end - at;
+    if (size < header) return;
+    if (HoldsTables(name) && depth > 0) {
+      FindHugeTables(bytes, at + header, at + size, depth - 1, found);
+    } else if (name == "stsz" && size >= header + 12) {
+      const uint64_t sample_size = Big(bytes, at + header + 4, 4);
+      const uint64_t count = Big(bytes, at + header + 8, 4);
+      if (sample_size > 0 && count > kFew && count * sample_size > kTimesTheFile * bytes.size()) {
+        found = absl::StrCat("its index lists ", count, " samples of ", sample_size,
+                             " bytes, and the file has ", bytes.size(), " bytes");
+      }
+    }
+    at += size;
+  }
+}
+
 }  // namespace
+
+std::string FindImpossibleIndex(std::string_view bytes) {
+  std::string found;
+  constexpr int kDepth = 5;  // moov/trak/mdia/minf/stbl
+  if (IsMp4(bytes)) FindHugeTables(bytes, 0, bytes.size(), kDepth, found);
+  return found;
+}
 
 std::string FindCutOff(std::string_view bytes) {
   if (bytes.starts_with("\x1A\x45\xDF\xA3")) return CheckMatroska(bytes);

@@ -13,4 +13,9 @@ namespace reenact {
 // Thread-safe.
 std::string FindCutOff(std::string_view bytes);
 
+// What an MP4/MOV index claims that cannot be: a million or more samples of one size that together
+// have many times the file's bytes. Such an index costs 12 bytes and would take gigabytes in
+// memory. As the end of a sentence, or "". Reads only headers. Thread-safe.
+std::string FindImpossibleIndex(std::string_view bytes);
+
 }  // namespace reenact

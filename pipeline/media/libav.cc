@@ -7,6 +7,8 @@ extern "C" {
 #include <libavutil/mem.h>
 }
 
+#include <time.h>
+
 #include <algorithm>
 #include <cstring>
 #include <mutex>
@@ -38,6 +40,9 @@ constexpr char kDecoders[] =
 
 constexpr int kIoBuffer = 64 * 1024;
 
+// Tracks that FFmpeg may make; more than any limit of ours, so that a refusal can count them.
+constexpr int kMostStreams = 1000;
+
 // Whether one of the comma-separated `names` is in kContainers.
 bool IsAllowedContainer(const char* names) {
   const std::string allowed = absl::StrCat(",", kContainers, ",");
@@ -59,9 +64,18 @@ absl::Status LibavStatus(int error, absl::StatusCode code, const std::string& do
   return absl::Status(code, absl::StrCat(doing, ": ", LibavErrorText(error)));
 }
 
-void SilenceLibav() {
+void InitLibav() {
   static std::once_flag once;
-  std::call_once(once, [] { av_log_set_level(AV_LOG_QUIET); });
+  std::call_once(once, [] {
+    av_log_set_level(AV_LOG_QUIET);
+    av_max_alloc(kLargestAllocation);
+  });
+}
+
+double WorkBudget::Now() {
+  timespec time = {};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
 
 LibavPtr<AVIOContext> OpenSink(void* self, int (*write)(void* self, uint8_t* data, int size)) {
@@ -74,6 +88,7 @@ LibavPtr<AVIOContext> OpenSink(void* self, int (*write)(void* self, uint8_t* dat
 
 int Demuxer::Read(void* self, uint8_t* buffer, int size) {
   Demuxer& demuxer = *static_cast<Demuxer*>(self);
+  if (demuxer.work_.spent()) return AVERROR_EXIT;
   const size_t left = demuxer.bytes_.size() - demuxer.position_;
   const size_t count = std::min(left, static_cast<size_t>(size));
   if (count == 0) return AVERROR_EOF;
@@ -96,9 +111,9 @@ int64_t Demuxer::Seek(void* self, int64_t offset, int whence) {
 
 absl::StatusOr<std::unique_ptr<Demuxer>> Demuxer::Open(std::string_view bytes,
                                                        const Limits& limits) {
-  SilenceLibav();
+  InitLibav();
   if (bytes.empty()) return absl::InvalidArgumentError("the video is empty (0 bytes)");
-  std::unique_ptr<Demuxer> demuxer(new Demuxer());
+  std::unique_ptr<Demuxer> demuxer(new Demuxer(limits));
   demuxer->bytes_ = bytes;
   // Sides are rounded up to 128 pixels at most; frames narrower than that are small anyhow.
   demuxer->max_coded_pixels_ = 2 * limits.max_pixels + 65536;
@@ -110,9 +125,11 @@ absl::StatusOr<std::unique_ptr<Demuxer>> Demuxer::Open(std::string_view bytes,
     return absl::ResourceExhaustedError("opening the video: out of memory");
   }
 
+  const std::string opening = "reading the video's header";
   const AVInputFormat* format = nullptr;
   const int score = av_probe_input_buffer2(demuxer->io_.get(), &format, "", nullptr, 0, 0);
   if (score < 0 || format == nullptr || !IsAllowedContainer(format->name)) {
+    if (absl::Status work = demuxer->CheckWork(opening); !work.ok()) return work;
     // A low score is a guess (plain text "is" a subtitle format); only a good one is worth telling.
     const bool is_known = score > AVPROBE_SCORE_EXTENSION && format != nullptr;
     return absl::InvalidArgumentError(
@@ -121,21 +138,28 @@ absl::StatusOr<std::unique_ptr<Demuxer>> Demuxer::Open(std::string_view bytes,
                      kContainerNames));
   }
 
+  const std::string cut_off = FindCutOff(bytes);
+  if (const std::string damage = FindImpossibleIndex(bytes); !damage.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat("the video is ",
+                                                   cut_off.empty() ? "damaged" : "cut off",
+                                                   ", no frame could be read: ", damage));
+  }
+
   demuxer->context_ = avformat_alloc_context();
   AVFormatContext* context = demuxer->context_;
   if (context == nullptr) return absl::ResourceExhaustedError("opening the video: out of memory");
   context->pb = demuxer->io_.get();
-  context->max_streams = limits.max_streams;
+  context->max_streams = kMostStreams;
   context->format_whitelist = av_strdup(kContainers);
   context->codec_whitelist = av_strdup(kDecoders);
   context->protocol_whitelist = av_strdup("");
   context->io_open = [](AVFormatContext*, AVIOContext**, const char*, int, AVDictionary**) {
     return AVERROR(EACCES);
   };
-  const std::string cut_off = FindCutOff(bytes);
   // On failure this frees the context and clears the pointer.
   int error = avformat_open_input(&demuxer->context_, "", format, nullptr);
   if (error < 0) {
+    if (absl::Status work = demuxer->CheckWork(opening); !work.ok()) return work;
     if (!cut_off.empty()) {
       return absl::InvalidArgumentError(
           absl::StrCat("the video is cut off, no frame could be read: ", cut_off));
@@ -144,6 +168,14 @@ absl::StatusOr<std::unique_ptr<Demuxer>> Demuxer::Open(std::string_view bytes,
                        absl::StrCat("reading the header of the ", format->name, " video"));
   }
   context = demuxer->context_;
+  const auto check_streams = [&]() -> absl::Status {
+    if (context->nb_streams <= static_cast<unsigned>(limits.max_streams)) return absl::OkStatus();
+    return absl::ResourceExhaustedError(absl::StrCat("the video has ", context->nb_streams,
+                                                     " tracks; at most ", limits.max_streams,
+                                                     " are accepted"));
+  };
+  absl::Status status = check_streams();
+  if (!status.ok()) return status;
 
   std::vector<AVDictionary*> options(context->nb_streams, nullptr);
   for (AVDictionary*& option : options) {
@@ -152,6 +184,9 @@ absl::StatusOr<std::unique_ptr<Demuxer>> Demuxer::Open(std::string_view bytes,
   }
   error = avformat_find_stream_info(context, options.empty() ? nullptr : options.data());
   for (AVDictionary*& option : options) av_dict_free(&option);
+  status = demuxer->CheckWork(opening);
+  if (status.ok()) status = check_streams();
+  if (!status.ok()) return status;
   if (error < 0) {
     return LibavStatus(error, absl::StatusCode::kInvalidArgument, "reading the video's tracks");
   }
@@ -166,6 +201,12 @@ absl::StatusOr<std::unique_ptr<Demuxer>> Demuxer::Open(std::string_view bytes,
     if (type == AVMEDIA_TYPE_AUDIO && demuxer->audio_ == nullptr) demuxer->audio_ = stream;
   }
   return demuxer;
+}
+
+absl::Status Demuxer::CheckWork(const std::string& doing) const {
+  if (!work_.spent()) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrCat(doing, " takes more than ", work_.seconds(),
+                                                   " seconds of a processor, which is the limit"));
 }
 
 Demuxer::~Demuxer() { avformat_close_input(&context_); }

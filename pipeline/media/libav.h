@@ -53,9 +53,30 @@ inline bool IsPlausibleTime(int64_t time) {
   return time != AV_NOPTS_VALUE && time > -kFar && time < kFar;
 }
 
-// FFmpeg's own log goes nowhere: what matters comes back as a Status. Once per process;
-// thread-safe.
-void SilenceLibav();
+// Once per process, before anything else of FFmpeg is called; thread-safe. FFmpeg's own log goes
+// nowhere (what matters comes back as a Status), and no single allocation of it may exceed
+// kLargestAllocation.
+void InitLibav();
+
+// More than any plane of a 16384 x 16384 picture of 8 bits, the largest written, or of a 4K one of
+// 16 bits, the largest read by default; far less than a header can claim.
+inline constexpr size_t kLargestAllocation = size_t{320} << 20;
+
+// Processor time of one thread, as a limit. Thread-compatible.
+class WorkBudget {
+ public:
+  explicit WorkBudget(double seconds) : seconds_(seconds) { Restart(); }
+
+  void Restart() { start_ = Now(); }
+  bool spent() const { return Now() - start_ > seconds_; }
+  double seconds() const { return seconds_; }
+
+ private:
+  static double Now();  // seconds of the calling thread
+
+  double seconds_;
+  double start_ = 0;
+};
 
 // Reads a file that is a piece of memory, and nothing else: whatever the container refers to
 // outside is refused. The bytes must outlive the demuxer.
@@ -64,6 +85,7 @@ class Demuxer {
   struct Limits {
     int64_t max_pixels;
     int max_streams;
+    double max_work_seconds;  // from Open or RestartWork to the next RestartWork
   };
 
   static absl::StatusOr<std::unique_ptr<Demuxer>> Open(std::string_view bytes,
@@ -85,12 +107,18 @@ class Demuxer {
   // Delivers the packets of `stream` only.
   void Select(const AVStream* stream);
 
+  // Reading fails once the budget is spent, so no call goes on much longer than that;
+  // CheckWork() then says so (kResourceExhausted, "DOING takes more than ...").
+  void RestartWork() { work_.Restart(); }
+  absl::Status CheckWork(const std::string& doing) const;
+
  private:
-  Demuxer() = default;
+  explicit Demuxer(const Limits& limits) : work_(limits.max_work_seconds) {}
   static int Read(void* self, uint8_t* buffer, int size);
   static int64_t Seek(void* self, int64_t offset, int whence);
 
   std::string_view bytes_;
+  WorkBudget work_;
   int64_t max_coded_pixels_ = 0;
   size_t position_ = 0;
   LibavPtr<AVIOContext> io_;

@@ -87,7 +87,7 @@ class X264Mp4Writer final : public Mp4Writer {
   int coded_height() const override { return coded_height_; }
 
   absl::Status Init() {
-    SilenceLibav();
+    InitLibav();
     absl::Status status = OpenEncoder();
     if (status.ok()) status = OpenScaler();
     if (status.ok()) status = OpenMuxer();

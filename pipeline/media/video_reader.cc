@@ -12,6 +12,7 @@ extern "C" {
 
 #include "absl/strings/str_cat.h"
 #include "pipeline/media/container_check.h"
+#include "pipeline/media/deinterlace.h"
 #include "pipeline/media/libav.h"
 
 namespace reenact {
@@ -78,9 +79,10 @@ Image CopyRgb(const uint8_t* rgb, int stride, int width, int height, const Layou
   return out;
 }
 
-// Decoded frames of any size, format, matrix and range to RGB of one size. The scaler's settings
-// are those of the ffmpeg tool's automatic conversion, so that its frames and ours are equal byte
-// by byte.
+// Decoded frames of any size, format, matrix and range to RGB of one size. For 8 bits the scaler's
+// settings are those of the ffmpeg tool's automatic conversion, so that its frames and ours are
+// equal byte by byte. Of more bits its fast path makes subsampled colours 1.5 levels too dark, so
+// those take the exact one.
 class RgbConverter {
  public:
   // `stored_width` x `stored_height`: the size to convert to, before turning.
@@ -109,7 +111,11 @@ class RgbConverter {
     av_opt_set_int(scaler, "dstw", width, 0);
     av_opt_set_int(scaler, "dsth", height, 0);
     av_opt_set_int(scaler, "dst_format", AV_PIX_FMT_RGB24, 0);
-    av_opt_set_int(scaler, "sws_flags", SWS_BICUBIC, 0);
+    const AVPixFmtDescriptor* format =
+        av_pix_fmt_desc_get(static_cast<AVPixelFormat>(frame.format));
+    const bool is_deep = format != nullptr && format->comp[0].depth > 8;
+    av_opt_set_int(scaler, "sws_flags",
+                   SWS_BICUBIC | (is_deep ? SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT : 0), 0);
     av_opt_set_int(scaler, "threads", 1, 0);
     const int full_range = frame.color_range == AVCOL_RANGE_JPEG ? 1 : 0;
     av_opt_set_int(scaler, "src_range", full_range, 0);
@@ -205,6 +211,7 @@ class LibavVideoReader final : public VideoReader {
     if (packet_ == nullptr || frame_ == nullptr) {
       return absl::ResourceExhaustedError("opening the video: out of memory");
     }
+    demuxer_->RestartWork();
     Advance();
     if (next_.has_value()) {
       info_.width = next_->image.width;
@@ -217,7 +224,7 @@ class LibavVideoReader final : public VideoReader {
   }
 
   const VideoInfo& info() const override { return info_; }
-  int num_repaired_timestamps() const override { return num_repaired_timestamps_; }
+  const VideoReport& report() const override { return report_; }
 
   absl::StatusOr<std::optional<VideoFrame>> Next() override {
     if (!next_.has_value()) {
@@ -226,6 +233,7 @@ class LibavVideoReader final : public VideoReader {
     }
     VideoFrame frame = *std::move(next_);
     next_.reset();
+    demuxer_->RestartWork();
     Advance();
     if (next_.has_value()) frame.duration = next_->pts - frame.pts;
     last_duration_ = frame.duration;
@@ -238,7 +246,9 @@ class LibavVideoReader final : public VideoReader {
   }
 
  private:
-  Demuxer::Limits DemuxerLimits() const { return {limits_.max_pixels, limits_.max_streams}; }
+  Demuxer::Limits DemuxerLimits() const {
+    return {limits_.max_pixels, limits_.max_streams, limits_.max_seconds_per_frame};
+  }
 
   void FillInfo() {
     const AVFormatContext& context = *demuxer_->context();
@@ -260,6 +270,8 @@ class LibavVideoReader final : public VideoReader {
     info_.codec = avcodec_get_name(codecpar.codec_id);
     const char* format = av_get_pix_fmt_name(static_cast<AVPixelFormat>(codecpar.format));
     info_.pixel_format = format == nullptr ? "" : format;
+    if (codecpar.color_trc == AVCOL_TRC_SMPTE2084) info_.hdr_transfer = "PQ";
+    if (codecpar.color_trc == AVCOL_TRC_ARIB_STD_B67) info_.hdr_transfer = "HLG";
     info_.rotation_degrees = layout_.degrees();
     const AVRational aspect = av_guess_sample_aspect_ratio(demuxer_->context(), stream_, nullptr);
     if (aspect.num > 0 && aspect.den > 0) {
@@ -369,6 +381,8 @@ class LibavVideoReader final : public VideoReader {
   // Decodes into frame_. False at the end.
   absl::StatusOr<bool> Decode() {
     while (true) {
+      absl::Status work = demuxer_->CheckWork(absl::StrCat("decoding frame ", num_frames_));
+      if (!work.ok()) return work;
       const int received = avcodec_receive_frame(decoder_.get(), frame_.get());
       if (received == 0) return true;
       if (received == AVERROR_EOF) return false;
@@ -382,23 +396,32 @@ class LibavVideoReader final : public VideoReader {
     }
   }
 
-  // An error of the decoder. Before the first frame it may only mean that the recording starts
-  // between two key frames.
+  // An error of the decoder: what it was given is left out. Before the first frame it may only mean
+  // that the recording starts between two key frames.
   absl::Status Damaged(int error) {
-    if (num_frames_ == 0 && ++num_leading_errors_ <= kMaxLeadingErrors) {
-      absl::Status size = CheckSize(decoder_->width, decoder_->height);
-      if (!size.ok()) return size;
-      leading_error_ = error;
-      return absl::OkStatus();
+    if (error == AVERROR(ENOMEM)) {
+      return LibavStatus(error, absl::StatusCode::kResourceExhausted,
+                         absl::StrCat("decoding frame ", num_frames_));
     }
-    return Broken("damaged",
-                  absl::StrCat("frame ", num_frames_, " does not decode: ", LibavErrorText(error)));
+    ++report_.num_damaged_packets;
+    if (num_frames_ > 0) return absl::OkStatus();
+    absl::Status size = CheckSize(decoder_->width, decoder_->height);
+    if (!size.ok()) return size;
+    leading_error_ = error;
+    if (report_.num_damaged_packets <= kMaxLeadingErrors) return absl::OkStatus();
+    return Broken("damaged", LibavErrorText(error));
   }
 
   // Gives the decoder its next packet, or tells it that there is none.
   absl::Status Feed() {
     while (true) {
       const int error = av_read_frame(demuxer_->context(), packet_.get());
+      if (error == AVERROR_INVALIDDATA && ++num_read_errors_ <= kMaxReadErrors) {
+        ++report_.num_damaged_packets;
+        av_packet_unref(packet_.get());
+        return absl::OkStatus();
+      }
+      if (error >= 0) num_read_errors_ = 0;
       const bool is_broadcast = info_.container == "mpegts";
       const bool is_partial =
           error >= 0 && (packet_->flags & AV_PKT_FLAG_CORRUPT) != 0 && !is_broadcast;
@@ -437,6 +460,13 @@ class LibavVideoReader final : public VideoReader {
       stored_width_ = frame_->width;
       stored_height_ = frame_->height;
     }
+    if (frame_->width != stored_width_ || frame_->height != stored_height_) ++report_.num_resized;
+    const bool is_guessed =
+        frame_->decode_error_flags != 0 || (frame_->flags & AV_FRAME_FLAG_CORRUPT) != 0;
+    if (is_guessed) ++report_.num_concealed;
+    absl::StatusOr<bool> deinterlaced = deinterlacer_.Apply(frame_);
+    if (!deinterlaced.ok()) return deinterlaced.status();
+    if (*deinterlaced) ++report_.num_deinterlaced;
     VideoFrame frame;
     absl::StatusOr<Image> image =
         converter_.Convert(*frame_, stored_width_, stored_height_, layout_);
@@ -470,11 +500,11 @@ class LibavVideoReader final : public VideoReader {
     const bool is_known = IsPlausibleTime(frame_->best_effort_timestamp);
     const int64_t pts = is_known ? frame_->best_effort_timestamp - clock_start_ : 0;
     if (num_frames_ == 0) {
-      if (!is_known) ++num_repaired_timestamps_;
+      if (!is_known) ++report_.num_repaired_timestamps;
       return pts;
     }
     if (is_known && pts > last_pts_) return pts;
-    ++num_repaired_timestamps_;
+    ++report_.num_repaired_timestamps;
     const bool is_close = is_known && last_pts_ - pts < duration;
     return last_pts_ + (is_close ? 1 : duration);
   }
@@ -484,6 +514,8 @@ class LibavVideoReader final : public VideoReader {
 
   // A broadcast recording may begin this many packets before its first key frame.
   static constexpr int kMaxLeadingErrors = 500;
+  // In a row; a container that cannot be read on for so long has ended.
+  static constexpr int kMaxReadErrors = 100;
 
   const std::string bytes_;
   const VideoLimits limits_;
@@ -496,6 +528,7 @@ class LibavVideoReader final : public VideoReader {
   LibavPtr<AVCodecContext> decoder_;
   LibavPtr<AVPacket> packet_;
   LibavPtr<AVFrame> frame_;
+  Deinterlacer deinterlacer_;
   RgbConverter converter_;
   int stored_width_ = 0;  // of the first frame; later ones are scaled to it
   int stored_height_ = 0;
@@ -505,15 +538,38 @@ class LibavVideoReader final : public VideoReader {
   std::optional<Breakage> breakage_;  // to be reported once the decoder is empty
   int num_frames_ = 0;                // decoded, next_ included
   int num_packets_ = 0;
-  int num_leading_errors_ = 0;
+  int num_read_errors_ = 0;  // since the last packet
   int leading_error_ = 0;
-  int num_repaired_timestamps_ = 0;
+  VideoReport report_;
   int64_t first_pts_ = 0;
   int64_t last_pts_ = 0;
   int64_t last_duration_ = 0;
 };
 
 }  // namespace
+
+std::vector<std::string> DescribeReport(const VideoInfo& info, const VideoReport& report,
+                                        const std::string& what) {
+  std::vector<std::string> notes;
+  const auto add = [&](int count, const char* one, const char* many, const char* text) {
+    if (count == 0) return;
+    notes.push_back(absl::StrCat(count, " ", count == 1 ? one : many, " of the ", what, " ", text));
+  };
+  add(report.num_repaired_timestamps, "frame", "frames", "had a missing or backward time stamp");
+  add(report.num_damaged_packets, "packet", "packets",
+      "did not decode and were left out; the frame before is shown longer");
+  add(report.num_concealed, "frame", "frames", "were damaged; the missing parts are guessed");
+  add(report.num_deinterlaced, "frame", "frames", "were interlaced and have been deinterlaced");
+  add(report.num_resized, "frame", "frames",
+      absl::StrCat("had another size than the first and were scaled to ", info.width, " x ",
+                   info.height)
+          .c_str());
+  if (!info.hdr_transfer.empty()) {
+    notes.push_back(absl::StrCat("the ", what, " is in high dynamic range (", info.hdr_transfer,
+                                 "), which is not tone-mapped"));
+  }
+  return notes;
+}
 
 absl::StatusOr<std::unique_ptr<VideoReader>> VideoReader::Open(std::string bytes,
                                                                const VideoLimits& limits) {

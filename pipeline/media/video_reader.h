@@ -9,11 +9,15 @@
 // are the container's; MPEG-TS, whose clock starts anywhere, counts from the earlier of its first
 // picture and first sound. Pixels are converted with the track's own matrix and range (BT.601
 // limited where it states none, as the ffmpeg tool does); high bit depth is brought down to 8; HDR
-// transfer curves are not tone-mapped. The track's rotation and mirroring (multiples of 90 degrees)
-// are applied.
+// transfer curves are not tone-mapped; transparency is dropped. The track's rotation and mirroring
+// (multiples of 90 degrees) are applied. Frames flagged as interlaced are deinterlaced, each to one
+// frame at its own time. A frame of another size than the first is scaled to the first's.
+//
+// Damage inside a whole file costs the frames it hits and no others: they are left out, and the
+// frame before lasts longer. VideoReport counts that and all else that was done to the frames.
 //
 // Messages are for the caller of the service: they name frames and limits, never files. Error
-// codes: kInvalidArgument (not a video, no video track, no frames, damaged or cut off),
+// codes: kInvalidArgument (not a video, no video track, no frames, cut off),
 // kResourceExhausted (over a limit).
 #pragma once
 
@@ -21,6 +25,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "pipeline/image.h"
@@ -33,6 +38,9 @@ struct VideoLimits {
   int max_frames = 100'000;
   double max_duration_seconds = 4 * 3600;
   int max_streams = 32;  // tracks in the container
+  // Of a processor, for the container's header and for each frame from its packets to RGB. Checked
+  // between packets and between reads.
+  double max_seconds_per_frame = 20;
 };
 
 struct VideoInfo {
@@ -55,7 +63,24 @@ struct VideoInfo {
   int32_t pixel_aspect_den = 1;
   bool has_audio = false;
   std::string audio_codec;  // of the first sound track
+  // A transfer curve for high dynamic range, "PQ" or "HLG"; empty: none.
+  std::string hdr_transfer;
 };
+
+// What was done to the frames so far. All 0 for a healthy progressive clip.
+struct VideoReport {
+  // Frames with a missing or backward time stamp, put after the frame before.
+  int num_repaired_timestamps = 0;
+  int num_deinterlaced = 0;     // frames
+  int num_damaged_packets = 0;  // that did not decode and were left out
+  int num_concealed = 0;        // frames whose damaged parts were guessed by the decoder
+  int num_resized = 0;          // frames of another size than the first, scaled to it
+};
+
+// What of it the caller should hear, a sentence each: "3 frames of the video had ...". `what` is
+// the video's name in them, such as "driving video".
+std::vector<std::string> DescribeReport(const VideoInfo& info, const VideoReport& report,
+                                        const std::string& what);
 
 struct VideoFrame {
   Image image;
@@ -74,17 +99,18 @@ class VideoReader {
 
   virtual const VideoInfo& info() const = 0;
 
-  // The next frame; nullopt after the last. A file that is cut off or damaged gives the frames
-  // before the damage and then an error that says how many there were. After an error every call
-  // returns that error.
+  // The next frame; nullopt after the last. A file that is cut off gives the frames before the cut
+  // and then an error that says how many there were; likewise one whose container cannot be read
+  // on. After an error every call returns that error.
   virtual absl::StatusOr<std::optional<VideoFrame>> Next() = 0;
 
-  // How many frames so far had a missing or backward time stamp and were put after the frame
-  // before. 0 in a healthy file.
-  virtual int num_repaired_timestamps() const = 0;
+  // Counts the frames returned, and the one after them.
+  virtual const VideoReport& report() const = 0;
+  int num_repaired_timestamps() const { return report().num_repaired_timestamps; }
 
-  // The first sound track, its packets copied; independent of Next(). If there is none, or MP4
-  // cannot hold its codec, the track is empty (and `note` says so in the latter case).
+  // The first sound track; independent of Next(). Its packets are copied; if MP4 cannot hold its
+  // codec, it is decoded and encoded as AAC, and `note` says so. If there is none, or it does not
+  // decode, the track is empty (and `note` says so in the latter case).
   virtual absl::StatusOr<AudioTrack> ReadAudio() const = 0;
 };
 

@@ -92,13 +92,16 @@ inline std::vector<int64_t> Probe(const TemporaryFolder& folder, const std::stri
 }
 
 // The tool's RGB frames, one after the other.
-inline std::string FfmpegRgb(const TemporaryFolder& folder, const std::string& file) {
-  return Ffmpeg(folder, "-i " + file + " -map 0:v:0 -f rawvideo -pix_fmt rgb24 -vsync 0 -");
+inline std::string FfmpegRgb(const TemporaryFolder& folder, const std::string& file,
+                             const std::string& options = "") {
+  return Ffmpeg(folder, "-i " + file + " -map 0:v:0 " + options +
+                            " -f rawvideo -pix_fmt rgb24 -vsync 0 -");
 }
 
 struct Clip {
   VideoInfo info;
   std::vector<VideoFrame> frames;
+  VideoReport report;
   absl::Status end;  // not OK: reading stopped with this
 };
 
@@ -112,6 +115,7 @@ inline Clip ReadClip(std::string bytes, const VideoLimits& limits = {}) {
   clip.info = (*reader)->info();
   while (true) {
     auto frame = (*reader)->Next();
+    clip.report = (*reader)->report();
     if (!frame.ok()) {
       clip.end = frame.status();
       return clip;
