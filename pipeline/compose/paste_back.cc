@@ -1,0 +1,449 @@
+#include "pipeline/compose/paste_back.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <opencv2/core.hpp>
+#include <opencv2/imgproc.hpp>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "pipeline/face/canonical_mesh.h"
+
+namespace reenact {
+namespace {
+
+// Cells across the matte, and across the pictures that coarse differences and colours are taken
+// from.
+constexpr int kMatteCells = 128;
+constexpr int kCoarseCells = 64;
+constexpr double kCoarseBlur = 1.2;  // cells
+// Levels. A larger coarse difference is a thing that moved, not a tint, and must not glow.
+constexpr float kMaxCoarse = 40;
+// Where the two still differ by more than the first number, though outside the face's own area, the
+// matte grows: hair and shoulders that moved. All of it from the second on; up to the first
+// distance from the area's edge (in border widths) freely, from the second on not at all.
+constexpr float kDiffers = 12, kDiffersMuch = 32;
+constexpr float kGrowFreely = 2, kGrowAtMost = 3.5f;
+// What of the growth is left a frame later where nothing differs any more.
+constexpr float kGrowthKept = 0.85f;
+// How deep inside the matte grown places are: enough that their own edges lie where nothing
+// differs.
+constexpr float kGrownDepth = 1.4f;
+// Where in the border fine detail changes over.
+constexpr float kDetailFrom = 0.33f, kDetailTo = 0.67f;
+// Below this scale a picture is first averaged down.
+constexpr double kShrink = 0.75;
+// A box this near (pixels) to whole ones is on them.
+constexpr double kOnPixels = 1e-6;
+// Mesh points whose colour is not the skin's, or is seldom seen: around eyes and lips. Everything
+// nearer to these than the given share of the face's height is left out.
+constexpr std::array<int, 4> kNotSkin = {468, 473, 13, 14};
+constexpr float kNotSkinRadius = 0.11f;
+// Weight of all skin points to that of the whole border. Little, as light falls differently on a
+// head that turned, but skin has colours that a plain background lacks.
+constexpr float kSkinShare = 0.1f;
+
+absl::Status CheckRange(absl::string_view field, double value, double min, double max) {
+  if (value >= min && value <= max) return absl::OkStatus();  // NaN fails
+  return absl::InvalidArgumentError(
+      absl::StrCat(field, " must be ", min, "..", max, ", is ", value));
+}
+
+bool Consistent(const Image& image) {
+  return image.width > 0 && image.height > 0 &&
+         image.rgb.size() == static_cast<size_t>(image.width) * image.height * 3;
+}
+
+cv::Mat View(const Image& image) {
+  // OpenCV has no const view; the source is only read.
+  return {image.height, image.width, CV_8UC3, const_cast<uint8_t*>(image.rgb.data())};
+}
+
+// What the box covers of the picture, in whole pixels.
+struct PixelRect {
+  int left = 0, top = 0, right = 0, bottom = 0;
+  int width() const { return right - left; }
+  int height() const { return bottom - top; }
+};
+
+// Only pixels whose centres the box covers.
+PixelRect Covered(const CropBox& box, int width, int height) {
+  const auto first = [](double edge, int limit) {
+    return static_cast<int>(std::clamp(std::ceil(edge - 0.5 - kOnPixels), 0.0, double{1} * limit));
+  };
+  const auto end = [](double edge, int limit) {
+    return static_cast<int>(
+        std::clamp(std::floor(edge - 0.5 + kOnPixels) + 1, 0.0, double{1} * limit));
+  };
+  return {first(box.center_x - box.side / 2, width), first(box.center_y - box.side / 2, height),
+          end(box.center_x + box.side / 2, width), end(box.center_y + box.side / 2, height)};
+}
+
+// One axis of a grid of `cells` cells spread over `pixels` pixels, for linear interpolation between
+// the cells' centres; beyond the outermost ones their values hold.
+struct AxisStep {
+  int cell = 0;
+  float share = 0;  // of the next cell
+};
+std::vector<AxisStep> Spread(int pixels, int cells) {
+  std::vector<AxisStep> steps(static_cast<size_t>(pixels));
+  for (int i = 0; i < pixels; ++i) {
+    const double at = std::clamp((i + 0.5) * cells / pixels - 0.5, 0.0, cells - 1.0);
+    const int cell = std::min(static_cast<int>(at), cells - 2);
+    steps[i] = {cell, static_cast<float>(at - cell)};
+  }
+  return steps;
+}
+
+// `image` resampled on a grid of `width` x `height` samples by cubic convolution (Keys 1981, a =
+// -1/2); the sample (i, j) lies at (start_x + step * i, start_y + step * j) in pixels of `image`,
+// border pixels repeated. Written for pictures that hardly shrink: step up to 1.5.
+class CubicTaps {
+ public:
+  CubicTaps(double start, double step, int count, int length) {
+    taps_.resize(static_cast<size_t>(count));
+    for (int i = 0; i < count; ++i) {
+      const double at = start + step * i;
+      const double whole = std::floor(at);
+      const auto f = static_cast<float>(at - whole);
+      const std::array<float, 4> weights = {
+          ((-0.5f * f + 1) * f - 0.5f) * f, (1.5f * f - 2.5f) * f * f + 1,
+          ((-1.5f * f + 2) * f + 0.5f) * f, (0.5f * f - 0.5f) * f * f};
+      taps_[i].weights = weights;
+      for (int k = 0; k < 4; ++k) {
+        taps_[i].at[k] = static_cast<int>(std::clamp(whole - 1 + k, 0.0, length - 1.0));
+      }
+    }
+  }
+
+  struct Tap {
+    std::array<float, 4> weights;
+    std::array<int, 4> at;
+  };
+  const Tap& operator[](int i) const { return taps_[i]; }
+
+ private:
+  std::vector<Tap> taps_;
+};
+
+void ResampleCubic(const cv::Mat& image, double start_x, double start_y, double step, cv::Mat& to) {
+  const CubicTaps columns(start_x, step, to.cols, image.cols);
+  const CubicTaps rows(start_y, step, to.rows, image.rows);
+  const int length = 3 * image.cols;
+  // One more, as four floats are read where three count.
+  std::vector<float> line(static_cast<size_t>(length) + 1);
+  for (int y = 0; y < to.rows; ++y) {
+    const CubicTaps::Tap& row = rows[y];
+    const auto* a = image.ptr<uint8_t>(row.at[0]);
+    const auto* b = image.ptr<uint8_t>(row.at[1]);
+    const auto* c = image.ptr<uint8_t>(row.at[2]);
+    const auto* d = image.ptr<uint8_t>(row.at[3]);
+    for (int i = 0; i < length; ++i) {
+      line[i] =
+          row.weights[0] * static_cast<float>(a[i]) + row.weights[1] * static_cast<float>(b[i]) +
+          row.weights[2] * static_cast<float>(c[i]) + row.weights[3] * static_cast<float>(d[i]);
+    }
+    auto* out = to.ptr<uint8_t>(y);
+    for (int x = 0; x < to.cols; ++x) {
+      const CubicTaps::Tap& column = columns[x];
+      std::array<float, 4> sum = {0.5f, 0.5f, 0.5f, 0.5f};
+      for (int k = 0; k < 4; ++k) {
+        const float* from = &line[static_cast<size_t>(column.at[k]) * 3];
+        for (int i = 0; i < 4; ++i) sum[i] += column.weights[k] * from[i];
+      }
+      for (int i = 0; i < 3; ++i) {
+        out[3 * x + i] = static_cast<uint8_t>(std::clamp(sum[i], 0.0f, 255.0f));
+      }
+    }
+  }
+}
+
+// A picture's colour at a place in units of it, bilinear.
+std::array<float, 3> ColourAt(const cv::Mat& image, double x, double y) {
+  const double fx = std::clamp(x * image.cols - 0.5, 0.0, image.cols - 1.0);
+  const double fy = std::clamp(y * image.rows - 0.5, 0.0, image.rows - 1.0);
+  const int x0 = std::min(static_cast<int>(fx), image.cols - 2);
+  const int y0 = std::min(static_cast<int>(fy), image.rows - 2);
+  const auto wx = static_cast<float>(fx - x0), wy = static_cast<float>(fy - y0);
+  std::array<float, 3> colour;
+  for (int c = 0; c < 3; ++c) {
+    const auto at = [&](int row, int column) {
+      return image.ptr<float>(y0 + row)[3 * (x0 + column) + c];
+    };
+    const float upper = at(0, 0) + wx * (at(0, 1) - at(0, 0));
+    const float lower = at(1, 0) + wx * (at(1, 1) - at(1, 0));
+    colour[c] = upper + wy * (lower - upper);
+  }
+  return colour;
+}
+
+// Which mesh points show skin well inside the face: on the canonical mesh, away from eyes and mouth
+// and from the outline, where a small error of place means another thing.
+const std::vector<int>& SkinPoints() {
+  static const std::vector<int>* const points = [] {
+    auto* chosen = new std::vector<int>;
+    constexpr int kSurface = 468;
+    float low = 1e9f, high = -1e9f;
+    for (int i = 0; i < kSurface; ++i) {
+      low = std::min(low, kCanonicalVertices[i][1]);
+      high = std::max(high, kCanonicalVertices[i][1]);
+    }
+    const float radius = kNotSkinRadius * (high - low);
+    for (int i = 0; i < kSurface; ++i) {
+      const auto& p = kCanonicalVertices[i];
+      bool skin = true;
+      for (const int other : kNotSkin) {
+        const auto& q = kCanonicalVertices[other];
+        // Lips are wide.
+        const float dx = (p[0] - q[0]) / (other < 400 ? 1.8f : 1.3f);
+        skin = skin && std::hypot(dx, p[1] - q[1]) > radius;
+      }
+      // Halfway back is where the cheeks turn away.
+      skin = skin && p[2] > 0;
+      if (skin) chosen->push_back(i);
+    }
+    return chosen;
+  }();
+  return *points;
+}
+
+}  // namespace
+
+absl::Status CheckPasteBackOptions(const PasteBackOptions& options) {
+  for (const absl::Status& status : {CheckRange("border", options.border, 0.01, 0.25),
+                                     CheckRange("colour_match", options.colour_match, 0, 1),
+                                     CheckRange("smoothing", options.smoothing, 0, 0.99)}) {
+    if (!status.ok()) return status;
+  }
+  if (options.area != MatteArea::kFace && options.area != MatteArea::kHead &&
+      options.area != MatteArea::kCrop) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("area must be face, head or crop, is ", static_cast<int>(options.area)));
+  }
+  return absl::OkStatus();
+}
+
+void PasteBack::Grow(const float* difference, std::vector<float>& matte) {
+  cv::Mat differs(kCoarseCells, kCoarseCells, CV_32FC1);
+  auto* cells = differs.ptr<float>();
+  for (int i = 0; i < kCoarseCells * kCoarseCells; ++i) {
+    float most = 0;
+    for (int c = 0; c < 3; ++c) most = std::max(most, std::abs(difference[3 * i + c]));
+    cells[i] = SmoothStep((most - kDiffers) / (kDiffersMuch - kDiffers));
+  }
+  // Two cells of margin, and soft edges.
+  cv::dilate(differs, differs, cv::Mat(), {-1, -1}, 2);
+  cv::GaussianBlur(differs, differs, {}, kCoarseBlur, kCoarseBlur, cv::BORDER_REPLICATE);
+  if (growth_.size() != static_cast<size_t>(kCoarseCells) * kCoarseCells) {
+    growth_.assign(cells, cells + kCoarseCells * kCoarseCells);
+  } else {
+    for (int i = 0; i < kCoarseCells * kCoarseCells; ++i) {
+      growth_[i] = std::max(cells[i], kGrowthKept * growth_[i]);
+    }
+  }
+  cv::Mat fine;
+  cv::resize(cv::Mat(kCoarseCells, kCoarseCells, CV_32FC1, growth_.data()), fine,
+             {kMatteCells, kMatteCells}, 0, 0, cv::INTER_LINEAR);
+  const auto* grown = fine.ptr<float>();
+  for (size_t i = 0; i < matte.size(); ++i) {
+    // From the edge of the area, in border widths.
+    const float away = 1 - matte[i];
+    const float allowed = 1 - SmoothStep((away - kGrowFreely) / (kGrowAtMost - kGrowFreely));
+    matte[i] = std::max(matte[i], kGrownDepth * grown[i] * allowed);
+  }
+}
+
+absl::Status PasteBack::Blend(const Image& generated, const CropBox& box, const Faces& faces,
+                              Image& frame) {
+  if (!Consistent(frame)) return absl::InvalidArgumentError("the picture to paste into is empty");
+  if (!Consistent(generated) || generated.width != generated.height) {
+    return absl::InvalidArgumentError(absl::StrCat("the picture to paste must be square, is ",
+                                                   generated.width, "x", generated.height));
+  }
+  if (!(box.side > 0) || !std::isfinite(box.side + box.center_x + box.center_y)) {
+    return absl::InvalidArgumentError(absl::StrCat("the place to paste to has side ", box.side));
+  }
+  const PixelRect rect = Covered(box, frame.width, frame.height);
+  // Interpolation needs two of everything.
+  if (rect.width() < 2 || rect.height() < 2) return absl::OkStatus();
+  const double left = box.center_x - box.side / 2, top = box.center_y - box.side / 2;
+  const cv::Mat original = View(frame)(cv::Rect(rect.left, rect.top, rect.width(), rect.height()));
+
+  // The generated square at the picture's pixels.
+  const double scale = box.side / generated.width;  // picture pixels per generated one
+  cv::Mat patch;
+  const bool on_pixels = std::abs(scale - 1) * generated.width < kOnPixels &&
+                         std::abs(left - std::round(left)) < kOnPixels &&
+                         std::abs(top - std::round(top)) < kOnPixels;
+  if (on_pixels) {
+    patch = View(generated)(cv::Rect(rect.left - static_cast<int>(std::lround(left)),
+                                     rect.top - static_cast<int>(std::lround(top)), rect.width(),
+                                     rect.height()));
+  } else {
+    cv::Mat from = View(generated);
+    double pixel = scale;
+    if (scale < kShrink) {
+      const int side = std::max(static_cast<int>(std::lround(box.side)), 2);
+      shrunk_.resize(static_cast<size_t>(side) * side * 3);
+      cv::Mat smaller(side, side, CV_8UC3, shrunk_.data());
+      cv::resize(from, smaller, smaller.size(), 0, 0, cv::INTER_AREA);
+      from = smaller;
+      pixel = box.side / side;
+    }
+    patch_.resize(static_cast<size_t>(rect.width()) * rect.height() * 3);
+    patch = cv::Mat(rect.height(), rect.width(), CV_8UC3, patch_.data());
+    // Centres to centres: a pixel i of the rectangle lies at its left + i + 1/2.
+    ResampleCubic(from, (rect.left + 0.5 - left) / pixel - 0.5,
+                  (rect.top + 0.5 - top) / pixel - 0.5, 1 / pixel, patch);
+  }
+
+  // The matte over the rectangle.
+  std::vector<Landmarks> meshes;
+  for (const auto* face : {&faces.generated, &faces.original}) {
+    if (face->has_value()) meshes.push_back(**face);
+  }
+  const MatteWindow window = {(rect.left - left) / box.side, (rect.top - top) / box.side,
+                              (rect.right - left) / box.side, (rect.bottom - top) / box.side};
+  const FadingSides fading = {left > 0, top > 0, left + box.side < frame.width,
+                              top + box.side < frame.height};
+  std::vector<float> matte =
+      MatteDistance(meshes, options_.area, options_.border, window, kMatteCells);
+
+  // Both pictures made small, in levels.
+  const auto coarse = [](const cv::Mat& image) {
+    cv::Mat small, levels;
+    cv::resize(image, small, {kCoarseCells, kCoarseCells}, 0, 0, cv::INTER_AREA);
+    small.convertTo(levels, CV_32FC3);
+    return levels;
+  };
+  const cv::Mat coarse_patch = coarse(patch), coarse_original = coarse(original);
+
+  // What should look alike: the border, place by place, and the skin, point by point of the mesh.
+  pairs_.clear();
+  constexpr int kPerCell = kMatteCells / kCoarseCells;
+  for (int y = 0; y < kCoarseCells; ++y) {
+    for (int x = 0; x < kCoarseCells; ++x) {
+      const float t = matte[static_cast<size_t>(y * kPerCell) * kMatteCells + x * kPerCell];
+      if (!(t > 0 && t < 1)) continue;
+      ColourPair pair;
+      for (int c = 0; c < 3; ++c) {
+        pair.generated[c] = coarse_patch.ptr<float>(y)[3 * x + c];
+        pair.original[c] = coarse_original.ptr<float>(y)[3 * x + c];
+      }
+      pairs_.push_back(pair);
+    }
+  }
+  if (faces.generated.has_value() && faces.original.has_value()) {
+    const size_t num_border = pairs_.size();
+    const auto place = [&window](const Point3& p) {
+      return std::pair<double, double>{(p.x - window.left) / (window.right - window.left),
+                                       (p.y - window.top) / (window.bottom - window.top)};
+    };
+    const auto inside = [](const std::pair<double, double>& p) {
+      return p.first >= 0 && p.first <= 1 && p.second >= 0 && p.second <= 1;
+    };
+    for (const int point : SkinPoints()) {
+      const auto in_patch = place((*faces.generated)[point]);
+      const auto in_original = place((*faces.original)[point]);
+      if (!inside(in_patch) || !inside(in_original)) continue;
+      pairs_.push_back({ColourAt(coarse_patch, in_patch.first, in_patch.second),
+                        ColourAt(coarse_original, in_original.first, in_original.second), 1});
+    }
+    const size_t num_skin = pairs_.size() - num_border;
+    if (num_border > 0 && num_skin > 0) {
+      const float weight =
+          kSkinShare * static_cast<float>(num_border) / static_cast<float>(num_skin);
+      for (size_t i = num_border; i < pairs_.size(); ++i) pairs_[i].weight = weight;
+    }
+  }
+  const ColourTransfer measured = EstimateTransfer(pairs_);
+  transfer_ =
+      transfer_.has_value() ? MixTransfers(*transfer_, measured, options_.smoothing) : measured;
+  const ColourTransfer applied = ScaleTransfer(*transfer_, options_.colour_match);
+  std::array<std::array<float, 256>, 3> levels;
+  for (int c = 0; c < 3; ++c) {
+    for (int i = 0; i < 256; ++i) {
+      levels[c][i] =
+          static_cast<float>(std::clamp(applied.gain[c] * i + applied.offset[c], 0.0, 255.0));
+    }
+  }
+
+  // Per cell of the matte: the weight of the generated picture, and what is added for the coarse
+  // difference, whose own border is wider.
+  cv::Mat difference(kCoarseCells, kCoarseCells, CV_32FC3);
+  for (int y = 0; y < kCoarseCells; ++y) {
+    const auto* g = coarse_patch.ptr<float>(y);
+    const auto* o = coarse_original.ptr<float>(y);
+    auto* d = difference.ptr<float>(y);
+    for (int x = 0; x < 3 * kCoarseCells; ++x) {
+      const auto matched = static_cast<float>(applied.gain[x % 3] * g[x] + applied.offset[x % 3]);
+      d[x] = matched - o[x];
+    }
+  }
+  Grow(difference.ptr<float>(), matte);
+  FadeAtSides(fading, options_.border, window, kMatteCells, matte);
+  cv::GaussianBlur(difference, difference, {}, kCoarseBlur, kCoarseBlur, cv::BORDER_REPLICATE);
+  cv::Mat fine_difference;
+  cv::resize(difference, fine_difference, {kMatteCells, kMatteCells}, 0, 0, cv::INTER_LINEAR);
+  std::vector<float> cells(static_cast<size_t>(kMatteCells) * kMatteCells * 4);
+  // Per row the first cell that counts and the end of those that do.
+  std::vector<std::pair<int, int>> spans(kMatteCells, {kMatteCells, 0});
+  for (int y = 0; y < kMatteCells; ++y) {
+    const auto* d = fine_difference.ptr<float>(y);
+    for (int x = 0; x < kMatteCells; ++x) {
+      const size_t i = static_cast<size_t>(y) * kMatteCells + x;
+      const float t = matte[i];
+      if (!(t > 0)) continue;
+      const float wide = SmoothStep(t);
+      const float detail = SmoothStep((t - kDetailFrom) / (kDetailTo - kDetailFrom));
+      cells[4 * i] = detail;
+      for (int c = 0; c < 3; ++c) {
+        cells[4 * i + 1 + c] = (wide - detail) * std::clamp(d[3 * x + c], -kMaxCoarse, kMaxCoarse);
+      }
+      spans[y].first = std::min(spans[y].first, x);
+      spans[y].second = x + 1;
+    }
+  }
+
+  const std::vector<AxisStep> columns = Spread(rect.width(), kMatteCells);
+  const std::vector<AxisStep> rows = Spread(rect.height(), kMatteCells);
+  std::vector<float> line(static_cast<size_t>(kMatteCells) * 4);
+  for (int y = 0; y < rect.height(); ++y) {
+    const AxisStep& row = rows[y];
+    const int from_cell = std::min(spans[row.cell].first, spans[row.cell + 1].first);
+    const int to_cell = std::max(spans[row.cell].second, spans[row.cell + 1].second);
+    if (from_cell >= to_cell) continue;
+    const float* upper = &cells[static_cast<size_t>(row.cell) * kMatteCells * 4];
+    const float* lower = upper + static_cast<size_t>(kMatteCells) * 4;
+    for (int i = 0; i < 4 * kMatteCells; ++i) {
+      line[i] = upper[i] + row.share * (lower[i] - upper[i]);
+    }
+    uint8_t* out = frame.row(rect.top + y) + static_cast<ptrdiff_t>(rect.left) * 3;
+    const auto* in = patch.ptr<uint8_t>(y);
+    // Pixels between the last empty cell before and the first one after.
+    const auto begin =
+        std::lower_bound(columns.begin(), columns.end(), from_cell - 1,
+                         [](const AxisStep& step, int cell) { return step.cell < cell; });
+    const auto end =
+        std::upper_bound(columns.begin(), columns.end(), to_cell,
+                         [](int cell, const AxisStep& step) { return cell < step.cell; });
+    for (auto column = begin; column != end; ++column) {
+      const ptrdiff_t x = 3 * (column - columns.begin());
+      const float* cell = &line[static_cast<size_t>(column->cell) * 4];
+      std::array<float, 4> at;
+      for (int k = 0; k < 4; ++k) at[k] = cell[k] + column->share * (cell[k + 4] - cell[k]);
+      for (int c = 0; c < 3; ++c) {
+        const auto before = static_cast<float>(out[x + c]);
+        const float value = before + at[0] * (levels[c][in[x + c]] - before) + at[1 + c];
+        out[x + c] = static_cast<uint8_t>(std::clamp(value + 0.5f, 0.0f, 255.0f));
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace reenact

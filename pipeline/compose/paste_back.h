@@ -1,0 +1,79 @@
+// Puts a generated face square back into the full picture it was cropped from.
+//
+// The square is brought to the picture's pixels (any turn of the crop's fractions of a pixel
+// included), its colours are matched to the surroundings, and it is blended through a soft matte
+// made from the face mesh (face_matte.h), grown where hair or shoulders moved. Coarse differences
+// fade over the whole border, fine detail over its middle third, so that neither a step nor a
+// double image of hair is left.
+//
+// Guarantees: no byte outside the square changes; a square that equals the picture, at the
+// picture's own pixels, changes none at all; equal calls in equal order give equal bytes. Memory
+// is that of two pictures as large as the square in the picture, kept between calls.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "pipeline/compose/colour_transfer.h"
+#include "pipeline/compose/face_matte.h"
+#include "pipeline/face/crop.h"
+#include "pipeline/face/landmarks.h"
+#include "pipeline/image.h"
+
+namespace reenact {
+
+struct PasteBackOptions {
+  MatteArea area = MatteArea::kHead;
+  // Width of the soft border in units of the square, 0.01 to 0.25.
+  double border = 0.1;
+  // How much of the measured colour difference is taken away: 0 none, 1 all.
+  double colour_match = 1;
+  // How much of the frame before's colour transfer stays: 0 every frame for itself, to 0.99.
+  double smoothing = 0.9;
+};
+
+// kInvalidArgument naming the field, its value and its range.
+absl::Status CheckPasteBackOptions(const PasteBackOptions& options);
+
+// One face of one picture or video. Thread-compatible.
+class PasteBack {
+ public:
+  // Landmarks in units of the square (ToCrop()): of the generated face, and of the face in the
+  // picture before. Either may be missing; with neither the whole square is put back.
+  struct Faces {
+    std::optional<Landmarks> generated, original;
+  };
+
+  // `options` must pass CheckPasteBackOptions().
+  explicit PasteBack(const PasteBackOptions& options) : options_(options) {}
+
+  // The next frame: replaces what `box` shows of `frame` by `generated`. `frame` may be any size
+  // and holds the original picture when called. A box outside it changes nothing. kInvalidArgument:
+  // an empty or inconsistent picture, `generated` not square, a box without a positive finite side.
+  absl::Status Blend(const Image& generated, const CropBox& box, const Faces& faces, Image& frame);
+
+  // Forgets the frames before: a cut, or another source.
+  void Reset() {
+    transfer_.reset();
+    growth_.clear();
+  }
+
+  // What the last frame's colours were changed by, before `colour_match`; none before the first.
+  const std::optional<ColourTransfer>& transfer() const { return transfer_; }
+
+ private:
+  // Raises the matte where the two pictures differ nearby; `difference` per coarse cell, in levels.
+  void Grow(const float* difference, std::vector<float>& matte);
+
+  const PasteBackOptions options_;
+  std::optional<ColourTransfer> transfer_;
+  std::vector<float> growth_;  // per coarse cell, 0 to 1
+  // Reused between calls.
+  std::vector<uint8_t> patch_, shrunk_;
+  std::vector<ColourPair> pairs_;
+};
+
+}  // namespace reenact

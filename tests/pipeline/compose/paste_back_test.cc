@@ -1,0 +1,364 @@
+#include "pipeline/compose/paste_back.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "training/people/people.h"
+
+namespace reenact {
+namespace {
+
+// A person in a wide picture, whose sides repeat the square's outermost columns.
+struct Scene {
+  Image image;
+  Landmarks landmarks;  // in units of the picture
+};
+
+Scene MakeScene(const PersonRenderer& person, const FaceState& state, int width, int height) {
+  const Render render = person.Draw(state, height, 1);
+  Scene scene;
+  scene.image = {width, height, std::vector<uint8_t>(static_cast<size_t>(width) * height * 3)};
+  const int left = (width - height) / 2;
+  for (int y = 0; y < height; ++y) {
+    for (int x = 0; x < width; ++x) {
+      const uint8_t* from = render.image.row(y) + std::clamp(x - left, 0, height - 1) * 3;
+      std::copy(from, from + 3, scene.image.row(y) + x * 3);
+    }
+  }
+  scene.landmarks = render.landmarks;
+  for (Point3& p : scene.landmarks) {
+    p.x = (p.x * static_cast<float>(height) + static_cast<float>(left)) / static_cast<float>(width);
+    p.z = p.z * static_cast<float>(height) / static_cast<float>(width);
+  }
+  return scene;
+}
+
+constexpr int kWidth = 640, kHeight = 480;
+// Whole pixels; all sides inside the picture.
+constexpr CropBox kBox = {320, 240, 400};
+
+FaceState Talking() {
+  FaceState state;
+  state.pose = {12, 5, -4};
+  state.expression.jaw_drop = 0.6f;
+  state.expression.smile = 0.5f;
+  return state;
+}
+
+Image Tinted(Image image, float red, float blue, float offset) {
+  for (size_t i = 0; i < image.rgb.size(); ++i) {
+    const float gain = i % 3 == 0 ? red : (i % 3 == 2 ? blue : 1);
+    image.rgb[i] =
+        static_cast<uint8_t>(std::clamp(image.rgb[i] * gain + offset + 0.5f, 0.0f, 255.0f));
+  }
+  return image;
+}
+
+PasteBack::Faces FacesOf(const Scene& generated, const Scene& original, const CropBox& box) {
+  return {ToCrop(generated.landmarks, box, original.image.width, original.image.height),
+          ToCrop(original.landmarks, box, original.image.width, original.image.height)};
+}
+
+// Mean absolute difference in levels over the pixels where `use(x, y)`.
+template <typename Use>
+double MeanDifference(const Image& a, const Image& b, Use use) {
+  double sum = 0;
+  int64_t count = 0;
+  for (int y = 0; y < a.height; ++y) {
+    for (int x = 0; x < a.width; ++x) {
+      if (!use(x, y)) continue;
+      for (int c = 0; c < 3; ++c) {
+        sum += std::abs(int{a.row(y)[3 * x + c]} - int{b.row(y)[3 * x + c]});
+      }
+      count += 3;
+    }
+  }
+  return sum / static_cast<double>(std::max<int64_t>(count, 1));
+}
+
+int MaxDifference(const Image& a, const Image& b) {
+  int worst = 0;
+  for (size_t i = 0; i < a.rgb.size(); ++i) {
+    worst = std::max(worst, std::abs(int{a.rgb[i]} - int{b.rgb[i]}));
+  }
+  return worst;
+}
+
+bool InBox(const CropBox& box, int x, int y) {
+  return std::abs(x + 0.5 - box.center_x) <= box.side / 2 &&
+         std::abs(y + 0.5 - box.center_y) <= box.side / 2;
+}
+
+class PasteBackTest : public ::testing::Test {
+ protected:
+  const PersonRenderer person_{MakePerson(40)};
+  const Scene before_ = MakeScene(person_, {}, kWidth, kHeight);
+  const Scene after_ = MakeScene(person_, Talking(), kWidth, kHeight);
+};
+
+TEST_F(PasteBackTest, PixelsOutsideTheBoxStayBitEqual) {
+  for (const CropBox box : {kBox, CropBox{300.3, 211.8, 333.4}, CropBox{600, 20, 300.5},
+                            CropBox{-20, 470, 180}, CropBox{320, 240, 1500}}) {
+    for (const MatteArea area : {MatteArea::kFace, MatteArea::kHead, MatteArea::kCrop}) {
+      const Image generated{256, 256, std::vector<uint8_t>(256 * 256 * 3, 200)};
+      Image frame = before_.image;
+      PasteBack paste({.area = area, .colour_match = 0});
+
+      ASSERT_TRUE(paste.Blend(generated, box, FacesOf(after_, before_, box), frame).ok());
+
+      for (int y = 0; y < kHeight; ++y) {
+        for (int x = 0; x < kWidth; ++x) {
+          if (InBox(box, x, y)) continue;
+          ASSERT_TRUE(std::equal(frame.row(y) + 3 * x, frame.row(y) + 3 * x + 3,
+                                 before_.image.row(y) + 3 * x))
+              << x << ", " << y;
+        }
+      }
+      // What it does inside depends on the matte, which may end before a corner.
+      if (area == MatteArea::kCrop) {
+        EXPECT_GT(MaxDifference(frame, before_.image), 10);
+      }
+    }
+  }
+}
+
+TEST_F(PasteBackTest, TheSamePictureChangesNothing) {
+  const Image same = CropImage(before_.image, kBox, 400);
+  Image frame = before_.image;
+
+  ASSERT_TRUE(PasteBack({}).Blend(same, kBox, FacesOf(before_, before_, kBox), frame).ok());
+
+  EXPECT_EQ(frame.rgb, before_.image.rgb);
+}
+
+TEST_F(PasteBackTest, AResampledCopyChangesLittle) {
+  // Between pixels, larger and smaller than the generated square.
+  for (const CropBox box :
+       {CropBox{320.3, 239.6, 400.7}, CropBox{320.3, 239.6, 300.2}, CropBox{320.3, 239.6, 700}}) {
+    const Image same = CropImage(before_.image, box, 400);
+    Image frame = before_.image;
+
+    ASSERT_TRUE(PasteBack({}).Blend(same, box, FacesOf(before_, before_, box), frame).ok());
+
+    const auto in_box = [&](int x, int y) { return InBox(box, x, y); };
+    EXPECT_LT(MeanDifference(frame, before_.image, in_box), 1.2) << box.side;
+  }
+}
+
+TEST_F(PasteBackTest, TheMiddleIsTheGeneratedPicture) {
+  const Image generated = CropImage(after_.image, kBox, 400);
+  Image frame = before_.image;
+
+  ASSERT_TRUE(PasteBack({.colour_match = 0})
+                  .Blend(generated, kBox, FacesOf(after_, before_, kBox), frame)
+                  .ok());
+
+  const auto face = [](int x, int y) { return std::hypot(x - 320, y - 240) < 100; };
+  EXPECT_EQ(MeanDifference(frame, after_.image, face), 0);
+  // Nor is anything left of the head that was there before.
+  const auto everywhere = [](int x, int y) { return InBox({320, 240, 330}, x, y); };
+  EXPECT_LT(MeanDifference(frame, after_.image, everywhere), 0.3);
+  EXPECT_GT(MeanDifference(before_.image, after_.image, everywhere), 5);
+}
+
+TEST_F(PasteBackTest, AnArtificialTintIsTakenAway) {
+  for (const uint64_t seed : {3, 6, 11, 40, 41, 42}) {
+    const PersonRenderer person(MakePerson(seed));
+    const Scene before = MakeScene(person, {}, kWidth, kHeight);
+    const Scene after = MakeScene(person, Talking(), kWidth, kHeight);
+    const Image generated = Tinted(CropImage(after.image, kBox, 400), 1.1f, 0.9f, 6);
+    const auto face = [](int x, int y) { return std::hypot(x - 320, y - 240) < 90; };
+    const auto error = [&](double colour_match) {
+      Image frame = before.image;
+      PasteBack paste({.colour_match = colour_match});
+      EXPECT_TRUE(paste.Blend(generated, kBox, FacesOf(after, before, kBox), frame).ok());
+      return MeanDifference(frame, after.image, face);
+    };
+
+    const double tinted = error(0), matched = error(1);
+
+    EXPECT_GT(tinted, 6) << seed;
+    EXPECT_LT(matched, 0.4 * tinted) << seed;
+    EXPECT_LT(matched, 3.6) << seed;
+  }
+}
+
+// Mean gradient along the border of the box, over the mean gradient that the unspoilt picture has
+// there.
+double SeamGradient(const Image& image, const CropBox& box) {
+  const int left = static_cast<int>(box.center_x - box.side / 2);
+  const int top = static_cast<int>(box.center_y - box.side / 2);
+  const int side = static_cast<int>(box.side);
+  double sum = 0;
+  int64_t count = 0;
+  const auto add = [&](int x0, int y0, int x1, int y1) {
+    for (int c = 0; c < 3; ++c) {
+      sum += std::abs(int{image.row(y0)[3 * x0 + c]} - int{image.row(y1)[3 * x1 + c]});
+    }
+    count += 3;
+  };
+  for (int i = 0; i < side; ++i) {
+    add(left + i, top - 1, left + i, top);
+    add(left + i, top + side - 1, left + i, top + side);
+    add(left - 1, top + i, left, top + i);
+    add(left + side - 1, top + i, left + side, top + i);
+  }
+  return sum / static_cast<double>(count);
+}
+
+TEST_F(PasteBackTest, LeavesNoSeam) {
+  const Image generated = Tinted(CropImage(after_.image, kBox, 400), 1.1f, 0.9f, 6);
+  for (const double colour_match : {0.0, 1.0}) {
+    Image frame = before_.image;
+    PasteBack paste({.colour_match = colour_match});
+
+    ASSERT_TRUE(paste.Blend(generated, kBox, FacesOf(after_, before_, kBox), frame).ok());
+
+    EXPECT_LT(SeamGradient(frame, kBox), 1.1 * SeamGradient(before_.image, kBox) + 0.1);
+  }
+  // The measure sees a seam where there is one.
+  Image pasted = before_.image;
+  for (int y = 0; y < 400; ++y) {
+    std::copy(generated.row(y), generated.row(y) + 1200, pasted.row(40 + y) + 120 * 3);
+  }
+  EXPECT_GT(SeamGradient(pasted, kBox), 2 * SeamGradient(before_.image, kBox) + 2);
+}
+
+TEST_F(PasteBackTest, HairAndShouldersThatMovedAreNotDoubled) {
+  // Long hair, whose ends lie outside what the mesh says of a head.
+  const PersonRenderer person(MakePerson(11));
+  const Scene before = MakeScene(person, {}, kWidth, kHeight);
+  const Scene after = MakeScene(person, Talking(), kWidth, kHeight);
+  Image frame = before.image;
+
+  ASSERT_TRUE(
+      PasteBack({})
+          .Blend(CropImage(after.image, kBox, 400), kBox, FacesOf(after, before, kBox), frame)
+          .ok());
+
+  // The lower corners, inside of where the matte fades to the sides.
+  int doubled = 0, moved = 0;
+  for (int y = 300; y < 390; ++y) {
+    for (int x = 170; x < 470; ++x) {
+      const auto differs = [&](const Image& image) {
+        return std::abs(int{image.row(y)[3 * x]} - int{after.image.row(y)[3 * x]}) > 24;
+      };
+      doubled += differs(frame) ? 1 : 0;
+      moved += differs(before.image) ? 1 : 0;
+    }
+  }
+  EXPECT_GT(moved, 1000);
+  EXPECT_LT(doubled, 0.03 * moved);
+}
+
+TEST_F(PasteBackTest, ColoursDoNotFlicker) {
+  // Every frame's tint is a little different, as a decoder's is.
+  const auto flicker = [&](double smoothing) {
+    PasteBack paste({.smoothing = smoothing});
+    double sum = 0;
+    double last = 0;
+    for (int i = 0; i < 24; ++i) {
+      const float jitter = 0.03f * static_cast<float>((i * 7) % 5 - 2);
+      const Image generated =
+          Tinted(CropImage(after_.image, kBox, 400), 1.1f + jitter, 1 / (1.1f + jitter), 0);
+      Image frame = before_.image;
+      EXPECT_TRUE(paste.Blend(generated, kBox, FacesOf(after_, before_, kBox), frame).ok());
+      const double red = paste.transfer()->gain[0] * 128 + paste.transfer()->offset[0];
+      if (i >= 4) sum += std::abs(red - last);
+      last = red;
+    }
+    return sum / 20;
+  };
+
+  EXPECT_LT(flicker(0.9), 0.3 * flicker(0));
+}
+
+TEST_F(PasteBackTest, ResetForgetsTheColoursBefore) {
+  const Image generated = CropImage(after_.image, kBox, 400);
+  const PasteBack::Faces faces = FacesOf(after_, before_, kBox);
+  Image expected = before_.image;
+  ASSERT_TRUE(PasteBack({}).Blend(generated, kBox, faces, expected).ok());
+
+  PasteBack paste({});
+  Image frame = before_.image;
+  ASSERT_TRUE(paste.Blend(Tinted(generated, 1.3f, 0.7f, 0), kBox, faces, frame).ok());
+  paste.Reset();
+  EXPECT_FALSE(paste.transfer().has_value());
+  frame = before_.image;
+  ASSERT_TRUE(paste.Blend(generated, kBox, faces, frame).ok());
+
+  EXPECT_EQ(frame.rgb, expected.rgb);
+}
+
+TEST_F(PasteBackTest, WithoutFacesTheWholeSquareIsPutBack) {
+  const Image generated{64, 64, std::vector<uint8_t>(64 * 64 * 3, 90)};
+  Image frame = before_.image;
+
+  ASSERT_TRUE(PasteBack({.colour_match = 0}).Blend(generated, kBox, {}, frame).ok());
+
+  for (const int x : {170, 320, 470}) EXPECT_EQ(frame.row(100)[3 * x], 90);
+}
+
+TEST_F(PasteBackTest, ABoxOutsideThePictureChangesNothing) {
+  const Image generated{64, 64, std::vector<uint8_t>(64 * 64 * 3, 90)};
+  for (const CropBox box :
+       {CropBox{-500, 100, 200}, CropBox{1e9, 1e9, 300}, CropBox{320, 240, 1}}) {
+    Image frame = before_.image;
+    EXPECT_TRUE(PasteBack({}).Blend(generated, box, {}, frame).ok());
+    EXPECT_EQ(frame.rgb, before_.image.rgb);
+  }
+}
+
+TEST_F(PasteBackTest, TakesPicturesOfAnySizeUpTo4K) {
+  const Image generated{512, 512, std::vector<uint8_t>(512 * 512 * 3, 90)};
+  constexpr std::array<std::pair<int, int>, 5> kSizes = {
+      {{3840, 2160}, {2, 2}, {1, 1}, {3, 2000}, {17, 9}}};
+  for (const auto& [width, height] : kSizes) {
+    Image frame{width, height, std::vector<uint8_t>(static_cast<size_t>(width) * height * 3, 128)};
+    const CropBox box = {width / 2.0, height / 2.0, 0.9 * std::min(width, height)};
+    EXPECT_TRUE(PasteBack({}).Blend(generated, box, {}, frame).ok()) << width << "x" << height;
+  }
+}
+
+TEST_F(PasteBackTest, BadPicturesAreErrors) {
+  const Image generated{64, 64, std::vector<uint8_t>(64 * 64 * 3, 90)};
+  Image frame = before_.image, none;
+  PasteBack paste({});
+  EXPECT_EQ(paste.Blend(generated, kBox, {}, none).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(paste.Blend(none, kBox, {}, frame).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(paste.Blend({64, 32, std::vector<uint8_t>(64 * 32 * 3)}, kBox, {}, frame).code(),
+            absl::StatusCode::kInvalidArgument);
+  for (const double side : {0.0, -3.0, std::numeric_limits<double>::quiet_NaN(),
+                            std::numeric_limits<double>::infinity()}) {
+    EXPECT_EQ(paste.Blend(generated, {320, 240, side}, {}, frame).code(),
+              absl::StatusCode::kInvalidArgument);
+  }
+  EXPECT_EQ(frame.rgb, before_.image.rgb);
+}
+
+TEST(PasteBackOptionsTest, NamesFieldValueAndRange) {
+  EXPECT_TRUE(CheckPasteBackOptions({}).ok());
+  const auto message = [](const PasteBackOptions& options) {
+    const absl::Status status = CheckPasteBackOptions(options);
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    return std::string(status.message());
+  };
+  EXPECT_EQ(message({.border = 0.5}), "border must be 0.01..0.25, is 0.5");
+  EXPECT_EQ(message({.colour_match = -1}), "colour_match must be 0..1, is -1");
+  EXPECT_EQ(message({.smoothing = 1}), "smoothing must be 0..0.99, is 1");
+  EXPECT_EQ(message({.border = std::numeric_limits<double>::quiet_NaN()}),
+            "border must be 0.01..0.25, is nan");
+  EXPECT_EQ(message({.area = static_cast<MatteArea>(7)}), "area must be face, head or crop, is 7");
+}
+
+}  // namespace
+}  // namespace reenact
