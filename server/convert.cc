@@ -184,8 +184,8 @@ void ReadSampling(const v1::JobConfig& config, const ModelInfo& model, JobReques
   }
   if (config.has_live()) {
     request.live = ReadLive(config.live(), problems);
-    if (config.sequence_plan() != v1::SEQUENCE_PLAN_UNSPECIFIED &&
-        config.sequence_plan() != v1::SEQUENCE_PLAN_CONTIGUOUS) {
+    if (config.sequence_plan() == v1::SEQUENCE_PLAN_CENTRAL_RANDOM ||
+        config.sequence_plan() == v1::SEQUENCE_PLAN_CENTRAL_INTERLEAVED) {
       problems.push_back(absl::StrCat("sequence_plan is ",
                                       v1::SequencePlan_Name(config.sequence_plan()),
                                       ", must be SEQUENCE_PLAN_CONTIGUOUS or unset with live"));

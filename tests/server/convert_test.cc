@@ -44,6 +44,37 @@ TEST(ToJobRequestTest, UnsetMeansTheDefault) {
   EXPECT_TRUE(request->copy_audio);
 }
 
+TEST(ToJobRequestTest, LiveHasItsDefaultsAndItsPlan) {
+  v1::JobConfig config = Valid();
+  EXPECT_FALSE(ToJobRequest(config, {FakeModel()})->live.has_value());
+  config.mutable_live();
+
+  auto request = ToJobRequest(config, {FakeModel()});
+
+  ASSERT_THAT(request, IsOk());
+  EXPECT_EQ(request->plan, SequencePlan::kContiguous);
+  ASSERT_TRUE(request->live.has_value());
+  EXPECT_EQ(request->live->time_base_num, 1);
+  EXPECT_EQ(request->live->time_base_den, 1000);
+  EXPECT_EQ(request->live->skip, SkipPolicy::kSkip);
+  EXPECT_EQ(request->live->max_wait, absl::Milliseconds(250));
+
+  config.mutable_live()->mutable_time_base()->set_numerator(1001);
+  config.mutable_live()->mutable_time_base()->set_denominator(30000);
+  config.mutable_live()->set_skip_policy(v1::SKIP_POLICY_WAIT);
+  config.mutable_live()->mutable_max_wait()->set_seconds(10);
+  config.set_sequence_plan(v1::SEQUENCE_PLAN_CONTIGUOUS);
+  request = ToJobRequest(config, {FakeModel()});
+  ASSERT_THAT(request, IsOk());
+  EXPECT_EQ(request->live->time_base_num, 1001);
+  EXPECT_EQ(request->live->time_base_den, 30000);
+  EXPECT_EQ(request->live->skip, SkipPolicy::kWait);
+  EXPECT_EQ(request->live->max_wait, absl::Seconds(10));
+
+  config.mutable_live()->mutable_max_wait()->Clear();
+  EXPECT_EQ(ToJobRequest(config, {FakeModel()})->live->max_wait, absl::ZeroDuration());
+}
+
 TEST(ToJobRequestTest, EveryFieldArrives) {
   ModelInfo model = FakeModel();
   model.accepts_text = true;
@@ -143,6 +174,28 @@ TEST(ToJobRequestTest, IllegalFieldsNameFieldValueAndRange) {
       {[](auto& c) { c.set_priority(-101); }, "priority is -101, must be -100 to 100"},
       {[](auto& c) { c.set_idempotency_key(std::string(129, 'k')); },
        "idempotency_key has 129 bytes, must have at most 128"},
+      {[](auto& c) {
+         c.mutable_live();
+         c.set_sequence_plan(v1::SEQUENCE_PLAN_CENTRAL_RANDOM);
+       },
+       "sequence_plan is SEQUENCE_PLAN_CENTRAL_RANDOM, must be SEQUENCE_PLAN_CONTIGUOUS or unset "
+       "with live"},
+      {[](auto& c) { c.mutable_live()->mutable_time_base()->set_denominator(25); },
+       "live.time_base.numerator is 0, must be 1 to 1000000000"},
+      {[](auto& c) {
+         c.mutable_live()->mutable_time_base()->set_numerator(1);
+         c.mutable_live()->mutable_time_base()->set_denominator(-25);
+       },
+       "live.time_base.denominator is -25, must be 1 to 1000000000"},
+      {[](auto& c) { c.mutable_live()->set_skip_policy(static_cast<v1::SkipPolicy>(3)); },
+       "live.skip_policy is 3, must be 0 to 2"},
+      {[](auto& c) { c.mutable_live()->mutable_max_wait()->set_nanos(-1); },
+       "live.max_wait is -1ns, must be 0 to 10s"},
+      {[](auto& c) {
+         c.mutable_live()->mutable_max_wait()->set_seconds(10);
+         c.mutable_live()->mutable_max_wait()->set_nanos(1);
+       },
+       "live.max_wait is 10.000000001s, must be 0 to 10s"},
   };
   for (const Case& c : cases) {
     v1::JobConfig config = Valid();

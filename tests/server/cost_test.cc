@@ -96,6 +96,28 @@ TEST_F(BacklogTest, AJobThatFindsNoWorkAlwaysFits) {
   EXPECT_EQ(backlog_.Excess(), absl::ZeroDuration());
 }
 
+TEST_F(BacklogTest, WorkOfAJobThatIsStillBeingReadGrowsAndIsNotRefused) {
+  EXPECT_EQ(Take("growing", 30), std::nullopt);
+  backlog_.Run("growing", 20);
+  backlog_.Grow("growing", 80);
+  EXPECT_EQ(backlog_.work_left(), absl::Seconds(60));
+  backlog_.Grow("growing", 300);
+  EXPECT_EQ(backlog_.Excess(), absl::Seconds(180));
+
+  // Its file said that there was more than there is.
+  backlog_.Grow("growing", 40);
+  EXPECT_EQ(backlog_.work_left(), absl::Seconds(20));
+  backlog_.Grow("growing", 10);
+  EXPECT_EQ(backlog_.work_left(), absl::ZeroDuration());
+
+  backlog_.Remove("growing");
+  backlog_.Grow("growing", 1000);
+  EXPECT_EQ(backlog_.work_left(), absl::ZeroDuration());
+  backlog_.Add("being prepared", "m");
+  backlog_.Grow("being prepared", 1000);
+  EXPECT_EQ(backlog_.work_left(), absl::ZeroDuration()) << "it has not been taken on";
+}
+
 TEST_F(BacklogTest, WorkLeavesWithItsJob) {
   Take("a", 30);
   Take("b", 20);

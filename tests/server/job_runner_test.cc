@@ -21,6 +21,7 @@ namespace reenact {
 namespace {
 
 using testing::FakeEngine;
+using testing::FakeGrowth;
 using testing::Gate;
 using ::testing::IsEmpty;
 using testing::IsOk;
@@ -39,17 +40,20 @@ class Caller : public Job::Listener, public std::enable_shared_from_this<Caller>
     runner_.FinishInput(job());
     return absl::OkStatus();
   }
-  absl::Status Admit(absl::Time deadline = absl::InfiniteFuture()) {
-    JobRequest request;
+  absl::Status Admit(absl::Time deadline = absl::InfiniteFuture(), JobRequest request = {}) {
     request.model = "fake";
     auto job = runner_.Admit(std::move(request), deadline, weak_from_this());
     if (!job.ok()) return job.status();
+    Follow(*job);
+    return absl::OkStatus();
+  }
+  // Reads the answers of a job that it listens to already.
+  void Follow(const std::shared_ptr<Job>& job) {
     {
       MutexLock lock(&mu_);
-      job_ = *job;
+      job_ = job;
     }
     OnJobChanged();
-    return absl::OkStatus();
   }
   std::shared_ptr<Job> job() const {
     MutexLock lock(&mu_);
@@ -107,6 +111,28 @@ class Caller : public Job::Listener, public std::enable_shared_from_this<Caller>
     MutexLock lock(&mu_);
     return *status_;
   }
+  // Waits for `num` answers of a kind. False: they never came.
+  bool AwaitCount(v1::ReenactResponse::PayloadCase kind, int num) {
+    const auto there = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return CountOf(kind) >= num; };
+    return Await(there);
+  }
+  // Waits until the job's progress is as wanted. False: it never was.
+  bool AwaitProgress(const std::function<bool(const v1::Progress&)>& wanted) {
+    const auto there = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+      return std::any_of(answers_.begin(), answers_.end(), [&](auto& answer) {
+        return answer.has_progress() && wanted(answer.progress());
+      });
+    };
+    return Await(there);
+  }
+  // All of a kind, in order.
+  std::vector<v1::ReenactResponse> Answers(v1::ReenactResponse::PayloadCase kind) const {
+    std::vector<v1::ReenactResponse> answers;
+    MutexLock lock(&mu_);
+    std::copy_if(answers_.begin(), answers_.end(), std::back_inserter(answers),
+                 [kind](auto& answer) { return answer.payload_case() == kind; });
+    return answers;
+  }
   // `accepted`, which is there as soon as the job is.
   v1::Accepted accepted() const {
     MutexLock lock(&mu_);
@@ -115,12 +141,15 @@ class Caller : public Job::Listener, public std::enable_shared_from_this<Caller>
   // Number of answers of a kind so far.
   int Count(v1::ReenactResponse::PayloadCase kind) const {
     MutexLock lock(&mu_);
+    return CountOf(kind);
+  }
+
+ private:
+  int CountOf(v1::ReenactResponse::PayloadCase kind) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     return static_cast<int>(std::count_if(answers_.begin(), answers_.end(), [kind](auto& answer) {
       return answer.payload_case() == kind;
     }));
   }
-
- private:
   template <typename Reached>
   bool Await(const Reached& reached) {
     MutexLock lock(&mu_);
@@ -456,6 +485,35 @@ TEST_F(AdmissionByCostTest, AcceptedTellsTheExpectedWait) {
   for (const auto& caller : {first, second, third}) EXPECT_TRUE(caller->AwaitSummary());
 }
 
+TEST_F(AdmissionByCostTest, GrowingJobIsNotRefusedForWhatItGrowsBy) {
+  // One row of 30 s at first, then another. A bound of 40 s takes the first beside nothing else.
+  ServerConfig config;
+  config.max_queued_work = absl::Seconds(40);
+  FakeEngine::Options options;
+  options.models[0].gflop_per_second = 1;
+  options.gflop_per_row_step = 10;
+  options.growth_of = [](const JobRequest&) { return FakeGrowth{}; };
+  options.on_step = [this](const JobRequest&, int64_t) { return WaitAtGate(); };
+  Use(config, std::move(options));
+  const auto growing = NewCaller(), other = NewCaller();
+  ASSERT_THAT(growing->Admit(), IsOk());
+  runner_->PushInput(growing->job(), "1234");
+  ASSERT_TRUE(engine_->AwaitSteps(1));
+
+  ASSERT_THAT(other->Admit(), IsOk()) << "30 s of 40 s";
+  runner_->PushInput(growing->job(), "5678");
+  ASSERT_TRUE(growing->AwaitProgress([](const auto& p) { return p.total_steps() == 6; }));
+
+  const absl::Status status = NewCaller()->Admit();
+  EXPECT_THAT(status, StatusIs(absl::StatusCode::kResourceExhausted, "40s of work"));
+  EXPECT_EQ(RetryDelay(status), absl::Seconds(20)) << "60 s in a queue of 40 s";
+  runner_->FinishInput(growing->job());
+  gate_.Open();
+  EXPECT_TRUE(growing->AwaitSummary());
+  EXPECT_THAT(growing->AwaitEnd(), IsOk());
+  runner_->RequestEnd(other->job(), absl::CancelledError(""));
+}
+
 TEST_F(JobRunnerTest, QueueFullIsRefusedWithADelayAndTheOthersAreUnharmed) {
   FakeEngine::Options options;
   options.on_step = [this](const JobRequest&, int64_t) { return WaitAtGate(); };
@@ -638,6 +696,336 @@ TEST_F(JobRunnerTest, DestructionEndsWhatIsLeft) {
   runner_.reset();
 
   EXPECT_EQ(receiving->job()->state(), JobState::kCancelled);
+}
+
+// Jobs that are stepped while their driving media comes in: rows of 4 frames, 3 steps each, 2 rows
+// ahead at most.
+class GrowingJobTest : public JobRunnerTest {
+ protected:
+  static JobRequest Live(SkipPolicy skip) {
+    JobRequest request;
+    request.format = OutputFormat::kPng;
+    request.live = LiveOptions{.skip = skip, .max_wait = absl::Hours(1)};
+    return request;
+  }
+  // A job of a file in which each byte is a frame.
+  static FakeEngine::Options FileOptions() {
+    FakeEngine::Options options;
+    options.growth_of = [](const JobRequest&) { return FakeGrowth{}; };
+    return options;
+  }
+  FakeEngine::Options Gated(FakeEngine::Options options = {}) {
+    options.on_step = [this](const JobRequest&, int64_t) { return WaitAtGate(); };
+    return options;
+  }
+  // Frames `first` to `last`, those with time stamps of 40 units from one to the next.
+  void SendFrames(const Caller& caller, int first, int last) {
+    for (int i = first; i <= last; ++i) {
+      runner_->PushFrame(caller.job(), {.image = "picture", .pts = i * 40, .arrived = absl::Now()});
+    }
+  }
+};
+
+constexpr auto kVideo = v1::ReenactResponse::kVideo;
+constexpr auto kFrame = v1::ReenactResponse::kFrame;
+
+TEST_F(GrowingJobTest, OutputComesWhileInputIsStillAwaited) {
+  Use({}, FileOptions());
+  const auto caller = NewCaller();
+  ASSERT_THAT(caller->Admit(), IsOk());
+  runner_->PushInput(caller->job(), "1234");
+
+  ASSERT_TRUE(caller->AwaitCount(kVideo, 1 + 4));
+  v1::Job job = caller->job()->Snapshot();
+  EXPECT_EQ(job.state(), v1::JOB_STATE_RUNNING);
+  EXPECT_EQ(job.progress().stage(), v1::STAGE_DENOISING) << "it is not at its end";
+  EXPECT_EQ(job.progress().total_steps(), 3);
+  EXPECT_TRUE(caller->job()->wants_input());
+
+  runner_->PushInput(caller->job(), "56789");
+  ASSERT_TRUE(caller->AwaitCount(kVideo, 1 + 8));
+  runner_->FinishInput(caller->job());
+  ASSERT_TRUE(caller->AwaitSummary());
+  EXPECT_THAT(caller->AwaitEnd(), IsOk());
+  EXPECT_EQ(caller->Count(kVideo), 1 + 9);
+  EXPECT_EQ(engine_->batch_sizes().size(), 3u * 3u);
+}
+
+TEST_F(GrowingJobTest, JobEndsAlthoughItsLastStepRanBeforeTheEndOfItsInput) {
+  Use({}, FileOptions());
+  const auto caller = NewCaller();
+  ASSERT_THAT(caller->Admit(), IsOk());
+  runner_->PushInput(caller->job(), "1234");
+  ASSERT_TRUE(caller->AwaitCount(kVideo, 1 + 4));
+
+  runner_->FinishInput(caller->job());
+
+  ASSERT_TRUE(caller->AwaitSummary());
+  EXPECT_THAT(caller->AwaitEnd(), IsOk());
+  EXPECT_EQ(engine_->batch_sizes().size(), 3u);
+}
+
+TEST_F(GrowingJobTest, EngineThatIsAheadMakesTheCallerWait) {
+  std::atomic<int> num_prepare_calls{0};
+  FakeEngine::Options options = Gated(FileOptions());
+  options.on_prepare_call = [&](const JobRequest&) { ++num_prepare_calls; };
+  ServerConfig config;
+  config.max_inbox_bytes = 1000;
+  Use(config, std::move(options));
+  const auto caller = NewCaller();
+  ASSERT_THAT(caller->Admit(), IsOk());
+  // 12 frames: 8 make the two rows that may be ahead.
+  runner_->PushInput(caller->job(), std::string(12, 'x'));
+  ASSERT_TRUE(caller->AwaitProgress([](const auto& p) { return p.frames_total() == 8; }));
+  int num_pushed = 0;
+  for (; caller->job()->wants_input() && num_pushed < 1000; ++num_pushed) {
+    runner_->PushInput(caller->job(), "x");
+  }
+
+  // Some of them may have been taken before the engine was ahead, which is once.
+  const int in_inbox = 1 + 1000 / (1 + static_cast<int>(Job::kPieceOverheadBytes));
+  EXPECT_LE(num_pushed, 2 * in_inbox);
+  EXPECT_LE(num_prepare_calls, 2 * (12 + in_inbox));
+  EXPECT_EQ(caller->job()->Snapshot().progress().frames_total(), 8);
+
+  runner_->FinishInput(caller->job());
+  gate_.Open();
+  ASSERT_TRUE(caller->AwaitSummary());
+  EXPECT_THAT(caller->AwaitEnd(), IsOk());
+  EXPECT_EQ(caller->Count(kVideo), 1 + 12 + num_pushed);
+}
+
+TEST_F(GrowingJobTest, PreparationThreadIsShared) {
+  constexpr int kCalls = 10;
+  Mutex mu;
+  std::vector<std::string> calls;
+  FakeEngine::Options options;
+  options.prepare_calls = kCalls;
+  options.on_prepare_call = [&](const JobRequest& request) {
+    WaitAtGate().IgnoreError();
+    MutexLock lock(&mu);
+    calls.push_back(request.job_id);
+  };
+  ServerConfig config;
+  config.preparation_threads = 1;
+  Use(config, std::move(options));
+  const auto first = NewCaller(), second = NewCaller();
+  ASSERT_THAT(first->Start(), IsOk());
+  ASSERT_TRUE(gate_.AwaitWaiting(1));
+  ASSERT_THAT(second->Start(), IsOk());
+  gate_.Open();
+  ASSERT_TRUE(first->AwaitSummary());
+  ASSERT_TRUE(second->AwaitSummary());
+
+  // Neither has to wait for more than one call of the other, from when both are there.
+  MutexLock lock(&mu);
+  const auto both = std::find(calls.begin(), calls.end(), second->job()->id());
+  ASSERT_LE(both - calls.begin(), 3) << "behind what the first had when it came";
+  const auto end = both + std::min<std::ptrdiff_t>(2 * (kCalls - 3), calls.end() - both);
+  EXPECT_EQ(std::adjacent_find(both, end), end);
+}
+
+TEST_F(GrowingJobTest, LiveFramesComeOutWithTheirTimeStamps) {
+  Use({}, {});
+  const auto caller = NewCaller();
+  ASSERT_THAT(caller->Admit(absl::InfiniteFuture(), Live(SkipPolicy::kWait)), IsOk());
+  SendFrames(*caller, 0, 3);
+  ASSERT_TRUE(caller->AwaitCount(kFrame, 4)) << "the first row, before the fifth frame";
+  SendFrames(*caller, 4, 9);
+  runner_->FinishInput(caller->job());
+  ASSERT_TRUE(caller->AwaitSummary());
+
+  const auto frames = caller->Answers(kFrame);
+  ASSERT_EQ(frames.size(), 10u);
+  for (size_t i = 0; i < frames.size(); ++i) {
+    EXPECT_EQ(frames[i].frame().index(), static_cast<int64_t>(i));
+    EXPECT_EQ(frames[i].frame().pts(), static_cast<int64_t>(i) * 40);
+    EXPECT_EQ(frames[i].frame().time_base().denominator(), 1000);
+    EXPECT_FALSE(frames[i].frame().repeated());
+  }
+  const v1::Summary summary = caller->Answers(v1::ReenactResponse::kSummary).at(0).summary();
+  EXPECT_EQ(summary.live().frames_in(), 10);
+  EXPECT_EQ(summary.live().frames_skipped(), 0);
+  EXPECT_GT(summary.live().lag().nanos() + summary.live().lag().seconds(), 0);
+}
+
+TEST_F(GrowingJobTest, SlowDeviceSkipsFramesAndSaysSo) {
+  Use({}, Gated());
+  const auto caller = NewCaller();
+  ASSERT_THAT(caller->Admit(absl::InfiniteFuture(), Live(SkipPolicy::kSkip)), IsOk());
+  SendFrames(*caller, 0, 19);
+  ASSERT_TRUE(caller->AwaitProgress([](const auto& p) { return p.live().frames_in() == 20; }));
+  gate_.Open();
+  runner_->FinishInput(caller->job());
+  ASSERT_TRUE(caller->AwaitSummary());
+
+  const auto frames = caller->Answers(kFrame);
+  ASSERT_EQ(frames.size(), 20u) << "a skipped frame has its output too";
+  for (size_t i = 0; i < frames.size(); ++i) {
+    EXPECT_EQ(frames[i].frame().pts(), static_cast<int64_t>(i) * 40);
+    EXPECT_EQ(frames[i].frame().repeated(), i >= 8) << i;
+  }
+  const v1::Summary summary = caller->Answers(v1::ReenactResponse::kSummary).at(0).summary();
+  EXPECT_EQ(summary.live().frames_skipped(), 12);
+  EXPECT_EQ(engine_->batch_sizes().size(), 2u * 3u);
+}
+
+TEST_F(GrowingJobTest, WaitPolicySkipsNothingAndHoldsTheCallerUp) {
+  ServerConfig config;
+  config.max_inbox_bytes = 1000;
+  Use(config, Gated());
+  const auto caller = NewCaller();
+  ASSERT_THAT(caller->Admit(absl::InfiniteFuture(), Live(SkipPolicy::kWait)), IsOk());
+  SendFrames(*caller, 0, 8);
+  ASSERT_TRUE(caller->AwaitProgress([](const auto& p) { return p.live().frames_in() == 8; }));
+  int num_frames = 9;
+  for (; caller->job()->wants_input() && num_frames < 1000; ++num_frames) {
+    SendFrames(*caller, num_frames, num_frames);
+  }
+  EXPECT_LT(num_frames, 9 + 2 * 1000 / static_cast<int>(Job::kPieceOverheadBytes));
+  EXPECT_GT(caller->job()->deadline(), absl::Now() + config.max_job_duration / 2)
+      << "nothing is awaited from the caller";
+
+  gate_.Open();
+  runner_->FinishInput(caller->job());
+  ASSERT_TRUE(caller->AwaitSummary());
+  EXPECT_EQ(caller->Count(kFrame), num_frames);
+  EXPECT_EQ(caller->Answers(v1::ReenactResponse::kSummary).at(0).summary().live().frames_skipped(),
+            0);
+}
+
+TEST_F(GrowingJobTest, RunningJobsEndWhileTheyReceive) {
+  struct Case {
+    const char* name;
+    absl::StatusCode code;
+    std::function<void(Caller&)> end;
+  };
+  const Case cases[] = {
+      {"client", absl::StatusCode::kCancelled,
+       [this](Caller& caller) {
+         runner_->CallLost(caller.job(), &caller, absl::CancelledError("gone"));
+       }},
+      {"operator", absl::StatusCode::kCancelled,
+       [this](Caller& caller) { EXPECT_THAT(runner_->CancelJob(caller.job()->id()), IsOk()); }},
+      {"drain", absl::StatusCode::kUnavailable,
+       [this](Caller&) { runner_->CancelAll(absl::UnavailableError("draining")); }},
+      {"bad frame", absl::StatusCode::kInvalidArgument,
+       [this](Caller& caller) { SendFrames(caller, 0, 0); }},
+      {"deadline", absl::StatusCode::kDeadlineExceeded, [](Caller&) {}},
+      {"silence", absl::StatusCode::kDeadlineExceeded, [](Caller&) {}},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.name);
+    const bool silent = std::string(c.name) == "silence";
+    ServerConfig config;
+    if (silent) config.receive_timeout = absl::Milliseconds(100);
+    runner_.reset();
+    Use(config, {});
+    const auto caller = NewCaller();
+    ASSERT_THAT(
+        caller->Admit(std::string(c.name) == "deadline" ? absl::Now() + absl::Milliseconds(200)
+                                                        : absl::InfiniteFuture(),
+                      Live(SkipPolicy::kWait)),
+        IsOk());
+    SendFrames(*caller, 1, 5);
+    ASSERT_TRUE(caller->AwaitCount(kFrame, 4));
+
+    c.end(*caller);
+
+    EXPECT_THAT(caller->AwaitEnd(), StatusIs(c.code, silent ? "no driving media came" : ""));
+    EXPECT_TRUE(engine_->AwaitAlive(0));
+    EXPECT_EQ(engine_->batch_sizes().size(), 3u);
+  }
+}
+
+TEST_F(GrowingJobTest, CancelStopsAGrowingJobWithinOneStep) {
+  Use({}, Gated());
+  const auto caller = NewCaller();
+  ASSERT_THAT(caller->Admit(absl::InfiniteFuture(), Live(SkipPolicy::kWait)), IsOk());
+  SendFrames(*caller, 0, 19);
+  ASSERT_TRUE(engine_->AwaitSteps(1));
+
+  runner_->RequestEnd(caller->job(), absl::CancelledError("enough"));
+  gate_.Open();
+
+  EXPECT_THAT(caller->AwaitEnd(), StatusIs(absl::StatusCode::kCancelled, "enough"));
+  EXPECT_TRUE(engine_->AwaitAlive(0));
+  EXPECT_EQ(engine_->batch_sizes().size(), 1u);
+}
+
+TEST_F(GrowingJobTest, CompleteLiveJobIsResumedLikeAnyOther) {
+  Use({}, Gated());
+  const auto first = NewCaller(), second = NewCaller();
+  JobRequest request = Live(SkipPolicy::kWait);
+  request.model = "fake";
+  JobTerms terms;
+  terms.idempotency_key = "key";
+  const auto begun = runner_->Begin(request, absl::InfiniteFuture(), first, terms);
+  ASSERT_THAT(begun, IsOk());
+  runner_->PushFrame(begun->job, {.image = "picture", .pts = 1, .arrived = absl::Now()});
+  runner_->CompleteInput(begun->job);
+  ASSERT_TRUE(engine_->AwaitSteps(1));
+
+  runner_->CallLost(begun->job, first.get(), absl::CancelledError("lost"));
+  v1::ResumeJobRequest resume;
+  resume.set_idempotency_key("key");
+  ASSERT_THAT(runner_->Resume("", resume, absl::InfiniteFuture(), second), IsOk());
+  second->Follow(begun->job);
+  gate_.Open();
+
+  EXPECT_TRUE(second->AwaitSummary());
+  EXPECT_EQ(second->Count(kFrame), 1);
+}
+
+TEST_F(GrowingJobTest, JobsOfBothKindsAtOnceEachEndOnce) {
+  constexpr int kNumJobs = 16;
+  ServerConfig config;
+  config.max_queued_jobs = kNumJobs;
+  config.max_active_jobs = 5;
+  config.max_inbox_bytes = 500;
+  config.preparation_threads = 2;
+  config.render_threads = 2;
+  FakeEngine::Options options;
+  options.shape_of = [](const JobRequest&) {
+    return testing::FakeShape{.kind = testing::FakeShape::Kind::kRetained};
+  };
+  Use(config, std::move(options));
+
+  std::vector<std::shared_ptr<Caller>> callers(kNumJobs);
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kNumJobs; ++i) {
+    callers[i] = NewCaller();
+    threads.emplace_back([this, i, &callers] {
+      const auto& caller = callers[i];
+      if (i % 4 == 0) {
+        EXPECT_THAT(caller->Start(), IsOk());
+      } else {
+        const SkipPolicy skip = i % 4 == 1 ? SkipPolicy::kWait : SkipPolicy::kSkip;
+        EXPECT_THAT(caller->Admit(absl::InfiniteFuture(), Live(skip)), IsOk());
+        SendFrames(*caller, 0, 30);
+        if (i % 4 == 3) {
+          runner_->RequestEnd(caller->job(), absl::CancelledError("enough"));
+        } else {
+          runner_->FinishInput(caller->job());
+        }
+      }
+      if (i % 4 != 3) {
+        EXPECT_TRUE(caller->AwaitSummary());
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+
+  for (int i = 0; i < kNumJobs; ++i) {
+    const absl::StatusCode expected =
+        i % 4 == 3 ? absl::StatusCode::kCancelled : absl::StatusCode::kOk;
+    EXPECT_THAT(callers[i]->AwaitEnd(), StatusIs(expected, "")) << i;
+    if (i % 4 == 1 || i % 4 == 2) {
+      EXPECT_EQ(callers[i]->Count(kFrame), 31);
+    }
+  }
+  EXPECT_TRUE(runner_->AwaitIdle(absl::Now() + kTestTimeout));
+  EXPECT_TRUE(engine_->AwaitAlive(0));
 }
 
 }  // namespace

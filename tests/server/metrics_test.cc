@@ -17,6 +17,7 @@ namespace {
 
 using testing::FakeEngine;
 using testing::GrpcStatusIs;
+using testing::LiveConfig;
 using testing::PictureConfig;
 using testing::ServerFixture;
 using ::testing::StartsWith;
@@ -205,6 +206,34 @@ TEST_F(MetricsTest, CountsWhatHappened) {
   queued.SendChunk("media").HalfClose();
   EXPECT_THAT(running.Finish(), GrpcStatusIs(grpc::StatusCode::OK, ""));
   EXPECT_THAT(queued.Finish(), GrpcStatusIs(grpc::StatusCode::OK, ""));
+}
+
+TEST_F(MetricsTest, CountsLiveFrames) {
+  TestCall call(*stub_);
+  v1::JobConfig config = LiveConfig(v1::SKIP_POLICY_SKIP);
+  config.set_seed(1);
+  call.Send(config);
+  const std::string id = call.Read().accepted().job_id();
+  for (int i = 0; i < 20; ++i) call.SendFrame("picture", i);
+  v1::GetJobResponse job;
+  for (int i = 0; i < 100000 && job.job().progress().live().frames_in() < 20; ++i) {
+    grpc::ClientContext context;
+    v1::GetJobRequest request;
+    request.set_job_id(id);
+    stub_->GetJob(&context, request, &job);
+  }
+  gate_.Open();
+  call.HalfClose();
+  ASSERT_THAT(call.Finish(), GrpcStatusIs(grpc::StatusCode::OK, ""));
+
+  const std::string text = Scrape(server_->metrics_port());
+
+  // The fake is ahead with two rows of 4.
+  EXPECT_EQ(Value(text, "reenact_live_frames_total"), 20);
+  EXPECT_EQ(Value(text, "reenact_live_frames_skipped_total"), 12);
+  EXPECT_GE(Value(text, "reenact_live_lag_seconds_count"), 1);
+  EXPECT_LE(Value(text, "reenact_live_lag_seconds_count"), 20);
+  EXPECT_GT(Value(text, "reenact_live_lag_seconds_sum"), 0);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <grpcpp/support/byte_buffer.h>
 
 #include <algorithm>
+#include <atomic>
 #include <filesystem>
 #include <thread>
 
@@ -16,10 +17,12 @@ namespace {
 
 using testing::FakeEngine;
 using testing::FakeModel;
+using testing::Gate;
 using testing::GrpcStatusIs;
 using ::testing::HasSubstr;
 using testing::IsOk;
 using testing::kTestTimeout;
+using testing::LiveConfig;
 using testing::PictureConfig;
 using testing::ServerFixture;
 using testing::StatusIs;
@@ -152,6 +155,67 @@ TEST_F(ServerTest, FramesCarryTheirFormat) {
   EXPECT_EQ(next_frame, 8);
 }
 
+TEST_F(ServerTest, LiveFramesAreAnsweredWhileTheyAreSent) {
+  StartServer(TestConfig(), FakeEngine::Options{});
+  TestCall call(*stub_);
+  call.Send(LiveConfig());
+  std::vector<v1::Frame> frames;
+  // Rows of 4: each is answered before the next is sent.
+  for (int sent = 0; sent < 12;) {
+    for (int i = 0; i < 4; ++i) call.SendFrame("picture", 1000 + 40 * sent++);
+    while (static_cast<int>(frames.size()) < sent) {
+      const v1::ReenactResponse answer = call.Read();
+      ASSERT_NE(answer.payload_case(), Payload::PAYLOAD_NOT_SET);
+      if (answer.has_frame()) frames.push_back(answer.frame());
+    }
+  }
+  call.SendEnd().HalfClose();
+  ASSERT_THAT(call.Finish(), GrpcStatusIs(grpc::StatusCode::OK, ""));
+
+  for (size_t i = 0; i < frames.size(); ++i) {
+    EXPECT_EQ(frames[i].index(), static_cast<int64_t>(i));
+    EXPECT_EQ(frames[i].pts(), 1000 + 40 * static_cast<int64_t>(i));
+    EXPECT_EQ(frames[i].time_base().numerator(), 1);
+    EXPECT_EQ(frames[i].time_base().denominator(), 1000);
+  }
+  const v1::Summary& summary = call.answers().back().summary();
+  EXPECT_EQ(summary.frames_out(), 12);
+  EXPECT_EQ(summary.live().frames_in(), 12);
+}
+
+TEST_F(ServerTest, SenderOfAJobThatIsAheadIsHeldUp) {
+  FakeEngine::Options options = Gated();
+  ServerConfig config = TestConfig();
+  config.max_inbox_bytes = 64 << 10;
+  StartServer(config, std::move(options));
+  TestCall call(*stub_);
+  call.Send(LiveConfig());
+  const std::string id = call.Read().accepted().job_id();
+  // 8 MiB, which no buffer on the way holds: the second half cannot be sent before the gate opens.
+  constexpr int kNumFrames = 64;
+  std::atomic<int> num_sent{0};
+  Gate half_sent;
+  std::thread sender([&] {
+    for (int i = 0; i < kNumFrames; ++i) {
+      call.SendFrame(std::string(128 << 10, 'x'), i);
+      if (++num_sent == 9) half_sent.Open();
+    }
+    call.HalfClose();
+  });
+  ASSERT_TRUE(half_sent.Await());
+  ASSERT_TRUE(engine_->AwaitSteps(1));
+  v1::GetJobResponse job;
+  for (int i = 0; i < 100000 && job.job().progress().live().frames_in() < 8; ++i) GetJob(id, &job);
+  EXPECT_EQ(job.job().progress().live().frames_in(), 8) << "two rows";
+  EXPECT_EQ(job.job().state(), v1::JOB_STATE_RUNNING);
+  EXPECT_LT(num_sent, kNumFrames);
+
+  gate_.Open();
+  EXPECT_THAT(call.Finish(), GrpcStatusIs(grpc::StatusCode::OK, ""));
+  sender.join();
+  EXPECT_EQ(call.answers().back().summary().frames_out(), kNumFrames);
+}
+
 TEST_F(ServerTest, ServesUnixSocketsAndPortsAtOnce) {
   const std::string path =
       (std::filesystem::temp_directory_path() / absl::StrCat("reenact_", getpid(), ".sock"))
@@ -248,6 +312,23 @@ TEST_F(ServerTest, BadRequestsAreToldWhyAndTheNextJobSucceeds) {
       {"not a video",
        [](TestCall& call) { call.Send(PictureConfig()).SendChunk("text").HalfClose(); },
        grpc::INVALID_ARGUMENT, "not a video"},
+      {"frame before the config", [](TestCall& call) { call.SendFrame("picture", 0).HalfClose(); },
+       grpc::INVALID_ARGUMENT, "driving_frame: came before config"},
+      {"frame without live",
+       [](TestCall& call) { call.Send(PictureConfig()).SendFrame("picture", 0).HalfClose(); },
+       grpc::INVALID_ARGUMENT, "driving_frame: the config has no live"},
+      {"chunk with live",
+       [](TestCall& call) { call.Send(LiveConfig()).SendChunk("media").HalfClose(); },
+       grpc::INVALID_ARGUMENT, "driving_chunk: the config has live"},
+      {"no frames", [](TestCall& call) { call.Send(LiveConfig()).HalfClose(); },
+       grpc::INVALID_ARGUMENT, "driving_frame: the stream ended without"},
+      {"empty frame", [](TestCall& call) { call.Send(LiveConfig()).SendFrame("", 0).HalfClose(); },
+       grpc::INVALID_ARGUMENT, "driving_frame.image has 0 bytes"},
+      {"frames out of order",
+       [](TestCall& call) {
+         call.Send(LiveConfig()).SendFrame("picture", 5).SendFrame("picture", 5).HalfClose();
+       },
+       grpc::INVALID_ARGUMENT, "driving_frame.pts is 5"},
       // The fake model takes 1 MiB of media.
       {"too much media",
        [](TestCall& call) {

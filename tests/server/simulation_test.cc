@@ -27,6 +27,7 @@ namespace {
 
 using testing::FakeClock;
 using testing::FakeEngine;
+using testing::FakeGrowth;
 using testing::FakeShape;
 using ::testing::IsEmpty;
 using testing::IsOk;
@@ -50,6 +51,10 @@ struct Fate {
   int num_frames = 1;
   int num_steps = 1;
   FakeShape shape;
+  // Whether its driving media is a file that is read when it is complete, a file in which each
+  // chunk is a frame, or live frames; the latter two are stepped while they come in.
+  enum class Driving { kFile, kGrowingFile, kLiveSkip, kLiveWait } driving = Driving::kFile;
+  int max_rows_ahead = 1;  // of the reading before the denoising
   int priority = 0;
   std::string tenant;
   absl::Duration until_deadline = absl::InfiniteDuration();
@@ -98,6 +103,7 @@ class Simulation {
     config_.max_active_jobs = 1 + Below(6);
     config_.max_queued_jobs = 2 + Below(12);
     config_.max_jobs = config_.max_active_jobs + Below(12);
+    config_.max_inbox_bytes = 1 + Below(1000);
     config_.max_outbox_bytes = 10 + Below(200);
     config_.max_job_duration = kMaxJobDuration;
     config_.max_queued_work = Below(3) == 0 ? absl::Milliseconds(50 + Below(500)) : absl::Hours(1);
@@ -107,6 +113,12 @@ class Simulation {
     options.gflop_per_row_step = Below(4) == 0 ? 0 : 1 + Below(10);
     options.frames_of = [this](const auto& request) { return FateOf(request).num_frames; };
     options.shape_of = [this](const auto& request) { return FateOf(request).shape; };
+    options.growth_of = [this](const auto& request) -> std::optional<FakeGrowth> {
+      if (FateOf(request).driving == Fate::Driving::kFile) return std::nullopt;
+      return FakeGrowth{.max_rows_ahead = FateOf(request).max_rows_ahead};
+    };
+    options.now = [this] { return clock_.TimeNow(); };
+    options.prepare_calls = 1 + Below(3);
     options.on_create = [this](const auto& r) { return FailIf(r, Fate::Failure::kCreate); };
     options.on_prepare = [this](const auto& r, const auto&) {
       return FailIf(r, Fate::Failure::kPrepare);
@@ -130,7 +142,9 @@ class Simulation {
         --num_arrivals;
         Arrive();
       } else if (action <= 5) {
-        for (int j = 0; j < 3; ++j) Send();
+        for (int j = 0; j < 3; ++j) {
+          if (Client* client = AnyLive()) Send(*client);
+        }
       } else if (action <= 8) {
         runner_->RunPreparationTurn();
       } else if (action <= 12) {
@@ -184,6 +198,8 @@ class Simulation {
     int num_refused = 0;
     int num_cancels = 0;
     int num_resumed = 0;
+    int num_steps_while_receiving = 0;
+    int64_t num_skipped = 0;
   };
   void AddTo(Tally& tally) const {
     for (const auto& client : clients_) {
@@ -196,6 +212,8 @@ class Simulation {
     tally.most_bypassed = std::max(tally.most_bypassed, most_bypassed_);
     tally.num_refused += num_refused_;
     tally.num_resumed += num_resumed_;
+    tally.num_steps_while_receiving += num_steps_while_receiving_;
+    tally.num_skipped += static_cast<int64_t>(Value(metrics_, "reenact_live_frames_skipped_total"));
   }
 
  private:
@@ -211,6 +229,12 @@ class Simulation {
     fate.tenant = std::string(Below(3), 't');
     if (Below(4) == 0) fate.until_deadline = absl::Seconds(1 + Below(30));
     fate.num_chunks = 1 + Below(3);
+    if (Below(2) == 0) {
+      fate.driving = static_cast<Fate::Driving>(1 + Below(3));
+      fate.shape.kind = static_cast<FakeShape::Kind>(Below(2));  // what can grow
+      fate.num_chunks = fate.num_frames;
+      fate.max_rows_ahead = 1 + Below(5);
+    }
     fate.never_finishes_input = Below(25) == 0;
     fate.has_key = Below(2) == 0;
     fate.never_resumes = Below(4) == 0;
@@ -234,6 +258,10 @@ class Simulation {
     request.model = "fake";
     request.seed = clients_.size();
     request.num_steps = fate.num_steps;
+    if (fate.driving == Fate::Driving::kLiveSkip || fate.driving == Fate::Driving::kLiveWait) {
+      request.live = LiveOptions{
+          .skip = fate.driving == Fate::Driving::kLiveSkip ? SkipPolicy::kSkip : SkipPolicy::kWait};
+    }
     JobTerms terms;
     terms.tenant = fate.tenant;
     terms.priority = fate.priority;
@@ -258,19 +286,21 @@ class Simulation {
     return live.empty() ? nullptr : live[Below(static_cast<int>(live.size()))];
   }
 
-  void Send() {
-    Client* const client = AnyLive();
-    if (client == nullptr || client->lost || client->input_finished ||
-        !client->job->wants_input()) {
-      return;
-    }
-    if (client->chunks_sent < client->fate.num_chunks) {
-      ++client->chunks_sent;
-      runner_->PushInput(client->job, "media");
-    } else if (!client->fate.never_finishes_input) {
-      client->input_finished = true;
-      client->fate.has_key ? runner_->CompleteInput(client->job)
-                           : runner_->FinishInput(client->job);
+  void Send(Client& client) {
+    if (client.lost || client.input_finished || !client.job->wants_input()) return;
+    if (client.chunks_sent < client.fate.num_chunks) {
+      ++client.chunks_sent;
+      if (client.job->live()) {
+        runner_->PushFrame(
+            client.job,
+            {.image = "picture", .pts = client.chunks_sent, .arrived = clock_.TimeNow()});
+      } else {
+        const bool grows = client.fate.driving == Fate::Driving::kGrowingFile;
+        runner_->PushInput(client.job, grows ? "m" : "media");
+      }
+    } else if (!client.fate.never_finishes_input) {
+      client.input_finished = true;
+      client.fate.has_key ? runner_->CompleteInput(client.job) : runner_->FinishInput(client.job);
     }
   }
 
@@ -387,7 +417,11 @@ class Simulation {
     for (Client* client : active) {
       bool surely_runnable = false;
       if (const Job::EngineUse use(*client->job); use.get() != nullptr) {
-        surely_runnable = !use->renderable();  // else it may be paused
+        // With output that waits it may be paused.
+        surely_runnable = !use->renderable() && use->row_demand().max_rows > 0;
+      }
+      if (stepped.contains(client->job->id()) && !client->input_finished) {
+        ++num_steps_while_receiving_;
       }
       if (stepped.contains(client->job->id()) || !surely_runnable) {
         client->passed_over = client->most_active = 0;
@@ -410,11 +444,13 @@ class Simulation {
     for (int round = 0; round < 20000; ++round) {
       bool all_ended = true;
       for (const auto& client : clients_) {
-        if (!client->end.has_value()) client->lost ? MaybeResume(*client) : Read(*client);
+        if (!client->end.has_value()) {
+          Send(*client);
+          client->lost ? MaybeResume(*client) : Read(*client);
+        }
         all_ended = all_ended && client->end.has_value();
       }
       if (all_ended) break;
-      Send();
       bool worked = runner_->RunPreparationTurn();
       worked = runner_->RunRenderTurn() || worked;
       const size_t steps_before = steps_.size();
@@ -455,7 +491,7 @@ class Simulation {
         // Nobody else has reason to come late: all the work takes less than the time there is.
         EXPECT_TRUE(fate.until_deadline < absl::InfiniteDuration() ||
                     fate.reader != Fate::Reader::kQuick || fate.never_finishes_input ||
-                    client.was_lost);
+                    client.was_lost || PlacesWereHeld());
         break;
       default:
         ADD_FAILURE() << *client.end;
@@ -466,6 +502,13 @@ class Simulation {
         for (const auto& [id, rows] : steps_[i]) EXPECT_NE(id, client.job->id());
       }
     }
+  }
+
+  // Whether jobs kept places on the device while they were waiting for their callers.
+  bool PlacesWereHeld() const {
+    return std::any_of(clients_.begin(), clients_.end(), [](const auto& client) {
+      return client->fate.driving != Fate::Driving::kFile && client->fate.never_finishes_input;
+    });
   }
 
   std::mt19937 random_;
@@ -482,6 +525,7 @@ class Simulation {
   int64_t most_bypassed_ = 0;
   int num_refused_ = 0;
   int num_resumed_ = 0;
+  int num_steps_while_receiving_ = 0;
 };
 
 TEST(SimulationTest, TenThousandRandomSchedules) {
@@ -505,12 +549,15 @@ TEST(SimulationTest, TenThousandRandomSchedules) {
   EXPECT_GT(tally.num_resumed, 1000);
   EXPECT_GT(tally.num_steps, 200'000u);
   EXPECT_GT(tally.num_shared_steps, tally.num_steps / 10);
+  EXPECT_GT(tally.num_steps_while_receiving, 20'000);
+  EXPECT_GT(tally.num_skipped, 5000);
   EXPECT_GT(tally.most_passed_over, 5);
   EXPECT_GT(tally.most_bypassed, 2);
   std::cout << tally.num_steps << " steps, " << tally.num_shared_steps << " of several jobs, "
-            << tally.num_cancels << " cancels, " << tally.num_resumed
-            << " resumed, passed over at most " << tally.most_passed_over << " steps and "
-            << tally.most_bypassed << " places\n";
+            << tally.num_steps_while_receiving << " of jobs that still received, "
+            << tally.num_skipped << " live frames skipped, " << tally.num_cancels << " cancels, "
+            << tally.num_resumed << " resumed, passed over at most " << tally.most_passed_over
+            << " steps and " << tally.most_bypassed << " places\n";
 }
 
 }  // namespace

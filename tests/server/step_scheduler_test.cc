@@ -21,8 +21,10 @@ using ::testing::Each;
 using ::testing::ElementsAre;
 using testing::FakeClock;
 using testing::FakeEngine;
+using testing::FakeGrowth;
 using testing::FakeShape;
 using ::testing::IsEmpty;
+using testing::IsOk;
 using ::testing::Pair;
 using testing::StatusIs;
 
@@ -120,6 +122,43 @@ TEST_F(StepSchedulerTest, LeavesAJobAloneThatIsNotPrepared) {
   EXPECT_FALSE(scheduler_->RunOnce());
   MakeWaiting(*job);
   EXPECT_TRUE(scheduler_->RunOnce());
+}
+
+TEST_F(StepSchedulerTest, JobWithNothingToStepForNowKeepsItsPlaceAndCostsNothing) {
+  FakeEngine::Options options;
+  options.growth_of = [](const JobRequest& request) {
+    return request.job_id == "a" ? std::optional(FakeGrowth{}) : std::nullopt;
+  };
+  Use({.limits = {.max_active_jobs = 1}}, std::move(options));
+  const auto job = AddJob("a", /*prepared=*/false);
+  const auto read = [&job](const char* driving) {
+    const Job::EngineUse engine_job(*job);
+    ASSERT_THAT(engine_job->AddDriving(driving), IsOk());
+    while (*engine_job->Prepare() == EngineJob::Preparation::kMore) {
+    }
+    job->SetPlan(engine_job->plan());
+  };
+  read("1234");
+  ASSERT_TRUE(job->MoveTo(JobState::kWaiting, clock_.TimeNow()));
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(scheduler_->RunOnce()) << i;
+
+  EXPECT_FALSE(scheduler_->RunOnce()) << "it would sleep";
+  EXPECT_FALSE(job->denoised());
+  const auto other = AddJob("b");
+  EXPECT_FALSE(scheduler_->RunOnce());
+  EXPECT_EQ(other->state(), JobState::kWaiting) << "there is one place";
+
+  read("5678");
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(scheduler_->RunOnce()) << i;
+  EXPECT_FALSE(scheduler_->RunOnce());
+  {
+    const Job::EngineUse engine_job(*job);
+    ASSERT_THAT(engine_job->FinishDriving(), IsOk());
+    ASSERT_THAT(engine_job->Prepare(), IsOk());
+  }
+  job->NoteDenoised();
+  EXPECT_TRUE(scheduler_->RunOnce()) << "the place is free";
+  EXPECT_EQ(other->state(), JobState::kRunning);
 }
 
 TEST_F(StepSchedulerTest, JobsJoinAndLeaveBetweenSteps) {

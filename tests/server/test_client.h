@@ -26,6 +26,14 @@ inline v1::JobConfig PictureConfig() {
   return config;
 }
 
+inline v1::JobConfig LiveConfig(v1::SkipPolicy skip = v1::SKIP_POLICY_WAIT) {
+  v1::JobConfig config = PictureConfig();
+  config.mutable_live()->set_skip_policy(skip);
+  config.mutable_live()->mutable_max_wait()->set_seconds(10);
+  config.mutable_output()->set_format(v1::OUTPUT_FORMAT_PNG);
+  return config;
+}
+
 // The answers of one call; `Stream` is gRPC's client side of it. For one thread.
 template <typename Stream>
 class AnsweredCall {
@@ -86,6 +94,13 @@ class TestCall
   TestCall& SendChunk(const std::string& bytes) {
     v1::ReenactRequest request;
     request.set_driving_chunk(bytes);
+    stream_->Write(request);
+    return *this;
+  }
+  TestCall& SendFrame(const std::string& image, int64_t pts) {
+    v1::ReenactRequest request;
+    request.mutable_driving_frame()->set_image(image);
+    request.mutable_driving_frame()->set_pts(pts);
     stream_->Write(request);
     return *this;
   }
