@@ -19,13 +19,16 @@ constexpr double kSlack = 0.3;
 
 // What costs 1 each.
 constexpr double kUsualDistance = 0.15;  // cm, root mean square over the face
-constexpr double kMouthOpening = 0.06;   // of the mouth's width, beyond the one below
+constexpr double kMouthOpening = 0.08;   // of the mouth's width, beyond the one below
 constexpr double kClosedMouth = 0.03;
+constexpr double kCornerLift =
+    0.25;  // cm, either way from the canonical face, beyond the one below
+constexpr double kPlainLift = 0.1;
 constexpr double kEyeOpeningChange = 0.2;  // of the usual opening
 constexpr double kAngle = 0.3;             // radians from frontal
 
 // Eyes are closed now and then, and wide open only sometimes.
-constexpr double kUsualOpeningQuantile = 0.6;
+constexpr double kUsualOpeningQuantile = 0.8;
 
 constexpr double kFollowSeconds = 1, kUsualSeconds = 20;
 
@@ -52,6 +55,8 @@ double Unrest(const HeadShape& shape, const Quaternion& rotation, double opening
               const HeadShape& usual, double usual_opening) {
   double cost = Distance(shape, usual) / kUsualDistance + AngleOf(rotation) / kAngle;
   cost += std::max(MouthOpening(shape) - kClosedMouth, 0.0) / kMouthOpening;
+  const double lift = std::abs(CornerLift(shape) - CornerLift(CanonicalShape()));
+  cost += std::max(lift - kPlainLift, 0.0) / kCornerLift;
   if (usual_opening > 0) cost += std::abs(opening / usual_opening - 1) / kEyeOpeningChange;
   return cost;
 }

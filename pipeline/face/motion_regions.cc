@@ -16,9 +16,13 @@ constexpr double kMouthLine = -4.28;  // height of the closed mouth of the canon
 // way, and how far a lip goes back while it goes down.
 constexpr double kUpperLipShare = 0.12, kChinShare = 0.5, kChinBack = 0.45, kLipBack = 0.25;
 
-// A full smile lifts the corners by this; people at rest differ by up to kRestLift.
-constexpr Vector3 kSmile{-0.72, 0.72, -0.55};  // of the left corner, cm
-constexpr double kRestLift = 0.2;
+// What a full smile does to the mouth's left corner, cm; on real clips corners go out by 0.9 to 1.4
+// of what they go up.
+constexpr Vector3 kSmile{-0.9, 0.72, -0.7};
+constexpr double kFullSmile = 1.3;
+// Corners at rest differ from person to person: less than the first is no smile, more than the
+// second is one. cm.
+constexpr double kRestLift = 0.1, kSmileLift = 0.35;
 
 // Eyes narrower than this (greatest gap over width) are taken for closing ones.
 constexpr double kNarrowEye = 0.16;
@@ -154,8 +158,9 @@ const std::array<Vector3, kNumLandmarks>& SmileField() {
 }
 
 void RelaxSmile(HeadShape& shape) {
-  const double canonical = CornerLift(CanonicalShape());
-  const double smile = std::clamp((CornerLift(shape) - canonical - kRestLift) / kSmile.y, 0.0, 1.3);
+  const double lift = CornerLift(shape) - CornerLift(CanonicalShape());
+  const double smile =
+      std::clamp(lift / kSmile.y, 0.0, kFullSmile) * Step(kRestLift, kSmileLift, lift);
   if (smile == 0) return;
   for (size_t i = 0; i < shape.size(); ++i) shape[i] += SmileField()[i] * -smile;
 }

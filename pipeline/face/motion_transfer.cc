@@ -17,6 +17,9 @@ using Regions = MotionRegions;
 constexpr double kMinProportion = 0.6, kMaxProportion = 1.6;
 constexpr double kMinLidProportion = 0.4, kMaxLidProportion = 2.5;
 
+// The middle of an iris goes no further aside than this from the middle of the eye, of its width.
+constexpr double kMaxGaze = 0.3;
+
 // Beside the eye's corners gaps are small: there the proportion of the whole eye counts too. cm.
 constexpr double kSmallGap = 0.12;
 
@@ -132,10 +135,13 @@ Landmarks MotionTransfer::Move(const Face& source, const HeadPose& pose, const H
   }
   for (size_t k = 0; k < 2; ++k) {
     const Regions::Eye& eye = Regions::kEyes[k];
+    const double wide = std::min(1.0, lids[k]);
     for (const Regions::Pair& pair : eye.lids) {
       const double open = (std::max(Gap(source.base, pair), 0.0) + kSmallGap * lids[k]) /
                           (std::max(Gap(driver_rest, pair), 0.0) + kSmallGap);
-      SetGap(full, pair, std::max(Gap(shape, pair), 0.0) * open);
+      const double gap = std::max(Gap(shape, pair), 0.0);
+      const double rest = std::max(Gap(driver_rest, pair), 0.0);
+      SetGap(full, pair, std::min(gap, rest) * open + std::max(gap - rest, 0.0) * wide);
     }
   }
 
@@ -161,12 +167,24 @@ Landmarks MotionTransfer::Move(const Face& source, const HeadPose& pose, const H
     const Regions::Eye& eye = Regions::kEyes[k];
     const double width =
         Proportion(mine.eye_width[k], theirs.eye_width[k]) * strength * options_.gaze;
+    const double my_width = Length(out[eye.outer_corner] - out[eye.inner_corner]);
+    const double their_width = Length(shape[eye.outer_corner] - shape[eye.inner_corner]);
     const Vector3 was = MiddleOf(source.shape, eye), is = MiddleOf(out, eye),
                   driver_was = MiddleOf(neutral.shape, eye), driver_is = MiddleOf(shape, eye);
     for (size_t i = eye.iris; i < eye.iris + 5; ++i) {
       const Vector3 moved = (shape[i] - driver_is) - (neutral.shape[i] - driver_was);
       out[i] = is + (source.shape[i] - was) + moved * width;
     }
+    // Both gazes together must not leave the eye.
+    const auto aside = [&eye](const HeadShape& face, const Vector3& middle) {
+      return face[eye.iris].x - middle.x;
+    };
+    double limit = std::max(kMaxGaze * my_width, std::abs(aside(source.shape, was)));
+    if (their_width > 0) {
+      limit = std::max(limit, std::abs(aside(shape, driver_is)) * my_width / their_width);
+    }
+    const double x = aside(out, is), beyond = x - std::clamp(x, -limit, limit);
+    for (size_t i = eye.iris; i < eye.iris + 5; ++i) out[i].x -= beyond;
   }
 
   const double share = strength * options_.pose;
