@@ -11,6 +11,7 @@ extern "C" {
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "pipeline/media/audio_transcode.h"
 #include "pipeline/media/libav.h"
 
 namespace reenact {
@@ -178,8 +179,12 @@ absl::StatusOr<AudioTrack> ReadAudioTrack(std::string_view bytes, const Demuxer:
     return track;
   }
   if (!FitsMp4(track, codecpar)) {
+    absl::StatusOr<AudioTrack> transcoded = TranscodeAudioTrack(bytes, limits);
+    if (transcoded.ok()) return transcoded;
+    if (!absl::IsInvalidArgument(transcoded.status())) return transcoded.status();
     track.packets.clear();
-    track.note = absl::StrCat("audio codec ", track.codec, " does not fit MP4, left out");
+    track.note = absl::StrCat("audio codec ", track.codec, " does not fit MP4, left out (",
+                              transcoded.status().message(), ")");
     return track;
   }
   track.parameters = std::move(parameters);

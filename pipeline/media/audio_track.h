@@ -1,4 +1,5 @@
-// The compressed sound of a video, on its way from one container into another, untouched.
+// The compressed sound of a video, on its way from one container into another: untouched, or as AAC
+// where the other cannot hold it.
 #pragma once
 
 #include <cstdint>
@@ -23,8 +24,11 @@ struct AudioPacket {
 // Plain data, cheap enough to move; copying copies the packets. Empty: there is no sound to copy,
 // and `note` says why if there was some to begin with.
 struct AudioTrack {
-  std::string codec;  // such as "aac"; empty if the video has no sound
-  std::string note;   // such as "audio codec pcm_s16le does not fit MP4, left out"; for the caller
+  std::string codec;            // such as "aac"; empty if the video has no sound
+  std::string transcoded_from;  // such as "pcm_s16le"; empty: the packets are the video's own
+  // Such as "audio codec pcm_s16le does not fit MP4, transcoded to AAC at 48000 Hz"; for the
+  // caller.
+  std::string note;
   int sample_rate = 0;
   int channels = 0;
   int32_t time_base_num = 0;  // seconds per unit = num / den

@@ -85,7 +85,8 @@ class Demuxer {
   struct Limits {
     int64_t max_pixels;
     int max_streams;
-    double max_work_seconds;  // from Open or RestartWork to the next RestartWork
+    double max_work_seconds;      // from Open or RestartWork to the next RestartWork
+    double max_duration_seconds;  // of sound that is decoded
   };
 
   static absl::StatusOr<std::unique_ptr<Demuxer>> Open(std::string_view bytes,

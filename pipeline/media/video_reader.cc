@@ -247,7 +247,8 @@ class LibavVideoReader final : public VideoReader {
 
  private:
   Demuxer::Limits DemuxerLimits() const {
-    return {limits_.max_pixels, limits_.max_streams, limits_.max_seconds_per_frame};
+    return {limits_.max_pixels, limits_.max_streams, limits_.max_seconds_per_frame,
+            limits_.max_duration_seconds};
   }
 
   void FillInfo() {

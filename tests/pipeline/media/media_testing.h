@@ -94,8 +94,8 @@ inline std::vector<int64_t> Probe(const TemporaryFolder& folder, const std::stri
 // The tool's RGB frames, one after the other.
 inline std::string FfmpegRgb(const TemporaryFolder& folder, const std::string& file,
                              const std::string& options = "") {
-  return Ffmpeg(folder, "-i " + file + " -map 0:v:0 " + options +
-                            " -f rawvideo -pix_fmt rgb24 -vsync 0 -");
+  return Ffmpeg(folder,
+                "-i " + file + " -map 0:v:0 " + options + " -f rawvideo -pix_fmt rgb24 -vsync 0 -");
 }
 
 struct Clip {
@@ -191,6 +191,26 @@ inline std::vector<Mp4Writer::Piece> WriteClip(const Mp4Writer::Options& options
   EXPECT_THAT(last, IsOk());
   if (!last.ok()) return pieces;
   for (Mp4Writer::Piece& piece : *last) pieces.push_back(std::move(piece));
+  return pieces;
+}
+
+// The rest of a clip through a writer that has the clip's sound: times as the reader gives them.
+inline std::vector<Mp4Writer::Piece> Rewrite(VideoReader& reader, Mp4Writer& writer) {
+  std::vector<Mp4Writer::Piece> pieces;
+  const auto add = [&pieces](absl::StatusOr<std::vector<Mp4Writer::Piece>> written) {
+    EXPECT_THAT(written, IsOk());
+    if (!written.ok()) return false;
+    for (Mp4Writer::Piece& piece : *written) pieces.push_back(std::move(piece));
+    return true;
+  };
+  while (true) {
+    auto frame = reader.Next();
+    EXPECT_THAT(frame, IsOk());
+    if (!frame.ok()) return pieces;
+    if (!frame->has_value()) break;
+    if (!add(writer.Write((*frame)->image, (*frame)->pts, (*frame)->duration))) return pieces;
+  }
+  add(writer.Finish());
   return pieces;
 }
 

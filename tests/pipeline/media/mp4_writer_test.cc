@@ -1,6 +1,8 @@
 #include "pipeline/media/mp4_writer.h"
 
+#include <cstdlib>
 #include <limits>
+#include <sstream>
 
 #include "tests/pipeline/media/media_testing.h"
 
@@ -337,18 +339,7 @@ TEST_P(SoundTest, PacketsAreCopiedBitByBit) {
   options.audio = *track;
   auto writer = Mp4Writer::Create(options);
   ASSERT_THAT(writer, IsOk());
-  std::vector<Mp4Writer::Piece> pieces;
-  while (true) {
-    auto frame = (*reader)->Next();
-    ASSERT_THAT(frame, IsOk());
-    if (!frame->has_value()) break;
-    auto written = (*writer)->Write((*frame)->image, (*frame)->pts, (*frame)->duration);
-    ASSERT_THAT(written, IsOk());
-    for (auto& piece : *written) pieces.push_back(std::move(piece));
-  }
-  auto last = (*writer)->Finish();
-  ASSERT_THAT(last, IsOk());
-  for (auto& piece : *last) pieces.push_back(std::move(piece));
+  const std::vector<Mp4Writer::Piece> pieces = testing::Rewrite(**reader, **writer);
   const std::string out = folder / "out.mp4";
   testing::WriteFile(out, Join(pieces));
 
@@ -463,6 +454,149 @@ TEST(Mp4WriterTest, SoundMovesWithThePicture) {
 
   ASSERT_THAT(out, IsOk());
   EXPECT_EQ((*out)->ReadAudio()->packets[0].pts, 44100 - 1024);
+}
+
+// ---- Sound that MP4 cannot hold ----
+
+// 50 ms of a 1 kHz tone at the beginning of every second.
+std::string Bursts(int seconds, int rate) {
+  return "-f lavfi -i 'aevalsrc=0.5*sin(2*PI*1000*t)*lt(mod(t\\,1)\\,0.05):d=" +
+         std::to_string(seconds) + ":s=" + std::to_string(rate) + "' ";
+}
+
+// When the first tone at or after `from` seconds begins in the sound of `file`, by the time stamps
+// of its samples; -1: there is none. The sound must have no holes.
+double BurstAfter(const TemporaryFolder& folder, const std::string& file, double from) {
+  constexpr int kRate = 48000;
+  std::istringstream times(
+      testing::Run(folder,
+                   "ffprobe -v error -select_streams a:0 -read_intervals %+#8 -show_entries "
+                   "frame=pts_time -of default=nokey=1:noprint_wrappers=1 " +
+                       file));
+  double start = 0;
+  times >> start;
+  const std::string pcm =
+      testing::Ffmpeg(folder, "-i " + file + " -map 0:a:0 -ar 48000 -ac 1 -f s16le -");
+  const double first = std::max(0.0, from - start) * kRate;
+  for (size_t i = static_cast<size_t>(first); 2 * i + 1 < pcm.size(); ++i) {
+    const int value = static_cast<int16_t>(static_cast<uint8_t>(pcm[2 * i]) |
+                                           static_cast<uint8_t>(pcm[2 * i + 1]) << 8);
+    if (std::abs(value) > 4000) return start + static_cast<double>(i) / kRate;
+  }
+  return -1;
+}
+
+class TranscodedSoundTest : public ::testing::TestWithParam<Sound> {};
+
+TEST_P(TranscodedSoundTest, IsAacAndInItsPlace) {
+  TemporaryFolder folder;
+  const std::string source = folder / GetParam().file;
+  testing::Ffmpeg(folder, std::string("-f lavfi -i testsrc2=size=96x64:rate=25:duration=4 ") +
+                              Bursts(4, 44100) + "-c:v mpeg4 " + GetParam().encoding + " " +
+                              source);
+  auto reader = VideoReader::Open(testing::ReadFile(source));
+  ASSERT_THAT(reader, IsOk());
+  const auto track = (*reader)->ReadAudio();
+  ASSERT_THAT(track, IsOk());
+  EXPECT_EQ(track->codec, "aac");
+  EXPECT_EQ(track->transcoded_from, (*reader)->info().audio_codec);
+  EXPECT_THAT(track->note, HasSubstr(track->transcoded_from + " does not fit MP4, transcoded"));
+  ASSERT_FALSE(track->empty());
+  Mp4Writer::Options options = SmallOptions();
+  options.time_base_num = (*reader)->info().time_base_num;
+  options.time_base_den = (*reader)->info().time_base_den;
+  options.audio = *track;
+  auto writer = Mp4Writer::Create(options);
+  ASSERT_THAT(writer, IsOk());
+  const std::string out = folder / "out.mp4";
+
+  testing::WriteFile(out, Join(testing::Rewrite(**reader, **writer)));
+
+  for (const double second : {1.0, 2.0, 3.0}) {
+    EXPECT_NEAR(BurstAfter(folder, out, second - 0.2), BurstAfter(folder, source, second - 0.2),
+                0.004);
+  }
+  EXPECT_EQ(testing::Run(folder,
+                         "ffprobe -v error -select_streams a -show_entries "
+                         "stream=codec_name,profile -of csv=p=0 " +
+                             out),
+            "aac,LC\n");
+  // The same sound again gives the same bytes.
+  const auto again = (*reader)->ReadAudio();
+  ASSERT_THAT(again, IsOk());
+  ASSERT_EQ(again->packets.size(), track->packets.size());
+  for (size_t i = 0; i < again->packets.size(); ++i) {
+    ASSERT_EQ(again->packets[i].data, track->packets[i].data) << i;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, TranscodedSoundTest,
+                         ::testing::Values(Sound{"PcmInMatroska", "a.mkv", "-c:a pcm_s16le"},
+                                           Sound{"PcmInAvi", "a.avi", "-c:a pcm_s16le -ac 2"},
+                                           Sound{"PcmInMov", "a.mov", "-c:a pcm_s24le -ar 48000"},
+                                           Sound{"RateThatAacHasNot", "a.mkv",
+                                                 "-c:a pcm_s16le -ar 37800"},
+                                           Sound{"SixChannels", "a.mkv", "-c:a pcm_s16le -ac 6"},
+                                           Sound{"Alaw", "a.mkv", "-c:a pcm_alaw -ar 8000"},
+                                           Sound{"Wma", "a.avi", "-c:a wmav2 -ar 44100"},
+                                           Sound{"Adpcm", "a.avi", "-c:a adpcm_ms -ar 22050"}),
+                         [](const auto& param) { return std::string(param.param.name); });
+
+// A hole in the sound becomes silence: what follows stays with its picture.
+TEST(Mp4WriterTest, HolesInTranscodedSoundBecomeSilence) {
+  TemporaryFolder folder;
+  testing::Ffmpeg(folder, std::string("-f lavfi -i testsrc2=size=96x64:rate=25:duration=5 ") +
+                              Bursts(5, 48000) +
+                              "-af aselect='not(between(t\\,1.5\\,2.7))' -c:v mpeg4 "
+                              "-c:a pcm_s16le " +
+                              (folder / "a.mkv"));
+  auto reader = VideoReader::Open(testing::ReadFile(folder / "a.mkv"));
+  ASSERT_THAT(reader, IsOk());
+  Mp4Writer::Options options = SmallOptions();
+  options.time_base_den = 1000;
+  options.audio = (*reader)->ReadAudio().value();
+  auto writer = Mp4Writer::Create(options);
+  ASSERT_THAT(writer, IsOk());
+
+  testing::WriteFile(folder / "b.mp4", Join(testing::Rewrite(**reader, **writer)));
+
+  EXPECT_NEAR(BurstAfter(folder, folder / "b.mp4", 0.8), 1, 0.004);
+  EXPECT_NEAR(BurstAfter(folder, folder / "b.mp4", 1.3), 3, 0.004);
+  EXPECT_NEAR(BurstAfter(folder, folder / "b.mp4", 3.5), 4, 0.004);
+}
+
+// Ten minutes at 29.97 frames a second: at the end, sound and picture are where they were.
+TEST(Mp4WriterTest, SoundAndPictureAreTogetherAfterTenMinutes) {
+  for (const char* codec : {"pcm_s16le", "aac"}) {
+    SCOPED_TRACE(codec);
+    TemporaryFolder folder;
+    const std::string source = folder / "a.mkv";
+    testing::Ffmpeg(folder,
+                    std::string("-f lavfi -i color=size=16x16:rate=30000/1001:duration=600 ") +
+                        Bursts(600, 16000) + "-c:v mpeg4 -c:a " + codec + " " + source);
+    auto reader = VideoReader::Open(testing::ReadFile(source));
+    ASSERT_THAT(reader, IsOk());
+    Mp4Writer::Options options;
+    options.width = options.height = 16;
+    options.preset = "ultrafast";
+    options.time_base_den = 1000;
+    options.frames_per_fragment = 300;
+    options.audio = (*reader)->ReadAudio().value();
+    ASSERT_FALSE(options.audio->empty());
+    auto writer = Mp4Writer::Create(options);
+    ASSERT_THAT(writer, IsOk());
+    const std::string out = folder / "out.mp4";
+
+    testing::WriteFile(out, Join(testing::Rewrite(**reader, **writer)));
+
+    const std::vector<int64_t> pts = testing::Probe(folder, out, "packet=pts");
+    EXPECT_THAT(pts, ElementsAreArray(testing::Probe(folder, source, "packet=pts")));
+    EXPECT_EQ(pts.size(), 17983u);
+    const double last = BurstAfter(folder, source, 598.5);
+    EXPECT_NEAR(last, 599, 0.1);
+    // An AAC frame at 48 kHz is 0.021 seconds.
+    EXPECT_NEAR(BurstAfter(folder, out, 598.5), last, 0.004);
+  }
 }
 
 // ---- Refusals ----
