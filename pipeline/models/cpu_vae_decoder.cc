@@ -29,7 +29,7 @@ void ForPictures(int64_t num_pictures, const Function& fn) {
 }
 
 // libtorch operators.
-class PortableDecoder final : public CpuVaeDecoder {
+class PortableDecoder final : public VaeDecoder {
  public:
   PortableDecoder(const AutoencoderKL& autoencoder, torch::Dtype dtype)
       : copy_(autoencoder->config()), dtype_(dtype) {
@@ -57,7 +57,7 @@ class PortableDecoder final : public CpuVaeDecoder {
 
 #if defined(__x86_64__)
 template <typename E>
-class NativeDecoder final : public CpuVaeDecoder {
+class NativeDecoder final : public VaeDecoder {
  public:
   explicit NativeDecoder(const AutoencoderKL& autoencoder) : config_(autoencoder->config()) {
     const torch::NoGradGuard no_grad;
@@ -338,9 +338,8 @@ bool HasNativeCpuPath([[maybe_unused]] const AutoencoderKLConfig& config,
 #endif
 }
 
-absl::StatusOr<std::unique_ptr<CpuVaeDecoder>> MakeCpuVaeDecoder(const AutoencoderKL& autoencoder,
-                                                                 ExecutorDtype dtype,
-                                                                 CpuPath path) {
+absl::StatusOr<std::unique_ptr<VaeDecoder>> MakeCpuVaeDecoder(const AutoencoderKL& autoencoder,
+                                                              ExecutorDtype dtype, CpuPath path) {
   const bool single = dtype == ExecutorDtype::kFloat32;
   if (path == CpuPath::kPortable) {
     return std::make_unique<PortableDecoder>(autoencoder,
@@ -355,8 +354,8 @@ absl::StatusOr<std::unique_ptr<CpuVaeDecoder>> MakeCpuVaeDecoder(const Autoencod
   return absl::FailedPreconditionError("the CPU decoder has no kernels for this processor");
 }
 
-std::unique_ptr<CpuVaeDecoder> MakeCpuVaeDecoder(const AutoencoderKL& autoencoder,
-                                                 ExecutorDtype dtype) {
+std::unique_ptr<VaeDecoder> MakeCpuVaeDecoder(const AutoencoderKL& autoencoder,
+                                              ExecutorDtype dtype) {
   const CpuPath path =
       HasNativeCpuPath(autoencoder->config(), dtype) ? CpuPath::kNative : CpuPath::kPortable;
   return std::move(MakeCpuVaeDecoder(autoencoder, dtype, path).value());

@@ -11,29 +11,20 @@
 #include "pipeline/models/autoencoder_kl.h"
 #include "pipeline/models/cpu_executor.h"
 #include "pipeline/models/row_executor.h"
-#include "torch/torch.h"
+#include "pipeline/models/vae_decoder.h"
 
 namespace reenact {
-
-class CpuVaeDecoder {
- public:
-  virtual ~CpuVaeDecoder() = default;
-
-  // As AutoencoderKLImpl::decode: z [N, C, h, w] unscaled -> [N, in_channels, H, W] float32, not
-  // clamped; channels may be last in memory.
-  virtual torch::Tensor Decode(const torch::Tensor& z) = 0;
-};
 
 // Whether there are kernels for the network's widths on this processor: what MakeCpuVaeDecoder
 // goes by.
 bool HasNativeCpuPath(const AutoencoderKLConfig& config, ExecutorDtype dtype);
 
 // Copies the decoder's weights.
-std::unique_ptr<CpuVaeDecoder> MakeCpuVaeDecoder(const AutoencoderKL& autoencoder,
-                                                 ExecutorDtype dtype);
+std::unique_ptr<VaeDecoder> MakeCpuVaeDecoder(const AutoencoderKL& autoencoder,
+                                              ExecutorDtype dtype);
 // The same with the path chosen, for tests. kFailedPrecondition: kNative where HasNativeCpuPath is
 // false.
-absl::StatusOr<std::unique_ptr<CpuVaeDecoder>> MakeCpuVaeDecoder(const AutoencoderKL& autoencoder,
-                                                                 ExecutorDtype dtype, CpuPath path);
+absl::StatusOr<std::unique_ptr<VaeDecoder>> MakeCpuVaeDecoder(const AutoencoderKL& autoencoder,
+                                                              ExecutorDtype dtype, CpuPath path);
 
 }  // namespace reenact

@@ -25,7 +25,7 @@
 namespace reenact {
 
 // The anchor frame's keys and values in every block, for one clip, denoising step and guidance
-// half. Layout and dtype are the executor's own.
+// half. Layout, dtype and device are the executor's own.
 struct AnchorTrace {
   std::vector<torch::Tensor> blocks;
 
@@ -37,7 +37,7 @@ struct AnchorTrace {
 };
 
 // What is constant for a clip's source. SourceTokens::kSelf: its keys and values in every block;
-// kJoint: its tokens and condition. Layout and dtype are the executor's own.
+// kJoint: its tokens and condition. Layout, dtype and device are the executor's own.
 struct ExecutorSource {
   std::vector<torch::Tensor> tensors;
 };
@@ -68,6 +68,16 @@ class RowExecutor {
     // A row's result depends on nothing but the row: bit-equal whatever shares the call. On by
     // default where it is free (rows are computed one by one).
     bool deterministic = false;
+
+    // What follows is for the torch executor.
+    // Where it computes, and keeps weights, sources and maps.
+    torch::Device device = torch::kCPU;
+    // Keep anchor traces in host memory and take them to the device when they are needed, rather
+    // than on the device.
+    bool traces_on_host = false;
+    // On a GPU, record the work of a batch's shape when it comes for the second time and launch it
+    // as one piece from then on: for the shapes used last, this many. 0: do not.
+    int max_graphs = 16;
   };
 
   virtual ~RowExecutor() = default;
@@ -78,7 +88,7 @@ class RowExecutor {
   virtual std::vector<torch::Tensor> Forward(absl::Span<const ExecutorRow> rows) = 0;
 
   // Landmark maps [N, S, 192] float32 -> [N, S, D] to add to the frames' tokens: the same in every
-  // step. Only for networks with landmark maps.
+  // step. Dtype and device are the executor's own. Only for networks with landmark maps.
   virtual torch::Tensor EmbedMaps(const torch::Tensor& maps) = 0;
 
   // Arguments as SDiT::trace_source with a batch of 1. Only for networks with source tokens.
@@ -94,8 +104,8 @@ class RowExecutor {
 // follower), a multiply-add counted as 2, in 1e9.
 double RowGflop(const SDiTConfig& config, int64_t num_computed);
 
-// The plain form, libtorch operators on whole batches: any network, and what others are tested
-// against.
+// libtorch operators on whole batches: any network, on any device. On the CPU the plain form that
+// others are tested against.
 absl::StatusOr<std::unique_ptr<RowExecutor>> MakeTorchExecutor(SDiT sdit,
                                                                const RowExecutor::Options& options);
 

@@ -5,37 +5,19 @@
 #include "ATen/Parallel.h"
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
+#include "tests/pipeline/models/random_autoencoder.h"
 #include "tests/pipeline/weights/golden.h"
 
 namespace reenact {
 namespace {
 
 using testing::Near;
+using testing::RandomAutoencoder;
 using torch::Tensor;
 
 // Against AutoencoderKLImpl::decode in float32, relative to the largest value. Measured over the
 // cases below: at most 4.7e-6; in bfloat16 2.9e-2 with our kernels, 4.3e-2 with libtorch's.
 double Tolerance(ExecutorDtype dtype) { return dtype == ExecutorDtype::kFloat32 ? 2e-5 : 6e-2; }
-
-AutoencoderKL RandomAutoencoder(std::vector<int64_t> widths, int64_t groups,
-                                int64_t latent_channels = 4, int64_t layers = 1) {
-  AutoencoderKLConfig config;
-  config.block_out_channels = std::move(widths);
-  config.norm_num_groups = groups;
-  config.latent_channels = latent_channels;
-  config.layers_per_block = layers;
-  torch::manual_seed(11);
-  AutoencoderKL autoencoder(config);
-  InitializeWeights(autoencoder);
-  // Norms that do something.
-  const torch::NoGradGuard no_grad;
-  for (auto& item : autoencoder->named_parameters()) {
-    if (item.key().find("norm") != std::string::npos)
-      item.value() += 0.3 * torch::randn_like(item.value());
-  }
-  autoencoder->eval();
-  return autoencoder;
-}
 
 class CpuVaeDecoderTest : public ::testing::TestWithParam<std::tuple<CpuPath, ExecutorDtype>> {
  protected:
@@ -48,7 +30,7 @@ class CpuVaeDecoderTest : public ::testing::TestWithParam<std::tuple<CpuPath, Ex
   CpuPath path() const { return std::get<0>(GetParam()); }
   ExecutorDtype dtype() const { return std::get<1>(GetParam()); }
 
-  std::unique_ptr<CpuVaeDecoder> Make(const AutoencoderKL& autoencoder) const {
+  std::unique_ptr<VaeDecoder> Make(const AutoencoderKL& autoencoder) const {
     return std::move(MakeCpuVaeDecoder(autoencoder, dtype(), path()).value());
   }
 
