@@ -20,9 +20,17 @@ foreach(component imgcodecs imgproc core)
 endforeach()
 
 if(REENACT_WITH_TORCH)
-  # libtorch last: the unpacked wheel (scripts/setup.sh). One build serves CPU and GPU, see CONTRIBUTING.md.
-  set(REENACT_TORCH_DIR ${PROJECT_SOURCE_DIR}/.deps/libtorch CACHE PATH "Unpacked torch wheel")
+  # libtorch last: the unpacked wheel (scripts/setup.sh), see CONTRIBUTING.md.
+  if(REENACT_WITH_CUDA)
+    set(REENACT_TORCH_DIR ${PROJECT_SOURCE_DIR}/.deps/libtorch-cuda CACHE PATH "Unpacked torch wheel")
+  else()
+    set(REENACT_TORCH_DIR ${PROJECT_SOURCE_DIR}/.deps/libtorch CACHE PATH "Unpacked torch wheel")
+  endif()
   if(NOT EXISTS ${REENACT_TORCH_DIR}/lib/libtorch_cpu.so)
+    if(REENACT_WITH_CUDA)
+      message(FATAL_ERROR "libtorch with CUDA is not in ${REENACT_TORCH_DIR}: run scripts/setup.sh --cuda, or configure "
+                          "with -DREENACT_WITH_CUDA=OFF")
+    endif()
     message(FATAL_ERROR "libtorch is not in ${REENACT_TORCH_DIR}: run scripts/setup.sh, or configure with "
                         "-DREENACT_WITH_TORCH=OFF")
   endif()
@@ -31,6 +39,9 @@ if(REENACT_WITH_TORCH)
                                                             ${REENACT_TORCH_DIR}/include/torch/csrc/api/include)
   target_link_libraries(reenact_torch INTERFACE ${REENACT_TORCH_DIR}/lib/libtorch_cpu.so
                                                 ${REENACT_TORCH_DIR}/lib/libc10.so Threads::Threads)
+  if(REENACT_WITH_CUDA)
+    include(Cuda)
+  endif()
   # The linker must find libtorch's own dependencies (CUDA runtime, OpenMP) while linking.
   target_link_options(reenact_torch INTERFACE -Wl,-rpath-link,${REENACT_TORCH_DIR}/lib)
   file(WRITE ${PROJECT_BINARY_DIR}/torch_pch.cc "")
