@@ -102,6 +102,14 @@ bool IsListenAddress(absl::string_view address) {
   return IsHostAndPort(address);
 }
 
+// Whether there is such a device is for the engine to say.
+bool IsDevice(absl::string_view name) {
+  if (name == "cpu" || name == "cuda" || name == "auto") return true;
+  int index = -1;
+  return absl::ConsumePrefix(&name, "cuda:") && !name.empty() && absl::ascii_isdigit(name[0]) &&
+         absl::SimpleAtoi(name, &index) && index <= 127;
+}
+
 std::vector<Flag> MakeFlags(ServerConfig& config) {
   constexpr int64_t kKiB = 1024, kGiB = int64_t{1} << 30;
   std::vector<Flag> flags;
@@ -137,6 +145,20 @@ std::vector<Flag> MakeFlags(ServerConfig& config) {
   flags.push_back(IntFlag("compute-threads",
                           "Threads of one tensor operation on a CPU; 0 is one per core.",
                           config.compute_threads, 0, 1024));
+  flags.push_back({"device",
+                   absl::StrCat("Where to denoise and decode: cpu, cuda, cuda:N or auto (a GPU if "
+                                "there is one). Default: ",
+                                config.device),
+                   false, [&config](const Values& values, Problems& problems) {
+                     config.device = values.back();
+                     if (!IsDevice(config.device)) {
+                       AddProblem(problems, "device", config.device,
+                                  "cpu, cuda, cuda:N (N from 0 to 127) or auto");
+                     }
+                   }});
+  flags.push_back(IntFlag("max-cuda-graphs",
+                          "Shapes of a step that a GPU keeps a CUDA graph of; 0 is none.",
+                          config.max_cuda_graphs, 0, 1000));
   flags.push_back(ChoiceFlag("precision", "Number format of denoising and decoding",
                              config.precision, {"fp32", "bf16"}));
   flags.push_back(IntFlag("max-active-rows",

@@ -28,6 +28,12 @@ struct ServerConfig {
   // --compute-threads. Threads of one tensor operation on a CPU. 0 to 1024; 0: one per core.
   int compute_threads = 0;
 
+  // --device. Where to denoise and decode: cpu; cuda, the first GPU; cuda:N, the N-th from 0; or
+  // auto, the first GPU if there is one the program can use, else the CPU.
+  std::string device = "auto";
+  // --max-cuda-graphs. Shapes of a denoising step that a GPU keeps a CUDA graph of. 0 to 1000; 0:
+  // none. Each takes some tens of MiB of the GPU's memory, large models some hundreds.
+  int max_cuda_graphs = 16;
   // --precision. Number format of denoising and decoding: fp32 or bf16.
   std::string precision = "fp32";
   // --max-active-rows. Rows of frames of one job that have begun to denoise and not ended. 2 to

@@ -309,6 +309,7 @@ v1::ModelInfo ToProto(const ModelInfo& model) {
                               OutputFormat::kRawRgb}) {
     proto.add_output_formats(ToProto(format));
   }
+  proto.set_device(model.device);
   return proto;
 }
 

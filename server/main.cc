@@ -21,6 +21,8 @@ int Serve(const reenact::ServerConfig& config) {
     options.bundles = config.bundles;
     options.face_models = config.face_models;
     options.num_threads = config.compute_threads;
+    options.device = config.device;
+    options.max_cuda_graphs = config.max_cuda_graphs;
     // The configuration has checked the words.
     options.precision =
         config.precision == "bf16" ? Options::Precision::kBfloat16 : Options::Precision::kFloat32;

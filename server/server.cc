@@ -153,6 +153,8 @@ void Server::Load(const LoadEngine& load_engine) {
       Log(LogLevel::kInfo, "model loaded",
           {{"model", model.name},
            {"bundle_sha256", model.bundle_sha256},
+           {"device", model.device},
+           {"gflop_per_second", model.gflop_per_second},
            {"seconds", absl::ToDoubleSeconds(clock_.TimeNow() - start)}});
     }
   }

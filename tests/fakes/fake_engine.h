@@ -43,6 +43,7 @@ inline ModelInfo FakeModel(std::string name = "fake") {
   model.max_frames = 100000;
   model.max_image_pixels = 1'000'000;
   model.max_output_size = 256;
+  model.device = "cpu";
   return model;
 }
 

@@ -78,7 +78,7 @@ TEST(ParseServerConfigTest, ListsEveryProblemWithFieldValueAndRange) {
   const auto parsed =
       ParseServerConfig({"--listen", "nohost", "--listen", "h:70000", "--max-queued-jobs", "0",
                          "--max-batch-rows", "many", "--drain-timeout", "30", "--log-level", "loud",
-                         "--precision", "fp64", "--trace", "lost"});
+                         "--precision", "fp64", "--trace", "lost", "--device", "gpu"});
 
   ASSERT_THAT(parsed, StatusIs(absl::StatusCode::kInvalidArgument, ""));
   EXPECT_THAT(std::string(parsed.status().message()),
@@ -89,8 +89,22 @@ TEST(ParseServerConfigTest, ListsEveryProblemWithFieldValueAndRange) {
                     HasSubstr("--drain-timeout: \"30\" is not a duration with its unit from 0 to"),
                     HasSubstr("--log-level: \"loud\" is not debug, info, warning or error"),
                     HasSubstr("--precision: \"fp64\" is not fp32 or bf16"),
+                    HasSubstr("--device: \"gpu\" is not cpu, cuda, cuda:N"),
                     HasSubstr("--trace: \"lost\" is not auto, retained, lockstep or recomputed"),
                     HasSubstr("--bundle: is not set")));
+}
+
+TEST(ParseServerConfigTest, ReadsDevices) {
+  for (const std::string device : {"cpu", "cuda", "cuda:0", "cuda:12", "auto"}) {
+    const auto parsed = ParseServerConfig({"--bundle", "a", "--device", device});
+    ASSERT_THAT(parsed, IsOk());
+    EXPECT_EQ(parsed->config.device, device);
+  }
+  for (const std::string device : {"", "CPU", "cuda:", "cuda:-1", "cuda:1x", "cuda:128", "cuda1"}) {
+    EXPECT_THAT(ParseServerConfig({"--bundle", "a", "--device", device}),
+                StatusIs(absl::StatusCode::kInvalidArgument, "--device"))
+        << device;
+  }
 }
 
 TEST(ParseServerConfigTest, UnknownNamesAreErrors) {

@@ -255,6 +255,7 @@ TEST_F(ServerTest, ListModelsSaysWhatARequestMayAsk) {
   EXPECT_EQ(response.models(0).frames_per_row(), 4);
   EXPECT_EQ(response.models(0).samplers(0), v1::SAMPLER_DDIM);
   EXPECT_EQ(response.models(0).output_formats_size(), 4);
+  EXPECT_EQ(response.models(0).device(), "cpu");
   EXPECT_EQ(response.max_message_bytes(), ServerConfig().max_message_bytes);
 }
 
