@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "pipeline/models/cpu_vae_decoder.h"
+#include "pipeline/models/device.h"
 #include "pipeline/weights/load.h"
 #include "tests/bench/measure.h"
 #include "tests/bench/networks.h"
@@ -17,7 +18,7 @@ namespace reenact::bench {
 namespace {
 
 struct Flags {
-  std::string config = "demo", bundle, dtype = "fp32,bf16", decoder = "cpu";
+  std::string config = "demo", bundle, dtype = "fp32,bf16", decoder, device = "cpu";
   int frames = 29;
   int batch = 8;
   int threads = 0;
@@ -28,8 +29,8 @@ struct Flags {
 // One decoder and how long it took for all frames, each repeat.
 struct Contender {
   std::string decoder, dtype;
-  AutoencoderKL autoencoder{nullptr};  // of "libtorch"
-  std::unique_ptr<CpuVaeDecoder> cpu;  // of "cpu"
+  AutoencoderKL autoencoder{nullptr};  // of "libtorch" on the CPU
+  std::unique_ptr<VaeDecoder> own;     // of the others
   std::vector<double> seconds;
   double cores_had = 0;
 
@@ -40,10 +41,18 @@ struct Contender {
 absl::Status Run(const Flags& flags, Report& report) {
   const auto dtypes = ParseWordList("--dtype", flags.dtype, {"fp32", "bf16"});
   if (!dtypes.ok()) return dtypes.status();
-  const auto decoders = ParseWordList("--decoder", flags.decoder, {"cpu", "libtorch"});
+  const auto device = FindDevice(flags.device);
+  if (!device.ok()) {
+    return absl::Status(device.status().code(), absl::StrCat("--", device.status().message()));
+  }
+  const std::string usual = device->is_cuda() ? "libtorch" : "cpu";
+  const auto decoders = ParseWordList("--decoder", flags.decoder.empty() ? usual : flags.decoder,
+                                      {"cpu", "libtorch"});
   if (!decoders.ok()) return decoders.status();
   if (flags.threads > 0) at::set_num_threads(flags.threads);
   const int threads = at::get_num_threads();
+  // A processor that waits for a GPU is not what is measured.
+  const int clock_threads = device->is_cuda() ? std::max(threads, 2) : threads;
   Networks networks;
   int64_t side = 0;  // of the latents
   if (flags.bundle.empty()) {
@@ -65,10 +74,13 @@ absl::Status Run(const Flags& flags, Report& report) {
       Contender contender;
       contender.decoder = decoder;
       contender.dtype = dtype;
+      const auto format = dtype == "bf16" ? ExecutorDtype::kBfloat16 : ExecutorDtype::kFloat32;
       if (decoder == "cpu") {
-        contender.cpu =
-            MakeCpuVaeDecoder(networks.autoencoder,
-                              dtype == "bf16" ? ExecutorDtype::kBfloat16 : ExecutorDtype::kFloat32);
+        contender.own = MakeCpuVaeDecoder(networks.autoencoder, format);
+      } else if (device->is_cuda()) {
+        auto own = MakeTorchVaeDecoder(networks.autoencoder, format, *device);
+        if (!own.ok()) return own.status();
+        contender.own = *std::move(own);
       } else {
         contender.autoencoder = AutoencoderKL(config);
         if (auto status = LoadWeights(*contender.autoencoder, StateDict(*networks.autoencoder));
@@ -91,10 +103,11 @@ absl::Status Run(const Flags& flags, Report& report) {
           latents.narrow(0, first, std::min<int64_t>(flags.batch, frames - first)) /
           config.scaling_factor;
       const auto dtype = contender.dtype == "bf16" ? torch::kBFloat16 : torch::kFloat32;
-      const torch::Tensor pictures = contender.cpu != nullptr
-                                         ? contender.cpu->Decode(z)
-                                         : contender.autoencoder->decode(z.to(dtype));
-      pictures.to(torch::kFloat32).add(1).mul(127.5).round().clamp(0, 255).to(torch::kUInt8);
+      if (contender.own != nullptr) {
+        contender.own->DecodeToBytes(z);
+      } else {
+        PicturesToBytes(contender.autoencoder->decode(z.to(dtype)).to(torch::kFloat32));
+      }
     }
   };
   for (Contender& contender : contenders) decode(contender, std::min(flags.batch, flags.frames));
@@ -103,7 +116,7 @@ absl::Status Run(const Flags& flags, Report& report) {
       const Stopwatch watch;
       decode(contender, flags.frames);
       const Elapsed elapsed = watch.elapsed();
-      const double seconds = elapsed.Seconds(threads);
+      const double seconds = elapsed.Seconds(clock_threads);
       if (contender.seconds.empty() || seconds < contender.Best()) {
         contender.cores_had = elapsed.CoresHad(threads);
       }
@@ -120,7 +133,8 @@ absl::Status Run(const Flags& flags, Report& report) {
     json["frames"] = flags.frames;
     json["batch"] = flags.batch;
     json["threads"] = threads;
-    json["clock"] = ClockName(threads);
+    json["device"] = contender.decoder == "cpu" ? "cpu" : DescribeDevice(*device);
+    json["clock"] = ClockName(clock_threads);
     json["repeats"] = flags.repeat;
     json["ms_per_frame"] = Number(1000 * contender.Best() / flags.frames);
     json["ms_median"] = Number(1000 * Median(contender.seconds) / flags.frames);
@@ -162,7 +176,10 @@ void AddDecode(CLI::App& app, std::vector<Subcommand>& subcommands) {
       ->capture_default_str();
   command
       ->add_option("--decoder", flags->decoder,
-                   "cpu (the engine's own), libtorch (the network as it is), or both: libtorch,cpu")
+                   "cpu (the engine's own), libtorch (the network as it is), or both: "
+                   "libtorch,cpu. Default: cpu, on a GPU libtorch")
+      ->type_name("LIST");
+  command->add_option("--device", flags->device, "Of libtorch: cpu, cuda, cuda:N or auto")
       ->capture_default_str();
   command->add_option("--frames", flags->frames, "Frames in all")
       ->check(CLI::Range(1, 100'000))

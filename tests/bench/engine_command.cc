@@ -14,6 +14,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "pipeline/models/cpu_vae_decoder.h"
+#include "pipeline/models/device.h"
 #include "tests/bench/clip_run.h"
 #include "tests/bench/gemm_peak.h"
 #include "tests/bench/measure.h"
@@ -28,7 +29,7 @@ struct Flags {
   int frames = 57;
   int slots = 0;
   int steps = 10;
-  std::string dtype = "fp32", method = "anchored", executor = "cpu", compare;
+  std::string dtype = "fp32", method = "anchored", executor, device = "cpu", compare;
   std::string plan = "contiguous", sampler = "ddim", trace = "retained";
   int rows_per_step = 0, first_rows = 0;
   int threads = 0;
@@ -61,7 +62,12 @@ bool Contains(const std::vector<std::string>& words, const std::string& word) {
   return std::find(words.begin(), words.end(), word) != words.end();
 }
 
-absl::Status Check(const Contender& contender) {
+absl::Status Check(const Contender& contender, torch::Device device) {
+  if (device.is_cuda() && (contender.executor != "torch" || contender.method == "override")) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--device ", device.str(),
+        ": there the executor is torch, and the method none but override, which runs on the CPU"));
+  }
   if (contender.method == "override" && contender.dtype != "fp32") {
     return absl::InvalidArgumentError(
         "--method override --dtype bf16: the full-batch override is the float32 reference; use "
@@ -71,8 +77,11 @@ absl::Status Check(const Contender& contender) {
 }
 
 // "override,anchored:bf16": what an item does not say is as in the other flags.
-absl::StatusOr<std::vector<Contender>> Contenders(const Flags& flags) {
-  const Contender plain = {flags.method, flags.dtype, flags.executor};
+absl::StatusOr<std::vector<Contender>> Contenders(const Flags& flags, torch::Device device) {
+  const std::string executor = !flags.executor.empty() ? flags.executor
+                               : device.is_cuda()      ? "torch"
+                                                       : "cpu";
+  const Contender plain = {flags.method, flags.dtype, executor};
   std::vector<Contender> all;
   if (flags.compare.empty()) all.push_back(plain);
   for (const absl::string_view item : absl::StrSplit(flags.compare, ',', absl::SkipEmpty())) {
@@ -98,7 +107,7 @@ absl::StatusOr<std::vector<Contender>> Contenders(const Flags& flags) {
     return absl::InvalidArgumentError("--compare: needs two or more, such as override,anchored");
   }
   for (const Contender& contender : all) {
-    if (auto status = Check(contender); !status.ok()) return status;
+    if (auto status = Check(contender, device); !status.ok()) return status;
   }
   return all;
 }
@@ -134,12 +143,14 @@ struct Runs {
 
 class EngineBench {
  public:
-  EngineBench(const Flags& flags, std::vector<Contender> contenders)
-      : flags_(flags), contenders_(std::move(contenders)) {}
+  EngineBench(const Flags& flags, std::vector<Contender> contenders, torch::Device device)
+      : flags_(flags), contenders_(std::move(contenders)), device_(device) {}
 
   absl::Status Run(Report& report) {
     if (flags_.threads > 0) at::set_num_threads(flags_.threads);
     threads_ = at::get_num_threads();
+    // A processor that waits for a GPU is not what is measured.
+    clock_threads_ = device_.is_cuda() ? std::max(threads_, 2) : threads_;
     if (auto status = Load(); !status.ok()) return status;
     MeasureGemms();
     runs_.resize(contenders_.size());
@@ -186,6 +197,7 @@ class EngineBench {
       RowExecutor::Options options;
       options.dtype =
           contender.dtype == "bf16" ? ExecutorDtype::kBfloat16 : ExecutorDtype::kFloat32;
+      options.device = device_;
       auto executor = contender.executor == "torch" ? MakeTorchExecutor(networks_.sdit, options)
                                                     : MakeCpuExecutor(networks_.sdit, options);
       if (!executor.ok()) {
@@ -194,7 +206,11 @@ class EngineBench {
             absl::StrCat("--executor ", contender.executor, ": ", executor.status().message()));
       }
       executors_[key] = *std::move(executor);
-      if (flags_.decode && contender.executor == "cpu") {
+      if (flags_.decode && device_.is_cuda()) {
+        auto decoder = MakeTorchVaeDecoder(networks_.autoencoder, options.dtype, device_);
+        if (!decoder.ok()) return decoder.status();
+        decoders_[contender.dtype] = *std::move(decoder);
+      } else if (flags_.decode && contender.executor == "cpu") {
         decoders_[contender.dtype] = MakeCpuVaeDecoder(networks_.autoencoder, options.dtype);
       }
     }
@@ -206,8 +222,12 @@ class EngineBench {
     if (flags_.gemm_seconds <= 0) return;
     std::set<std::string> dtypes;
     for (const Contender& contender : contenders_) dtypes.insert(contender.dtype);
+    DeviceLane lane(device_);
     for (const std::string& dtype : dtypes) {
-      Merge(MeasureGemm(TorchDtype(dtype), flags_.gemm_seconds / 2, threads_), gemms_[dtype]);
+      const double seconds = flags_.gemm_seconds / 2;
+      Merge(device_.is_cuda() ? MeasureGemm(TorchDtype(dtype), seconds, lane)
+                              : MeasureGemm(TorchDtype(dtype), seconds, threads_),
+            gemms_[dtype]);
     }
   }
 
@@ -230,8 +250,9 @@ class EngineBench {
     spec.form = FormOf(flags_.trace);
     OnFinished decode;
     if (flags_.decode) {
-      const bool plain = contender.method == "override" || contender.executor == "torch";
-      CpuVaeDecoder* decoder = plain ? nullptr : decoders_.at(contender.dtype).get();
+      const bool plain =
+          device_.is_cpu() && (contender.method == "override" || contender.executor == "torch");
+      VaeDecoder* decoder = plain ? nullptr : decoders_.at(contender.dtype).get();
       decode = [this, decoder](const std::vector<FinishedFrame>& frames) {
         c10::InferenceMode inference;
         std::vector<torch::Tensor> latents;
@@ -239,9 +260,9 @@ class EngineBench {
         const torch::Tensor z =
             torch::stack(latents) / networks_.autoencoder->config().scaling_factor;
         if (decoder != nullptr) {
-          decoder->Decode(z);
+          decoder->DecodeToBytes(z);
         } else {
-          networks_.autoencoder->decode(z);
+          PicturesToBytes(networks_.autoencoder->decode(z));
         }
         return absl::OkStatus();
       };
@@ -250,12 +271,12 @@ class EngineBench {
   }
 
   void Keep(ClipRun run, Runs& runs) const {
-    const double seconds = run.whole.Seconds(threads_);
+    const double seconds = run.whole.Seconds(clock_threads_);
     if (runs.seconds.empty() || seconds < runs.Best()) {
       runs.cores_had = run.whole.CoresHad(threads_);
     }
     runs.seconds.push_back(seconds);
-    runs.first_frame_seconds.push_back(run.first_frames.Seconds(threads_));
+    runs.first_frame_seconds.push_back(run.first_frames.Seconds(clock_threads_));
     runs.peak_rss_mb = std::max(runs.peak_rss_mb, PeakRssMb());
     runs.last = std::move(run);
   }
@@ -279,7 +300,8 @@ class EngineBench {
     json["sampler"] = flags_.sampler;
     json["decode"] = flags_.decode;
     json["threads"] = threads_;
-    json["clock"] = ClockName(threads_);
+    json["device"] = DescribeDevice(device_);
+    json["clock"] = ClockName(clock_threads_);
     json["repeats"] = flags_.repeat;
     json["s_per_step"] = Number(seconds / flags_.steps);
     json["s_median"] = Number(Median(runs.seconds) / flags_.steps);
@@ -364,19 +386,24 @@ class EngineBench {
 
   const Flags flags_;
   const std::vector<Contender> contenders_;
-  int threads_ = 1;
+  const torch::Device device_;  // of the executor torch
+  int threads_ = 1, clock_threads_ = 1;
   Networks networks_;
   Conditions conditions_;
   std::map<std::pair<std::string, std::string>, std::unique_ptr<RowExecutor>> executors_;
-  std::map<std::string, std::unique_ptr<CpuVaeDecoder>> decoders_;  // by dtype
-  std::map<std::string, std::vector<GemmSpeed>> gemms_;             // by dtype
+  std::map<std::string, std::unique_ptr<VaeDecoder>> decoders_;  // by dtype
+  std::map<std::string, std::vector<GemmSpeed>> gemms_;          // by dtype
   std::vector<Runs> runs_;
 };
 
 absl::Status Run(const Flags& flags, Report& report) {
-  auto contenders = Contenders(flags);
+  const auto device = FindDevice(flags.device);
+  if (!device.ok()) {
+    return absl::Status(device.status().code(), absl::StrCat("--", device.status().message()));
+  }
+  auto contenders = Contenders(flags, *device);
   if (!contenders.ok()) return contenders.status();
-  return EngineBench(flags, *std::move(contenders)).Run(report);
+  return EngineBench(flags, *std::move(contenders), *device).Run(report);
 }
 
 }  // namespace
@@ -411,8 +438,11 @@ void AddEngine(CLI::App& app, std::vector<Subcommand>& subcommands) {
   command->add_option("--method", flags->method, "How the rows share the anchor")
       ->check(CLI::IsMember(MethodNames()))
       ->capture_default_str();
-  command->add_option("--executor", flags->executor, "Kernels of every method but override")
-      ->check(CLI::IsMember(Executors()))
+  command
+      ->add_option("--executor", flags->executor,
+                   "Kernels of every method but override. Default: cpu, on a GPU torch")
+      ->check(CLI::IsMember(Executors()));
+  command->add_option("--device", flags->device, "cpu, cuda, cuda:N or auto")
       ->capture_default_str();
   command
       ->add_option("--compare", flags->compare,

@@ -130,6 +130,7 @@ TEST_F(BenchToolTest, EngineDecodesInTheSameTime) {
 
   ASSERT_EQ(result.exit_code, 0) << result.err;
   EXPECT_EQ(result.Lines().front()["decode"], true);
+  EXPECT_EQ(result.Lines().front()["device"], "cpu");
   EXPECT_FALSE(result.Lines().front().contains("share_of_gemm_peak"));
 }
 
@@ -323,6 +324,8 @@ TEST(WrongUsageTest, OthersNameTheFlagAndWhatIsAllowed) {
       {{}, {"subcommand"}},
       {{"decode", "--dtype", "fp32,int8"}, {"--dtype", "int8", "fp32, bf16"}},
       {{"decode", "--decoder", "magic"}, {"--decoder", "cpu, libtorch"}},
+      {{"decode", "--device", "gpu"}, {"--device \"gpu\"", "cpu, cuda, cuda:N or auto"}},
+      {{"engine", "--device", "cuda:x"}, {"--device \"cuda:x\"", "cpu, cuda, cuda:N or auto"}},
       {{"gemm", "--dtype", "fp8"}, {"--dtype", "fp32, bf16"}},
       {{"landmarks", "--video", "/nonexistent.mp4"}, {"--video", "/nonexistent.mp4"}},
       {{"landmarks", "--models", "/nonexistent"}, {"--models", "/nonexistent"}},
