@@ -20,8 +20,8 @@ namespace {
 // Ticks; no packet of sound lasts that long.
 constexpr int64_t kLongestPacket = int64_t{1} << 31;
 
-// Whether MP4 can hold the track: all of it is written to nowhere. So Mp4Writer does not fail on it
-// in the middle of a job.
+// Whether MP4 can hold the track: all of it is written to nowhere. So VideoWriter does not fail on
+// it in the middle of a job.
 bool FitsMp4(const AudioTrack& track, const AVCodecParameters& codecpar) {
   AVFormatContext* context = nullptr;
   if (avformat_alloc_output_context2(&context, nullptr, "mp4", nullptr) < 0) return false;

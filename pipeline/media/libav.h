@@ -139,7 +139,7 @@ int WriteAudioPacket(AVFormatContext* muxer, AVStream* stream, const AudioTrack&
 // Output into a function; null if there is no memory.
 LibavPtr<AVIOContext> OpenSink(void* self, int (*write)(void* self, uint8_t* data, int size));
 
-// Options that Mp4Writer and the check whether MP4 can hold a track share.
+// Options that VideoWriter and the check whether MP4 can hold a track share.
 inline constexpr char kMp4Flags[] = "frag_custom+empty_moov+default_base_moof+delay_moov";
 
 }  // namespace reenact

@@ -1,5 +1,6 @@
 #include "pipeline/media/image_codec.h"
 
+#include "pipeline/media/poster.h"
 #include "pipeline/media/resize.h"
 #include "tests/pipeline/media/media_testing.h"
 
@@ -441,6 +442,34 @@ TEST(ResizeTest, SameSizeAndEmptyStay) {
   const Image image = Gradient(5, 6);
   EXPECT_EQ(ResizeImage(image, 5, 6).rgb, image.rgb);
   EXPECT_TRUE(ResizeImage(Image{}, 5, 6).empty());
+}
+
+// ---- Poster ----
+
+TEST(PosterTest, KeepsTheShapeAndNeverGrows) {
+  const auto large = MakePoster(Gradient(640, 360), {.max_side = 320});
+  const auto small = MakePoster(Gradient(64, 48), {.max_side = 320});
+  const auto sliver = MakePoster(Gradient(2000, 3), {.max_side = 16});
+  ASSERT_THAT(large, IsOk());
+  ASSERT_THAT(small, IsOk());
+  ASSERT_THAT(sliver, IsOk());
+
+  const auto decoded = DecodeImage(*large);
+  EXPECT_EQ(decoded->width, 320);
+  EXPECT_EQ(decoded->height, 180);
+  EXPECT_EQ(DecodeImage(*small)->width, 64);
+  EXPECT_EQ(DecodeImage(*sliver)->height, 1);
+  const auto [worst, mean] =
+      Difference(AsString(*decoded), AsString(ResizeImage(Gradient(640, 360), 320, 180)));
+  EXPECT_LT(mean, 2.0) << worst;
+}
+
+TEST(PosterTest, RangesAreNamed) {
+  EXPECT_THAT(MakePoster(Gradient(64, 48), {.max_side = 15}),
+              FailsWith(kInvalid, "max_side is 15; it must be 16 to 4096"));
+  EXPECT_THAT(MakePoster(Gradient(64, 48), {.quality = 101}),
+              FailsWith(kInvalid, "quality is 101; it must be 1 to 100"));
+  EXPECT_THAT(MakePoster(Image{}), FailsWith(kInvalid, "empty"));
 }
 
 }  // namespace

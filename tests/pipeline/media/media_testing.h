@@ -18,8 +18,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "pipeline/image.h"
-#include "pipeline/media/mp4_writer.h"
 #include "pipeline/media/video_reader.h"
+#include "pipeline/media/video_writer.h"
 #include "tests/support/paths.h"
 
 namespace reenact::testing {
@@ -172,11 +172,11 @@ inline Image Gradient(int width, int height, int phase = 0) {
 }
 
 // All pieces of a file with the given frame times.
-inline std::vector<Mp4Writer::Piece> WriteClip(const Mp4Writer::Options& options,
-                                               const std::vector<int64_t>& pts,
-                                               int64_t last_duration) {
-  std::vector<Mp4Writer::Piece> pieces;
-  auto writer = Mp4Writer::Create(options);
+inline std::vector<VideoWriter::Piece> WriteClip(const VideoWriter::Options& options,
+                                                 const std::vector<int64_t>& pts,
+                                                 int64_t last_duration) {
+  std::vector<VideoWriter::Piece> pieces;
+  auto writer = VideoWriter::Create(options);
   EXPECT_THAT(writer, IsOk());
   if (!writer.ok()) return pieces;
   for (size_t i = 0; i < pts.size(); ++i) {
@@ -185,22 +185,22 @@ inline std::vector<Mp4Writer::Piece> WriteClip(const Mp4Writer::Options& options
                                     pts[i], duration);
     EXPECT_THAT(written, IsOk());
     if (!written.ok()) return pieces;
-    for (Mp4Writer::Piece& piece : *written) pieces.push_back(std::move(piece));
+    for (VideoWriter::Piece& piece : *written) pieces.push_back(std::move(piece));
   }
   auto last = (*writer)->Finish();
   EXPECT_THAT(last, IsOk());
   if (!last.ok()) return pieces;
-  for (Mp4Writer::Piece& piece : *last) pieces.push_back(std::move(piece));
+  for (VideoWriter::Piece& piece : *last) pieces.push_back(std::move(piece));
   return pieces;
 }
 
 // The rest of a clip through a writer that has the clip's sound: times as the reader gives them.
-inline std::vector<Mp4Writer::Piece> Rewrite(VideoReader& reader, Mp4Writer& writer) {
-  std::vector<Mp4Writer::Piece> pieces;
-  const auto add = [&pieces](absl::StatusOr<std::vector<Mp4Writer::Piece>> written) {
+inline std::vector<VideoWriter::Piece> Rewrite(VideoReader& reader, VideoWriter& writer) {
+  std::vector<VideoWriter::Piece> pieces;
+  const auto add = [&pieces](absl::StatusOr<std::vector<VideoWriter::Piece>> written) {
     EXPECT_THAT(written, IsOk());
     if (!written.ok()) return false;
-    for (Mp4Writer::Piece& piece : *written) pieces.push_back(std::move(piece));
+    for (VideoWriter::Piece& piece : *written) pieces.push_back(std::move(piece));
     return true;
   };
   while (true) {
@@ -214,9 +214,9 @@ inline std::vector<Mp4Writer::Piece> Rewrite(VideoReader& reader, Mp4Writer& wri
   return pieces;
 }
 
-inline std::string Join(const std::vector<Mp4Writer::Piece>& pieces) {
+inline std::string Join(const std::vector<VideoWriter::Piece>& pieces) {
   std::string file;
-  for (const Mp4Writer::Piece& piece : pieces) file += piece.data;
+  for (const VideoWriter::Piece& piece : pieces) file += piece.data;
   return file;
 }
 

@@ -396,8 +396,10 @@ TEST(VideoReaderTest, CoverPictureIsNoVideo) {
 
 TEST(VideoReaderTest, NoFramesIsRefused) {
   // An init segment alone: a video track, and nothing in it.
-  const auto pieces =
-      testing::WriteClip({.width = 64, .height = 64, .time_base_den = 25}, {0, 1}, 1);
+  VideoWriter::Options options;
+  options.width = options.height = 64;
+  options.time_base_den = 25;
+  const auto pieces = testing::WriteClip(options, {0, 1}, 1);
   ASSERT_FALSE(pieces.empty());
 
   EXPECT_THAT(ReadClip(pieces[0].data).end, FailsWith(kInvalid, "no frames"));

@@ -1,4 +1,4 @@
-#include "pipeline/media/mp4_writer.h"
+#include "pipeline/media/video_writer.h"
 
 #include <cstdlib>
 #include <limits>
@@ -27,8 +27,8 @@ using testing::WriteClip;
 constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
 constexpr auto kPrecondition = absl::StatusCode::kFailedPrecondition;
 
-Mp4Writer::Options SmallOptions() {
-  Mp4Writer::Options options;
+VideoWriter::Options SmallOptions() {
+  VideoWriter::Options options;
   options.width = 96;
   options.height = 64;
   options.time_base_num = 1;
@@ -45,7 +45,7 @@ std::vector<int64_t> Steps(int count, int64_t step, int64_t start = 0) {
 
 // ---- Pieces ----
 
-TEST(Mp4WriterTest, PiecesAreAnInitSegmentThenFragments) {
+TEST(VideoWriterTest, PiecesAreAnInitSegmentThenFragments) {
   const auto pieces = WriteClip(SmallOptions(), Steps(10, 512), 512);
 
   ASSERT_THAT(pieces, SizeIs(4));
@@ -65,8 +65,8 @@ TEST(Mp4WriterTest, PiecesAreAnInitSegmentThenFragments) {
   }
 }
 
-TEST(Mp4WriterTest, PiecesComeWithTheFrameThatCompletesThem) {
-  auto writer = Mp4Writer::Create(SmallOptions());
+TEST(VideoWriterTest, PiecesComeWithTheFrameThatCompletesThem) {
+  auto writer = VideoWriter::Create(SmallOptions());
   ASSERT_THAT(writer, IsOk());
 
   std::vector<size_t> counts;
@@ -80,8 +80,8 @@ TEST(Mp4WriterTest, PiecesComeWithTheFrameThatCompletesThem) {
   EXPECT_THAT(counts, ElementsAre(1, 0, 0, 1, 0, 0, 0, 1, 0));
 }
 
-TEST(Mp4WriterTest, FirstFragmentMayBeShorter) {
-  Mp4Writer::Options options = SmallOptions();
+TEST(VideoWriterTest, FirstFragmentMayBeShorter) {
+  VideoWriter::Options options = SmallOptions();
   options.first_fragment_frames = 1;
 
   const auto pieces = WriteClip(options, Steps(10, 512), 512);
@@ -101,7 +101,7 @@ TEST(Mp4WriterTest, FirstFragmentMayBeShorter) {
   EXPECT_THAT(testing::Pts(second), ElementsAre(512, 1024, 1536, 2048));
 }
 
-TEST(Mp4WriterTest, BeginningOfTheFilePlaysByItself) {
+TEST(VideoWriterTest, BeginningOfTheFilePlaysByItself) {
   const auto pieces = WriteClip(SmallOptions(), Steps(12, 512), 512);
   ASSERT_THAT(pieces, SizeIs(4));
 
@@ -114,7 +114,7 @@ TEST(Mp4WriterTest, BeginningOfTheFilePlaysByItself) {
   EXPECT_THAT(testing::Pts(last), ElementsAre(4096, 4608, 5120, 5632));
 }
 
-TEST(Mp4WriterTest, SameInputGivesSameBytes) {
+TEST(VideoWriterTest, SameInputGivesSameBytes) {
   const std::string first = Join(WriteClip(SmallOptions(), Steps(10, 512), 512));
   const std::string second = Join(WriteClip(SmallOptions(), Steps(10, 512), 512));
 
@@ -171,7 +171,7 @@ class TimesTest : public ::testing::TestWithParam<Times> {};
 
 TEST_P(TimesTest, SurviveExactly) {
   const Times& times = GetParam();
-  Mp4Writer::Options options = SmallOptions();
+  VideoWriter::Options options = SmallOptions();
   options.time_base_num = times.num;
   options.time_base_den = times.den;
   TemporaryFolder folder;
@@ -207,7 +207,7 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& param) { return std::string(param.param.name); });
 
 // MP4 would hide frames before zero.
-TEST(Mp4WriterTest, NegativeStartMovesEverythingToZero) {
+TEST(VideoWriterTest, NegativeStartMovesEverythingToZero) {
   const Clip clip = ReadClip(Join(WriteClip(SmallOptions(), Steps(5, 512, -1024), 512)));
 
   ASSERT_THAT(clip.end, IsOk());
@@ -216,8 +216,8 @@ TEST(Mp4WriterTest, NegativeStartMovesEverythingToZero) {
 
 // ---- Pictures ----
 
-TEST(Mp4WriterTest, ColoursComeBack) {
-  Mp4Writer::Options options = SmallOptions();
+TEST(VideoWriterTest, ColoursComeBack) {
+  VideoWriter::Options options = SmallOptions();
   options.crf = 4;
   const Clip clip = ReadClip(Join(WriteClip(options, Steps(3, 512), 512)));
 
@@ -233,12 +233,12 @@ TEST(Mp4WriterTest, ColoursComeBack) {
 
 // A wrong matrix or range would show most on pure colours; a picture of one colour has no chroma
 // edges.
-TEST(Mp4WriterTest, PureColoursComeBackWithinThreeLevels) {
+TEST(VideoWriterTest, PureColoursComeBackWithinThreeLevels) {
   const uint8_t colours[][3] = {{255, 0, 0}, {0, 255, 0},     {0, 0, 255},  {255, 255, 255},
                                 {0, 0, 0},   {128, 128, 128}, {200, 60, 90}};
-  Mp4Writer::Options options = SmallOptions();
+  VideoWriter::Options options = SmallOptions();
   options.crf = 4;
-  auto writer = Mp4Writer::Create(options);
+  auto writer = VideoWriter::Create(options);
   ASSERT_THAT(writer, IsOk());
   std::string file;
   int64_t pts = 0;
@@ -261,9 +261,9 @@ TEST(Mp4WriterTest, PureColoursComeBackWithinThreeLevels) {
   }
 }
 
-TEST(Mp4WriterTest, StreamDeclaresWhatPlayersNeed) {
+TEST(VideoWriterTest, StreamDeclaresWhatPlayersNeed) {
   TemporaryFolder folder;
-  Mp4Writer::Options options = SmallOptions();
+  VideoWriter::Options options = SmallOptions();
   options.width = options.height = 512;
   testing::WriteFile(folder / "a.mp4", Join(WriteClip(options, Steps(10, 512), 512)));
 
@@ -288,12 +288,12 @@ TEST(Mp4WriterTest, StreamDeclaresWhatPlayersNeed) {
   EXPECT_EQ(testing::ReadFile(folder / "stderr"), "");
 }
 
-TEST(Mp4WriterTest, OddSidesArePaddedByTheEdge) {
-  Mp4Writer::Options options = SmallOptions();
+TEST(VideoWriterTest, OddSidesArePaddedByTheEdge) {
+  VideoWriter::Options options = SmallOptions();
   options.width = 95;
   options.height = 63;
   options.crf = 4;
-  auto writer = Mp4Writer::Create(options);
+  auto writer = VideoWriter::Create(options);
   ASSERT_THAT(writer, IsOk());
 
   EXPECT_EQ((*writer)->coded_width(), 96);
@@ -334,12 +334,12 @@ TEST_P(SoundTest, PacketsAreCopiedBitByBit) {
   ASSERT_THAT(track, IsOk());
   ASSERT_FALSE(track->empty()) << track->note;
 
-  Mp4Writer::Options options = SmallOptions();
+  VideoWriter::Options options = SmallOptions();
   options.time_base_den = (*reader)->info().time_base_den;
   options.audio = *track;
-  auto writer = Mp4Writer::Create(options);
+  auto writer = VideoWriter::Create(options);
   ASSERT_THAT(writer, IsOk());
-  const std::vector<Mp4Writer::Piece> pieces = testing::Rewrite(**reader, **writer);
+  const std::vector<VideoWriter::Piece> pieces = testing::Rewrite(**reader, **writer);
   const std::string out = folder / "out.mp4";
   testing::WriteFile(out, Join(pieces));
 
@@ -386,7 +386,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 // AAC in MPEG-TS carries a header per packet that MP4 has no place for; what remains must be
 // decodable.
-TEST(Mp4WriterTest, AacFromTransportStreamPlays) {
+TEST(VideoWriterTest, AacFromTransportStreamPlays) {
   TemporaryFolder folder;
   testing::Ffmpeg(folder,
                   "-f lavfi -i testsrc2=size=96x64:rate=25:duration=1 -f lavfi -i "
@@ -394,7 +394,7 @@ TEST(Mp4WriterTest, AacFromTransportStreamPlays) {
                       (folder / "a.ts"));
   auto reader = VideoReader::Open(testing::ReadFile(folder / "a.ts"));
   ASSERT_THAT(reader, IsOk());
-  Mp4Writer::Options options = SmallOptions();
+  VideoWriter::Options options = SmallOptions();
   options.time_base_den = 90000;
   options.audio = (*reader)->ReadAudio().value();
   ASSERT_FALSE(options.audio->empty()) << options.audio->note;
@@ -407,13 +407,13 @@ TEST(Mp4WriterTest, AacFromTransportStreamPlays) {
   EXPECT_TRUE(pcm(folder / "b.mp4") == pcm(folder / "a.ts"));
 }
 
-TEST(Mp4WriterTest, RealClipKeepsFramesTimesAndSound) {
+TEST(VideoWriterTest, RealClipKeepsFramesTimesAndSound) {
   REENACT_REQUIRE_DATA();
   TemporaryFolder folder;
   const std::string source = testing::DataDir() + "/LivePortrait/driving/d18.mp4";
   auto reader = VideoReader::Open(testing::ReadFile(source));
   ASSERT_THAT(reader, IsOk());
-  Mp4Writer::Options options = SmallOptions();
+  VideoWriter::Options options = SmallOptions();
   options.time_base_den = (*reader)->info().time_base_den;
   options.audio = (*reader)->ReadAudio().value();
 
@@ -436,7 +436,7 @@ TEST(Mp4WriterTest, RealClipKeepsFramesTimesAndSound) {
   EXPECT_LE(copied.size(), heard.size() + 1024 * 2 * 2);
 }
 
-TEST(Mp4WriterTest, SoundMovesWithThePicture) {
+TEST(VideoWriterTest, SoundMovesWithThePicture) {
   TemporaryFolder folder;
   testing::Ffmpeg(folder,
                   "-f lavfi -i testsrc2=size=96x64:rate=25:duration=1 -f lavfi -i sine=duration=1 "
@@ -444,7 +444,7 @@ TEST(Mp4WriterTest, SoundMovesWithThePicture) {
                       (folder / "a.mp4"));
   auto reader = VideoReader::Open(testing::ReadFile(folder / "a.mp4"));
   ASSERT_THAT(reader, IsOk());
-  Mp4Writer::Options options = SmallOptions();
+  VideoWriter::Options options = SmallOptions();
   options.time_base_den = 44100;
   options.audio = (*reader)->ReadAudio().value();
   ASSERT_EQ(options.audio->packets[0].pts, -1024);
@@ -502,11 +502,11 @@ TEST_P(TranscodedSoundTest, IsAacAndInItsPlace) {
   EXPECT_EQ(track->transcoded_from, (*reader)->info().audio_codec);
   EXPECT_THAT(track->note, HasSubstr(track->transcoded_from + " does not fit MP4, transcoded"));
   ASSERT_FALSE(track->empty());
-  Mp4Writer::Options options = SmallOptions();
+  VideoWriter::Options options = SmallOptions();
   options.time_base_num = (*reader)->info().time_base_num;
   options.time_base_den = (*reader)->info().time_base_den;
   options.audio = *track;
-  auto writer = Mp4Writer::Create(options);
+  auto writer = VideoWriter::Create(options);
   ASSERT_THAT(writer, IsOk());
   const std::string out = folder / "out.mp4";
 
@@ -543,7 +543,7 @@ INSTANTIATE_TEST_SUITE_P(All, TranscodedSoundTest,
                          [](const auto& param) { return std::string(param.param.name); });
 
 // A hole in the sound becomes silence: what follows stays with its picture.
-TEST(Mp4WriterTest, HolesInTranscodedSoundBecomeSilence) {
+TEST(VideoWriterTest, HolesInTranscodedSoundBecomeSilence) {
   TemporaryFolder folder;
   testing::Ffmpeg(folder, std::string("-f lavfi -i testsrc2=size=96x64:rate=25:duration=5 ") +
                               Bursts(5, 48000) +
@@ -552,10 +552,10 @@ TEST(Mp4WriterTest, HolesInTranscodedSoundBecomeSilence) {
                               (folder / "a.mkv"));
   auto reader = VideoReader::Open(testing::ReadFile(folder / "a.mkv"));
   ASSERT_THAT(reader, IsOk());
-  Mp4Writer::Options options = SmallOptions();
+  VideoWriter::Options options = SmallOptions();
   options.time_base_den = 1000;
   options.audio = (*reader)->ReadAudio().value();
-  auto writer = Mp4Writer::Create(options);
+  auto writer = VideoWriter::Create(options);
   ASSERT_THAT(writer, IsOk());
 
   testing::WriteFile(folder / "b.mp4", Join(testing::Rewrite(**reader, **writer)));
@@ -566,7 +566,7 @@ TEST(Mp4WriterTest, HolesInTranscodedSoundBecomeSilence) {
 }
 
 // Ten minutes at 29.97 frames a second: at the end, sound and picture are where they were.
-TEST(Mp4WriterTest, SoundAndPictureAreTogetherAfterTenMinutes) {
+TEST(VideoWriterTest, SoundAndPictureAreTogetherAfterTenMinutes) {
   for (const char* codec : {"pcm_s16le", "aac"}) {
     SCOPED_TRACE(codec);
     TemporaryFolder folder;
@@ -576,14 +576,14 @@ TEST(Mp4WriterTest, SoundAndPictureAreTogetherAfterTenMinutes) {
                         Bursts(600, 16000) + "-c:v mpeg4 -c:a " + codec + " " + source);
     auto reader = VideoReader::Open(testing::ReadFile(source));
     ASSERT_THAT(reader, IsOk());
-    Mp4Writer::Options options;
+    VideoWriter::Options options;
     options.width = options.height = 16;
-    options.preset = "ultrafast";
+    options.speed = EncodingSpeed::kFastest;
     options.time_base_den = 1000;
     options.frames_per_fragment = 300;
     options.audio = (*reader)->ReadAudio().value();
     ASSERT_FALSE(options.audio->empty());
-    auto writer = Mp4Writer::Create(options);
+    auto writer = VideoWriter::Create(options);
     ASSERT_THAT(writer, IsOk());
     const std::string out = folder / "out.mp4";
 
@@ -599,13 +599,235 @@ TEST(Mp4WriterTest, SoundAndPictureAreTogetherAfterTenMinutes) {
   }
 }
 
+// ---- Codecs ----
+
+struct Codec {
+  const char* name;
+  VideoCodec codec;
+  const char* probed;  // codec name and pixel format
+  int worst;           // difference of a colour, of 255
+};
+
+class CodecTest : public ::testing::TestWithParam<Codec> {
+ protected:
+  static VideoWriter::Options CodecOptions() {
+    VideoWriter::Options options = SmallOptions();
+    options.codec = GetParam().codec;
+    return options;
+  }
+};
+
+TEST_P(CodecTest, FragmentsComeAtOnceAndPlayByThemselves) {
+  auto writer = VideoWriter::Create(CodecOptions());
+  ASSERT_THAT(writer, IsOk());
+  std::vector<size_t> counts;
+  std::vector<VideoWriter::Piece> pieces;
+  for (int i = 0; i < 9; ++i) {
+    auto written = (*writer)->Write(Gradient(96, 64, i), i * 512, 512);
+    ASSERT_THAT(written, IsOk());
+    counts.push_back(written->size());
+    for (auto& piece : *written) pieces.push_back(std::move(piece));
+  }
+  EXPECT_THAT(counts, ElementsAre(1, 0, 0, 1, 0, 0, 0, 1, 0));
+  ASSERT_THAT(pieces, SizeIs(3));
+
+  const Clip second = ReadClip(pieces[0].data + pieces[2].data);  // begins with a key frame
+
+  EXPECT_THAT(second.end, IsOk());
+  EXPECT_THAT(testing::Pts(second), ElementsAre(2048, 2560, 3072, 3584));
+}
+
+TEST_P(CodecTest, SameInputGivesSameBytes) {
+  const auto write = [] { return Join(WriteClip(CodecOptions(), Steps(10, 512), 512)); };
+
+  const std::string first = write();
+
+  EXPECT_FALSE(first.empty());
+  EXPECT_TRUE(first == write());
+}
+
+TEST_P(CodecTest, TimesSurviveExactly) {
+  for (const int64_t start : {0, 30030, 9009}) {
+    VideoWriter::Options options = CodecOptions();
+    options.time_base_den = 30000;
+    std::vector<int64_t> pts = Steps(6, 1001, start);
+    pts.push_back(pts.back() + 7000);  // a frame that lasts
+    const Clip clip = ReadClip(Join(WriteClip(options, pts, 1001)));
+    EXPECT_THAT(clip.end, IsOk());
+    EXPECT_THAT(testing::Pts(clip), ElementsAreArray(pts));
+  }
+}
+
+TEST_P(CodecTest, ColoursComeBack) {
+  VideoWriter::Options options = CodecOptions();
+  options.quality = EncodingQuality::kHigh;
+  auto writer = VideoWriter::Create(options);
+  ASSERT_THAT(writer, IsOk());
+  const uint8_t colours[][3] = {{255, 0, 0},     {0, 255, 0},     {0, 0, 255}, {255, 255, 255},
+                                {128, 128, 128}, {224, 172, 144}, {94, 60, 40}};
+  std::string file;
+  int64_t pts = 0;
+  for (const auto& colour : colours) {
+    Image image{96, 64, std::vector<uint8_t>(96 * 64 * 3)};
+    for (size_t i = 0; i < image.rgb.size(); ++i) image.rgb[i] = colour[i % 3];
+    // Twice: a colour may take a frame to settle.
+    for (int i = 0; i < 2; ++i) {
+      auto pieces = (*writer)->Write(image, pts++, 1);
+      ASSERT_THAT(pieces, IsOk());
+      file += Join(*pieces);
+    }
+  }
+  file += Join((*writer)->Finish().value());
+
+  const Clip clip = ReadClip(file);
+
+  ASSERT_THAT(clip.end, IsOk());
+  ASSERT_THAT(clip.frames, SizeIs(2 * std::size(colours)));
+  int worst = 0;
+  for (size_t i = 0; i < std::size(colours); ++i) {
+    const uint8_t* pixel = clip.frames[2 * i + 1].image.row(32) + 48 * 3;
+    for (int c = 0; c < 3; ++c) worst = std::max(worst, std::abs(pixel[c] - colours[i][c]));
+  }
+  EXPECT_LE(worst, GetParam().worst);
+}
+
+TEST_P(CodecTest, FileDeclaresItsCodecAndTheToolReadsIt) {
+  TemporaryFolder folder;
+  testing::WriteFile(folder / "a.mp4", Join(WriteClip(CodecOptions(), Steps(10, 512), 512)));
+
+  EXPECT_EQ(testing::Run(folder,
+                         "ffprobe -v error -show_entries stream=codec_name,pix_fmt "
+                         "-of csv=p=0 " +
+                             (folder / "a.mp4")),
+            GetParam().probed + std::string("\n"));
+  EXPECT_THAT(testing::Probe(folder, folder / "a.mp4", "packet=pts"),
+              ElementsAreArray(Steps(10, 512)));
+  testing::Ffmpeg(folder, "-xerror -err_detect explode -i " + (folder / "a.mp4") + " -f null -");
+  EXPECT_EQ(testing::ReadFile(folder / "stderr"), "");
+}
+
+TEST_P(CodecTest, OddSidesWork) {
+  VideoWriter::Options options = CodecOptions();
+  options.width = 95;
+  options.height = 63;
+
+  const Clip clip = ReadClip(Join(WriteClip(options, Steps(2, 512), 512)));
+
+  ASSERT_THAT(clip.end, IsOk());
+  const int padding = GetParam().codec == VideoCodec::kLossless ? 0 : 1;
+  EXPECT_EQ(clip.info.width, 95 + padding);
+  EXPECT_EQ(clip.info.height, 63 + padding);
+}
+
+TEST_P(CodecTest, EverySpeedAndQualityWorks) {
+  size_t sizes[3] = {};
+  for (const auto quality :
+       {EncodingQuality::kLow, EncodingQuality::kMedium, EncodingQuality::kHigh}) {
+    for (const auto speed : {EncodingSpeed::kFastest, EncodingSpeed::kFast, EncodingSpeed::kMedium,
+                             EncodingSpeed::kSlow}) {
+      VideoWriter::Options options = CodecOptions();
+      options.speed = speed;
+      options.quality = quality;
+      const std::string file = Join(WriteClip(options, Steps(5, 512), 512));
+      EXPECT_THAT(ReadClip(file).frames, SizeIs(5));
+      sizes[static_cast<int>(quality)] += file.size();
+    }
+  }
+  if (GetParam().codec == VideoCodec::kLossless) return;
+  EXPECT_LT(sizes[0], sizes[1]);
+  EXPECT_LT(sizes[1], sizes[2]);
+}
+
+TEST_P(CodecTest, SoundGoesAlong) {
+  TemporaryFolder folder;
+  testing::Ffmpeg(folder,
+                  "-f lavfi -i testsrc2=size=96x64:rate=25:duration=1 -f lavfi -i sine=duration=1 "
+                  "-c:v libx264 -c:a aac " +
+                      (folder / "a.mp4"));
+  auto reader = VideoReader::Open(testing::ReadFile(folder / "a.mp4"));
+  ASSERT_THAT(reader, IsOk());
+  VideoWriter::Options options = CodecOptions();
+  options.time_base_den = (*reader)->info().time_base_den;
+  options.audio = (*reader)->ReadAudio().value();
+  const size_t num_packets = options.audio->packets.size();
+  auto writer = VideoWriter::Create(options);
+  ASSERT_THAT(writer, IsOk());
+
+  auto out = VideoReader::Open(Join(testing::Rewrite(**reader, **writer)));
+
+  ASSERT_THAT(out, IsOk());
+  EXPECT_THAT((*out)->ReadAudio()->packets, SizeIs(num_packets));
+}
+
+INSTANTIATE_TEST_SUITE_P(All, CodecTest,
+                         ::testing::Values(Codec{"H264", VideoCodec::kH264, "h264,yuv420p", 3},
+                                           Codec{"Vp9", VideoCodec::kVp9, "vp9,yuv420p", 3},
+                                           Codec{"Av1", VideoCodec::kAv1, "av1,yuv420p", 3},
+                                           Codec{"Mjpeg", VideoCodec::kMjpeg, "mjpeg,yuvj420p", 3},
+                                           Codec{"Lossless", VideoCodec::kLossless, "h264,gbrp",
+                                                 0}),
+                         [](const auto& param) { return std::string(param.param.name); });
+
+TEST(VideoWriterTest, LosslessIsLossless) {
+  VideoWriter::Options options = SmallOptions();
+  options.codec = VideoCodec::kLossless;
+  auto writer = VideoWriter::Create(options);
+  ASSERT_THAT(writer, IsOk());
+  uint32_t x = 1;
+  std::vector<Image> images;
+  std::string file;
+  for (int i = 0; i < 6; ++i) {
+    Image image = Gradient(96, 64, i);
+    for (uint8_t& value : image.rgb) {
+      x = x * 1664525 + 1013904223;
+      value = static_cast<uint8_t>(value ^ (x >> 24 & 31));
+    }
+    auto pieces = (*writer)->Write(image, i, 1);
+    ASSERT_THAT(pieces, IsOk());
+    file += Join(*pieces);
+    images.push_back(std::move(image));
+  }
+  file += Join((*writer)->Finish().value());
+
+  const Clip clip = ReadClip(file);
+
+  ASSERT_THAT(clip.end, IsOk());
+  ASSERT_THAT(clip.frames, SizeIs(6));
+  for (int i = 0; i < 6; ++i) EXPECT_TRUE(clip.frames[i].image.rgb == images[i].rgb) << i;
+}
+
+TEST(VideoEncodingTest, RangesAreNamed) {
+  EXPECT_THAT(CheckVideoEncoding({}), IsOk());
+  for (int codec = 0; codec <= 4; ++codec) {
+    for (int quality = 0; quality <= 2; ++quality) {
+      VideoEncoding encoding;
+      encoding.codec = static_cast<VideoCodec>(codec);
+      encoding.quality = static_cast<EncodingQuality>(quality);
+      EXPECT_THAT(CheckVideoEncoding(encoding), IsOk());
+      EXPECT_GE(CrfOf(encoding), CrfRangeOf(encoding.codec).min);
+      EXPECT_LE(CrfOf(encoding), CrfRangeOf(encoding.codec).max);
+    }
+  }
+  VideoEncoding encoding;
+  encoding.codec = static_cast<VideoCodec>(5);
+  EXPECT_THAT(CheckVideoEncoding(encoding), FailsWith(kInvalid, "codec is 5; it must be 0 to 4"));
+  encoding = {.quality = static_cast<EncodingQuality>(-1)};
+  EXPECT_THAT(CheckVideoEncoding(encoding), FailsWith(kInvalid, "quality is -1"));
+  encoding = {.codec = VideoCodec::kVp9, .crf = 64};
+  EXPECT_THAT(CheckVideoEncoding(encoding), FailsWith(kInvalid, "64; for VP9 it must be 0 to 63"));
+  encoding = {.codec = VideoCodec::kMjpeg, .crf = 1};
+  EXPECT_THAT(CheckVideoEncoding(encoding), FailsWith(kInvalid, "1; for MJPEG it must be 2 to 31"));
+  encoding = {.codec = VideoCodec::kLossless, .crf = 0};
+  EXPECT_THAT(CheckVideoEncoding(encoding), FailsWith(kInvalid, "lossless video has none"));
+}
+
 // ---- Refusals ----
 
-TEST(Mp4WriterTest, OptionsOutOfRangeAreRefused) {
+TEST(VideoWriterTest, OptionsOutOfRangeAreRefused) {
   const auto refused = [](auto change, const char* text) {
-    Mp4Writer::Options options = SmallOptions();
+    VideoWriter::Options options = SmallOptions();
     change(options);
-    EXPECT_THAT(Mp4Writer::Create(options), FailsWith(kInvalid, text));
+    EXPECT_THAT(VideoWriter::Create(options), FailsWith(kInvalid, text));
   };
   refused([](auto& o) { o.width = 0; }, "width is 0");
   refused([](auto& o) { o.height = 20000; }, "height is 20000");
@@ -614,13 +836,14 @@ TEST(Mp4WriterTest, OptionsOutOfRangeAreRefused) {
   refused([](auto& o) { o.crf = -1; }, "CRF) is -1");
   refused([](auto& o) { o.frames_per_fragment = 0; }, "fragment is 0");
   refused([](auto& o) { o.first_fragment_frames = 0; }, "first fragment is 0");
-  refused([](auto& o) { o.preset = "fastest"; }, "preset");
+  refused([](auto& o) { o.speed = static_cast<EncodingSpeed>(4); },
+          "speed is 4; it must be 0 to 3");
   refused([](auto& o) { o.frame_rate_den = 0; }, "frame rate");
   refused([](auto& o) { o.audio.emplace().packets.resize(1); }, "audio track");
 }
 
-TEST(Mp4WriterTest, FramesThatDoNotFitAreRefusedAndDoNoHarm) {
-  auto writer = Mp4Writer::Create(SmallOptions());
+TEST(VideoWriterTest, FramesThatDoNotFitAreRefusedAndDoNoHarm) {
+  auto writer = VideoWriter::Create(SmallOptions());
   ASSERT_THAT(writer, IsOk());
   const Image image = Gradient(96, 64);
   ASSERT_THAT((*writer)->Write(image, 0, 512), IsOk());
@@ -634,15 +857,15 @@ TEST(Mp4WriterTest, FramesThatDoNotFitAreRefusedAndDoNoHarm) {
   EXPECT_THAT((*writer)->Finish(), IsOk());
 }
 
-TEST(Mp4WriterTest, NothingAfterTheEndAndNoEmptyFile) {
-  auto writer = Mp4Writer::Create(SmallOptions());
+TEST(VideoWriterTest, NothingAfterTheEndAndNoEmptyFile) {
+  auto writer = VideoWriter::Create(SmallOptions());
   ASSERT_THAT(writer, IsOk());
   ASSERT_THAT((*writer)->Write(Gradient(96, 64), 0, 512), IsOk());
   ASSERT_THAT((*writer)->Finish(), IsOk());
   EXPECT_THAT((*writer)->Finish(), FailsWith(kPrecondition, "over"));
   EXPECT_THAT((*writer)->Write(Gradient(96, 64), 512, 512), FailsWith(kPrecondition, "over"));
 
-  auto empty = Mp4Writer::Create(SmallOptions());
+  auto empty = VideoWriter::Create(SmallOptions());
   ASSERT_THAT(empty, IsOk());
   EXPECT_THAT((*empty)->Finish(), FailsWith(kPrecondition, "no frames"));
 }

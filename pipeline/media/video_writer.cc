@@ -1,8 +1,4 @@
-#include "pipeline/media/mp4_writer.h"
-
-extern "C" {
-#include <libavutil/opt.h>
-}
+#include "pipeline/media/video_writer.h"
 
 #include <algorithm>
 #include <limits>
@@ -10,22 +6,13 @@ extern "C" {
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
+#include "pipeline/media/frame_encoder.h"
 #include "pipeline/media/libav.h"
 
 namespace reenact {
 namespace {
 
-constexpr const char* kPresets[] = {"ultrafast", "superfast", "veryfast", "faster",  "fast",
-                                    "medium",    "slow",      "slower",   "veryslow"};
-
-// One packet out for every frame in: nothing that looks ahead, reorders or inserts key frames of
-// its own. One thread: the bytes must not depend on the machine.
-constexpr char kX264Params[] =
-    "keyint=infinite:min-keyint=1:scenecut=0:bframes=0:rc-lookahead=0:sync-lookahead=0:mbtree=0:"
-    "force-cfr=1:threads=1:lookahead-threads=1:sliced-threads=0";
-
-absl::Status CheckOptions(const Mp4Writer::Options& options) {
+absl::Status CheckOptions(const VideoWriter::Options& options) {
   // H.264's largest level ends at 16384 pixels a side.
   for (const auto& [name, value] :
        {std::pair("width", options.width), std::pair("height", options.height)}) {
@@ -43,10 +30,7 @@ absl::Status CheckOptions(const Mp4Writer::Options& options) {
     return absl::InvalidArgumentError(
         absl::StrCat("output frame rate is ", options.frame_rate_num, "/", options.frame_rate_den));
   }
-  if (options.crf < 0 || options.crf > 51) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("output quality (CRF) is ", options.crf, "; it must be 0 to 51"));
-  }
+  if (absl::Status status = CheckVideoEncoding(options); !status.ok()) return status;
   if (options.audio.has_value() && !options.audio->empty() &&
       options.audio->parameters == nullptr) {
     return absl::InvalidArgumentError("the audio track has packets but no codec parameters");
@@ -60,36 +44,28 @@ absl::Status CheckOptions(const Mp4Writer::Options& options) {
                                                    *options.first_fragment_frames,
                                                    "; it must be 1 or more"));
   }
-  if (std::find(std::begin(kPresets), std::end(kPresets), options.preset) == std::end(kPresets)) {
-    return absl::InvalidArgumentError(absl::StrCat("x264 preset is not known; it must be one of ",
-                                                   absl::StrJoin(kPresets, ", ")));
-  }
   return absl::OkStatus();
 }
 
-class X264Mp4Writer final : public Mp4Writer {
+class LibavVideoWriter final : public VideoWriter {
  public:
-  explicit X264Mp4Writer(Options options)
-      : options_(std::move(options)),
-        coded_width_(options_.width + options_.width % 2),
-        coded_height_(options_.height + options_.height % 2),
-        time_base_{options_.time_base_num, options_.time_base_den} {
+  explicit LibavVideoWriter(Options options)
+      : options_(std::move(options)), time_base_{options_.time_base_num, options_.time_base_den} {
     if (!options_.audio.has_value() || options_.audio->empty()) options_.audio.reset();
   }
 
-  ~X264Mp4Writer() override {
+  ~LibavVideoWriter() override {
     if (muxer_ == nullptr) return;
     muxer_->pb = nullptr;
     avformat_free_context(muxer_);
   }
 
-  int coded_width() const override { return coded_width_; }
-  int coded_height() const override { return coded_height_; }
+  int coded_width() const override { return encoder_->coded_width(); }
+  int coded_height() const override { return encoder_->coded_height(); }
 
   absl::Status Init() {
     InitLibav();
     absl::Status status = OpenEncoder();
-    if (status.ok()) status = OpenScaler();
     if (status.ok()) status = OpenMuxer();
     return status;
   }
@@ -132,53 +108,19 @@ class X264Mp4Writer final : public Mp4Writer {
 
  private:
   absl::Status OpenEncoder() {
-    const AVCodec* codec = avcodec_find_encoder_by_name("libx264");
-    if (codec != nullptr) encoder_.reset(avcodec_alloc_context3(codec));
-    if (encoder_ == nullptr) return absl::InternalError("the H.264 encoder is not available");
-    AVCodecContext& encoder = *encoder_;
-    encoder.width = coded_width_;
-    encoder.height = coded_height_;
-    encoder.pix_fmt = AV_PIX_FMT_YUV420P;
-    encoder.time_base = time_base_;
-    // Without a rate x264 takes one frame per tick and declares a level that no player has.
-    encoder.framerate = options_.frame_rate_num > 0
-                            ? AVRational{options_.frame_rate_num, options_.frame_rate_den}
-                            : AVRational{30, 1};
-    encoder.color_primaries = AVCOL_PRI_BT709;
-    encoder.color_trc = AVCOL_TRC_BT709;
-    encoder.colorspace = AVCOL_SPC_BT709;
-    encoder.color_range = AVCOL_RANGE_MPEG;
-    encoder.sample_aspect_ratio = {1, 1};
-    encoder.flags |= AV_CODEC_FLAG_GLOBAL_HEADER | AV_CODEC_FLAG_BITEXACT;
-    encoder.thread_count = 1;
-    encoder.max_b_frames = 0;
-    AVDictionary* settings = nullptr;
-    av_dict_set(&settings, "preset", options_.preset.c_str(), 0);
-    av_dict_set_int(&settings, "crf", options_.crf, 0);
-    av_dict_set(&settings, "forced-idr", "1", 0);
-    av_dict_set(&settings, "x264-params", kX264Params, 0);
-    const int error = avcodec_open2(&encoder, codec, &settings);
-    av_dict_free(&settings);
-    if (error < 0) {
-      return LibavStatus(error, absl::StatusCode::kInternal, "opening the H.264 encoder");
-    }
+    FrameEncoder::Options options;
+    options.encoding = options_;
+    options.width = options_.width;
+    options.height = options_.height;
+    options.time_base = time_base_;
+    options.frame_rate = options_.frame_rate_num > 0
+                             ? AVRational{options_.frame_rate_num, options_.frame_rate_den}
+                             : AVRational{30, 1};
+    auto encoder = FrameEncoder::Create(options);
+    if (!encoder.ok()) return encoder.status();
+    encoder_ = *std::move(encoder);
     packet_.reset(av_packet_alloc());
-    frame_.reset(av_frame_alloc());
-    if (packet_ == nullptr || frame_ == nullptr) {
-      return absl::ResourceExhaustedError("opening the H.264 encoder: out of memory");
-    }
-    return absl::OkStatus();
-  }
-
-  absl::Status OpenScaler() {
-    scaler_.reset(sws_getContext(coded_width_, coded_height_, AV_PIX_FMT_RGB24, coded_width_,
-                                 coded_height_, AV_PIX_FMT_YUV420P,
-                                 SWS_BICUBIC | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INP | SWS_BITEXACT,
-                                 nullptr, nullptr, nullptr));
-    if (scaler_ == nullptr) return absl::InternalError("converting frames to YUV is not possible");
-    const int* bt709 = sws_getCoefficients(SWS_CS_ITU709);
-    sws_setColorspaceDetails(scaler_.get(), bt709, /*srcRange=*/1, bt709, /*dstRange=*/0, 0,
-                             1 << 16, 1 << 16);
+    if (packet_ == nullptr) return absl::ResourceExhaustedError("opening the MP4 output");
     return absl::OkStatus();
   }
 
@@ -194,9 +136,9 @@ class X264Mp4Writer final : public Mp4Writer {
     muxer_->avoid_negative_ts = AVFMT_AVOID_NEG_TS_DISABLED;
     video_ = avformat_new_stream(muxer_, nullptr);
     if (video_ == nullptr) return absl::ResourceExhaustedError("opening the MP4 output");
-    avcodec_parameters_from_context(video_->codecpar, encoder_.get());
+    avcodec_parameters_from_context(video_->codecpar, &encoder_->context());
     video_->time_base = time_base_;
-    video_->avg_frame_rate = encoder_->framerate;
+    video_->avg_frame_rate = encoder_->context().framerate;
     video_->sample_aspect_ratio = {1, 1};
     if (options_.audio.has_value()) {
       audio_ = avformat_new_stream(muxer_, nullptr);
@@ -229,8 +171,8 @@ class X264Mp4Writer final : public Mp4Writer {
   }
 
   static int Collect(void* self, uint8_t* data, int size) {
-    static_cast<X264Mp4Writer*>(self)->out_.append(reinterpret_cast<const char*>(data),
-                                                   static_cast<size_t>(size));
+    static_cast<LibavVideoWriter*>(self)->out_.append(reinterpret_cast<const char*>(data),
+                                                      static_cast<size_t>(size));
     return size;
   }
 
@@ -258,57 +200,13 @@ class X264Mp4Writer final : public Mp4Writer {
     return absl::OkStatus();
   }
 
-  // The image as 4:2:0 BT.709 in frame_, an odd side padded by repeating its last column or row.
-  absl::Status Convert(const Image& image) {
-    av_frame_unref(frame_.get());
-    frame_->width = coded_width_;
-    frame_->height = coded_height_;
-    frame_->format = AV_PIX_FMT_YUV420P;
-    frame_->colorspace = AVCOL_SPC_BT709;
-    frame_->color_range = AVCOL_RANGE_MPEG;
-    const int error = av_frame_get_buffer(frame_.get(), 0);
-    if (error < 0) {
-      return LibavStatus(error, absl::StatusCode::kResourceExhausted, "encoding a frame");
-    }
-    const size_t row_bytes = static_cast<size_t>(image.width) * 3;
-    const size_t stride = static_cast<size_t>(coded_width_) * 3;
-    const uint8_t* rgb = image.rgb.data();
-    if (coded_width_ != image.width || coded_height_ != image.height) {
-      padded_.resize(stride * static_cast<size_t>(coded_height_));
-      for (int y = 0; y < coded_height_; ++y) {
-        const uint8_t* from = image.row(std::min(y, image.height - 1));
-        uint8_t* to = padded_.data() + stride * static_cast<size_t>(y);
-        std::copy_n(from, row_bytes, to);
-        if (stride > row_bytes) std::copy_n(from + row_bytes - 3, 3, to + row_bytes);
-      }
-      rgb = padded_.data();
-    }
-    const uint8_t* planes[4] = {rgb, nullptr, nullptr, nullptr};
-    const int strides[4] = {static_cast<int>(stride), 0, 0, 0};
-    sws_scale(scaler_.get(), planes, strides, 0, coded_height_, frame_->data, frame_->linesize);
-    return absl::OkStatus();
-  }
-
   absl::Status Encode(const Image& image, int64_t pts, int64_t duration) {
-    absl::Status status = Convert(image);
-    if (!status.ok()) return status;
-    frame_->pts = pts;
-    frame_->pkt_duration = duration;
-    frame_->pict_type =
-        num_frames_ == first_in_fragment_ ? AV_PICTURE_TYPE_I : AV_PICTURE_TYPE_NONE;
-    int error = avcodec_send_frame(encoder_.get(), frame_.get());
-    if (error >= 0) error = avcodec_receive_packet(encoder_.get(), packet_.get());
-    if (error < 0) {
-      return LibavStatus(error, absl::StatusCode::kInternal,
-                         absl::StrCat("encoding frame ", num_frames_));
-    }
-    if (packet_->pts != pts) return absl::InternalError("the H.264 encoder holds frames back");
-    packet_->dts = pts;
-    packet_->duration = duration;
-    packet_->stream_index = video_->index;
-    av_packet_rescale_ts(packet_.get(), time_base_, video_->time_base);
-    error = av_write_frame(muxer_, packet_.get());
-    av_packet_unref(packet_.get());
+    const bool begins_fragment = num_frames_ == first_in_fragment_;
+    absl::StatusOr<AVPacket*> packet = encoder_->Encode(image, pts, duration, begins_fragment);
+    if (!packet.ok()) return packet.status();
+    (*packet)->stream_index = video_->index;
+    av_packet_rescale_ts(*packet, time_base_, video_->time_base);
+    const int error = av_write_frame(muxer_, *packet);
     if (error < 0) {
       return LibavStatus(error, absl::StatusCode::kInternal,
                          absl::StrCat("writing frame ", num_frames_));
@@ -383,18 +281,13 @@ class X264Mp4Writer final : public Mp4Writer {
   }
 
   Options options_;
-  const int coded_width_;
-  const int coded_height_;
   const AVRational time_base_;
-  LibavPtr<AVCodecContext> encoder_;
-  LibavPtr<SwsContext> scaler_;
-  LibavPtr<AVFrame> frame_;
-  LibavPtr<AVPacket> packet_;
+  std::unique_ptr<FrameEncoder> encoder_;
+  LibavPtr<AVPacket> packet_;  // for the sound
   LibavPtr<AVIOContext> io_;
   AVFormatContext* muxer_ = nullptr;
   AVStream* video_ = nullptr;  // owned by muxer_
   AVStream* audio_ = nullptr;  // owned by muxer_; null: no sound
-  std::vector<uint8_t> padded_;
 
   std::string out_;  // written by the muxer, not yet returned
   bool is_over_ = false;
@@ -408,10 +301,10 @@ class X264Mp4Writer final : public Mp4Writer {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Mp4Writer>> Mp4Writer::Create(Options options) {
+absl::StatusOr<std::unique_ptr<VideoWriter>> VideoWriter::Create(Options options) {
   absl::Status status = CheckOptions(options);
   if (!status.ok()) return status;
-  auto writer = std::make_unique<X264Mp4Writer>(std::move(options));
+  auto writer = std::make_unique<LibavVideoWriter>(std::move(options));
   status = writer->Init();
   if (!status.ok()) return status;
   return writer;
