@@ -10,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "pipeline/engine/trace_denoiser.h"
+#include "pipeline/models/device.h"
 #include "pipeline/reenactor/guard.h"
 #include "pipeline/reenactor/job.h"
 #include "pipeline/reenactor/model.h"
@@ -96,7 +97,7 @@ absl::Status CheckOptions(const ReenactorOptions& options) {
   }
   if (options.max_driving_bytes < 1 || options.max_frames < 1 || options.max_image_pixels < 1 ||
       options.max_output_size < 16 || options.max_waiting_bytes < 0 ||
-      options.max_trace_bytes < 0) {
+      options.max_trace_bytes < 0 || options.max_cuda_graphs < 0) {
     return absl::InvalidArgumentError("a limit is out of range");
   }
   return absl::OkStatus();
@@ -106,6 +107,7 @@ absl::Status CheckOptions(const ReenactorOptions& options) {
 
 absl::StatusOr<std::unique_ptr<Engine>> CreateReenactor(const ReenactorOptions& options) {
   if (auto status = CheckOptions(options); !status.ok()) return status;
+  if (auto device = FindDevice(options.device); !device.ok()) return device.status();
   if (options.num_threads > 0) at::set_num_threads(options.num_threads);
   std::vector<std::unique_ptr<Model>> models;
   for (const std::string& folder : options.bundles) {

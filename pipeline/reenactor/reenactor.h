@@ -35,6 +35,13 @@ struct ReenactorOptions {
   // Threads of libtorch's operators. 0: as many as the machine has cores.
   int num_threads = 0;
 
+  // Where the denoising network and the decoder compute: cpu, cuda, cuda:N or auto (FindDevice of
+  // pipeline/models/device.h). Everything else (video, faces, and the encoders of the source and
+  // the landmarks, which run once per job or frame) stays on the CPU.
+  std::string device = "cpu";
+  // On a GPU: batch shapes whose work is kept as a CUDA graph. 0: none.
+  int max_cuda_graphs = 16;
+
   // Number format of the denoising network's and the decoder's arithmetic.
   enum class Precision { kFloat32, kBfloat16 };
   Precision precision = Precision::kFloat32;
@@ -49,7 +56,8 @@ struct ReenactorOptions {
   // fit (kResourceExhausted).
   enum class Trace { kAuto, kRetained, kLockStep, kRecomputed };
   Trace trace = Trace::kAuto;
-  // Bytes of all retained traces. 0: none.
+  // Bytes of all retained traces. 0: none. On a GPU they lie in its memory if this is at most half
+  // of what is free when the model is loaded, else in host memory.
   int64_t max_trace_bytes = int64_t{1} << 30;
 
   // Encoded driving media, bytes.
@@ -67,7 +75,8 @@ struct ReenactorOptions {
 };
 
 // kInvalidArgument: an option or a bundle is wrong (all problems of a bundle in one message).
-// kNotFound: a file is missing.
+// kNotFound: a file is missing. kFailedPrecondition: there is no GPU to compute on, and why.
+// kResourceExhausted: out of memory, with the bytes that were asked for.
 absl::StatusOr<std::unique_ptr<Engine>> CreateReenactor(const ReenactorOptions& options);
 
 }  // namespace reenact
