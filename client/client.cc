@@ -104,6 +104,13 @@ std::unique_ptr<JobStream> Client::Start(v1::JobConfig config, std::unique_ptr<M
   return job;
 }
 
+std::unique_ptr<JobStream> Client::Start(v1::JobConfig config, std::unique_ptr<FrameSource> driving,
+                                         const JobOptions& options) {
+  auto job = Start(std::move(config), options);
+  job->Feed(std::move(driving));
+  return job;
+}
+
 std::unique_ptr<JobStream> Client::Start(v1::JobConfig config, const JobOptions& options) {
   const bool resumable =
       options.resume_timeout > absl::ZeroDuration() && options.max_resume_attempts > 0;

@@ -10,9 +10,10 @@
 //     if ((*answer)->has_video()) file << (*answer)->video().data();
 //   }
 //
-// The driving media is the bytes of a container file (the contract takes no raw frames). Needs the
-// proto, gRPC and abseil only. Requests and answers are the proto's own messages: reenact.proto is
-// their manual.
+// The driving media is the bytes of a container file, or, if the config has `live`, single pictures
+// that are sent while the answers come (Start with a FrameSource, or JobStream::SendFrame). Needs
+// the proto, gRPC and abseil only. Requests and answers are the proto's own messages: reenact.proto
+// is their manual.
 #pragma once
 
 #include <memory>
@@ -21,6 +22,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "client/frame_source.h"
 #include "client/job_stream.h"
 #include "client/media_source.h"
 #include "grpcpp/grpcpp.h"
@@ -72,8 +74,12 @@ class Client {
   std::unique_ptr<JobStream> Start(v1::JobConfig config, std::unique_ptr<MediaSource> driving,
                                    const JobOptions& options);
 
-  // Starts a job whose driving media the caller sends piece by piece (JobStream::Send). Does not
-  // block.
+  // The same for a live job; `config.live` is set.
+  std::unique_ptr<JobStream> Start(v1::JobConfig config, std::unique_ptr<FrameSource> driving,
+                                   const JobOptions& options);
+
+  // Starts a job whose driving media the caller sends piece by piece (JobStream::Send, SendFrame).
+  // Does not block.
   std::unique_ptr<JobStream> Start(v1::JobConfig config, const JobOptions& options);
 
   // kNotFound: no such job.

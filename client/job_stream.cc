@@ -142,6 +142,14 @@ bool JobStream::Reactor::Write(std::string&& chunk) {
   return true;
 }
 
+bool JobStream::Reactor::Write(DrivingFrame&& frame) {
+  if (!BeginWrite()) return false;
+  request_.mutable_driving_frame()->set_image(std::move(frame.image));
+  request_.mutable_driving_frame()->set_pts(frame.pts);
+  StartWrite(&request_);
+  return true;
+}
+
 bool JobStream::Reactor::WriteEnd() {
   if (!BeginWrite()) return false;
   request_.mutable_driving_end();
@@ -197,6 +205,7 @@ JobStream::JobStream(std::shared_ptr<v1::ReenactService::Stub> stub,
 
 JobStream::~JobStream() {
   Cancel();
+  if (frames_ != nullptr) frames_->Stop();
   if (feeder_.joinable()) feeder_.join();
   reactor_->End();
   std::unique_ptr<Resumption> resumption;
@@ -223,6 +232,8 @@ bool JobStream::Send(std::string_view bytes) {
   }
   return true;
 }
+
+bool JobStream::SendFrame(DrivingFrame frame) { return reactor_->Write(std::move(frame)); }
 
 bool JobStream::FinishSending() {
   {
@@ -348,12 +359,7 @@ void JobStream::Feed(std::unique_ptr<MediaSource> source) {
       std::string chunk;
       if (absl::Status read = source->Read(std::max<size_t>(options_.chunk_bytes, 1), chunk);
           !read.ok()) {
-        {
-          MutexLock lock(&mu_);
-          source_error_ = std::move(read);
-        }
-        Cancel();
-        return;
+        return EndWith(std::move(read));
       }
       // A call that is over has no use for more bytes; Next() tells its end.
       const bool last = chunk.empty();
@@ -361,6 +367,29 @@ void JobStream::Feed(std::unique_ptr<MediaSource> source) {
       if (last || !sent) return;
     }
   });
+}
+
+void JobStream::Feed(std::unique_ptr<FrameSource> source) {
+  frames_ = std::move(source);
+  feeder_ = std::thread([this] {
+    while (true) {
+      auto frame = frames_->Next();
+      if (!frame.ok()) return EndWith(frame.status());
+      if (!frame->has_value()) {
+        (void)FinishSending();  // Next() tells what became of the call
+        return;
+      }
+      if (!SendFrame(*std::move(*frame))) return;
+    }
+  });
+}
+
+void JobStream::EndWith(absl::Status problem) {
+  {
+    MutexLock lock(&mu_);
+    source_error_ = std::move(problem);
+  }
+  Cancel();
 }
 
 }  // namespace reenact

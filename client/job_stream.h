@@ -1,4 +1,4 @@
-// One job: driving bytes go in, answers come out, both at once.
+// One job: driving bytes, or the frames of a live job, go in, answers come out, both at once.
 //
 // Bounded: one outgoing chunk and one unread answer are held. A caller who does not call Next()
 // makes the server pause this job; a server that does not keep up makes Send() block.
@@ -8,10 +8,10 @@
 // earlier, or for too long, or to a server that does not know the job any more, the job has failed
 // with kUnavailable, and may be started again.
 //
-// Threads: one thread may send (Send, FinishSending) while another reads (Next). Cancel is
-// thread-safe. A server may stop taking bytes until its answers are read, so one thread that only
-// sends can wait for ever: give Client::Start a MediaSource (it then sends on a thread of its own),
-// or use two threads.
+// Threads: one thread may send (Send, SendFrame, FinishSending) while another reads (Next). Cancel
+// is thread-safe. A server may stop taking media until its answers are read, so one thread that
+// only sends can wait for ever: give Client::Start a MediaSource or a FrameSource (it then sends on
+// a thread of its own), or use two threads.
 #pragma once
 
 #include <functional>
@@ -26,6 +26,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "base/mutex.h"
+#include "client/frame_source.h"
 #include "client/media_source.h"
 #include "reenact/v1/reenact.grpc.pb.h"
 
@@ -57,7 +58,7 @@ class JobStream {
  public:
   // Ends the job (as Cancel does) if it is not over, and waits until gRPC has let go of it: not for
   // the server (a second at most, so that it hears of it), but for a MediaSource that is just being
-  // read.
+  // read. A FrameSource is told to stop.
   ~JobStream();
   JobStream(const JobStream&) = delete;
   JobStream& operator=(const JobStream&) = delete;
@@ -66,6 +67,15 @@ class JobStream {
   // to the transport. False: the call is over and Next() says why. Not for jobs started with a
   // MediaSource.
   [[nodiscard]] bool Send(std::string_view bytes);
+
+  // Sends the next frame of a live job. Blocks until it has been handed to the transport: while the
+  // server does not take frames, so a camera's frames pile up with whoever makes them. False: as
+  // Send. Not for jobs started with a FrameSource.
+  [[nodiscard]] bool SendFrame(DrivingFrame frame);
+
+  // Tells the FrameSource to stop: the job goes on with the frames that were sent. Thread-safe. Not
+  // for other jobs.
+  void StopSource() { frames_->Stop(); }
 
   // Says that all driving media has been sent. Call once. False: as Send.
   [[nodiscard]] bool FinishSending();
@@ -93,6 +103,9 @@ class JobStream {
 
   // Starts the thread that sends `source`.
   void Feed(std::unique_ptr<MediaSource> source);
+  void Feed(std::unique_ptr<FrameSource> source);
+  // The source has failed.
+  void EndWith(absl::Status problem) ABSL_LOCKS_EXCLUDED(mu_);
 
   // Connects again. Returns what Next() is to return.
   absl::StatusOr<std::optional<v1::ReenactResponse>> Resume(const absl::Status& lost);
@@ -120,9 +133,10 @@ class JobStream {
   bool over_ ABSL_GUARDED_BY(mu_) = false;
   bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
   std::shared_ptr<Cancellation> cancellation_ ABSL_GUARDED_BY(mu_);
-  // Why the MediaSource failed; tells more than the cancellation it causes.
+  // Why the source failed; tells more than the cancellation it causes.
   absl::Status source_error_ ABSL_GUARDED_BY(mu_);
 
+  std::unique_ptr<FrameSource> frames_;  // read by the feeder
   std::thread feeder_;
 };
 

@@ -66,6 +66,7 @@ class JobStream::Reactor final
   void Start(v1::ReenactService::Stub& stub, v1::JobConfig config, const CallTerms& terms);
 
   bool Write(std::string&& chunk) ABSL_LOCKS_EXCLUDED(mu_);
+  bool Write(DrivingFrame&& frame) ABSL_LOCKS_EXCLUDED(mu_);
   // Says that there is no more to write.
   bool WriteEnd() ABSL_LOCKS_EXCLUDED(mu_);
 

@@ -83,6 +83,16 @@ std::string StageName(v1::Stage stage) {
   }
 }
 
+double Seconds(const google::protobuf::Duration& duration) {
+  return static_cast<double>(duration.seconds()) + 1e-9 * duration.nanos();
+}
+
+LiveProgress LiveOf(const v1::LiveStatus& status) {
+  return {.lag_seconds = Seconds(status.lag()),
+          .real_time_ratio = status.real_time_ratio(),
+          .frames_skipped = status.frames_skipped()};
+}
+
 ProgressState StateOf(const v1::Progress& progress) {
   ProgressState state;
   state.stage = StageName(progress.stage());
@@ -94,6 +104,7 @@ ProgressState StateOf(const v1::Progress& progress) {
     state.time_left = absl::Seconds(progress.estimated_time_left().seconds()) +
                       absl::Nanoseconds(progress.estimated_time_left().nanos());
   }
+  if (progress.has_live()) state.live = LiveOf(progress.live());
   return state;
 }
 
@@ -217,6 +228,10 @@ void ShowSummary(const v1::Summary& summary, const std::string& output, absl::Du
                 output == "-" ? "standard output" : output, summary.frames_out(),
                 absl::FormatDuration(absl::Trunc(time, absl::Milliseconds(100))), summary.model(),
                 summary.seed(), summary.audio_copied() ? ", with sound" : "");
+  if (summary.has_live()) {
+    absl::FPrintF(stderr, "  live: %d frames in, %s\n", summary.live().frames_in(),
+                  Describe(LiveOf(summary.live())));
+  }
   for (const std::string& note : summary.notes()) absl::FPrintF(stderr, "  note: %s\n", note);
   for (int i = 0; i < summary.frame_notes_size() && i < kNotesShown; ++i) {
     absl::FPrintF(stderr, "  frame %d: %s\n", summary.frame_notes(i).frame(),
@@ -228,31 +243,40 @@ void ShowSummary(const v1::Summary& summary, const std::string& output, absl::Du
   }
 }
 
-}  // namespace
+// A job that can be started: what is checked before there is a server.
+struct Prepared {
+  v1::JobConfig config;
+  std::unique_ptr<Output> output;
+};
 
-ExitCode Run(const CommonOptions& common, const RunOptions& options, Interruption& interruption) {
-  const absl::Time start = absl::Now();
-  const JobNames names = {options.source, options.driving, common.server};
-
+absl::StatusOr<Prepared> Prepare(const CommonOptions& common, const RunOptions& options) {
   if (options.output == "-" && common.json) {
-    return FailLocally(common,
-                       absl::InvalidArgumentError("--json and -o - both want standard output"));
+    return absl::InvalidArgumentError("--json and -o - both want standard output");
   }
   const auto format = ChooseFormat(options);
-  if (!format.ok()) return FailLocally(common, format.status());
+  if (!format.ok()) return format.status();
   for (const std::string& input : {options.source, options.driving}) {
     if (SameFile(input, options.output)) {
-      return FailLocally(common, absl::InvalidArgumentError(absl::StrCat(
-                                     "the output ", options.output, " is one of the inputs")));
+      return absl::InvalidArgumentError(
+          absl::StrCat("the output ", options.output, " is one of the inputs"));
     }
   }
   auto config = MakeConfig(options, *format);
-  if (!config.ok()) return FailLocally(common, config.status());
-  auto driving = OpenMediaFile(options.driving);
-  if (!driving.ok()) return FailLocally(common, driving.status());
+  if (!config.ok()) return config.status();
   auto output = OpenOutput(options.output, *format);
-  if (!output.ok()) return FailLocally(common, output.status());
+  if (!output.ok()) return output.status();
+  return Prepared{.config = *std::move(config), .output = *std::move(output)};
+}
 
+// Starts the job with `driving` (a MediaSource or a FrameSource) and sees it through. Signal number
+// `cancelling_signal` cancels it, those before end a FrameSource, those after kill a private
+// server.
+template <typename Source>
+ExitCode RunJob(const CommonOptions& common, const RunOptions& options, Prepared prepared,
+                std::unique_ptr<Source> driving, int cancelling_signal,
+                Interruption& interruption) {
+  const absl::Time start_time = absl::Now();
+  const JobNames names = {options.source, options.driving, common.server};
   Progress progress(stderr, Progress::StyleFor(stderr, common.quiet));
   auto access = OpenServer(common, interruption, progress);
   if (!access.ok()) {
@@ -268,33 +292,57 @@ ExitCode Run(const CommonOptions& common, const RunOptions& options, Interruptio
   };
   job_options.on_resumed = [&progress] { progress.Say("connection lost, resumed"); };
   const std::shared_ptr<JobStream> job =
-      access->client->Start(std::move(*config), std::move(*driving), job_options);
-  interruption.OnSignal([job, server = access->process](int count) {
-    job->Cancel();
-    if (count > 1 && server != nullptr) server->Kill();
+      access->client->Start(std::move(prepared.config), std::move(driving), job_options);
+  interruption.OnSignal([job, cancelling_signal, server = access->process](int count) {
+    count < cancelling_signal ? job->StopSource() : job->Cancel();
+    if (count > cancelling_signal && server != nullptr) server->Kill();
   });
   v1::Summary summary;
-  absl::Status status = Follow(*job, **output, progress, summary);
+  absl::Status status = Follow(*job, *prepared.output, progress, summary);
   if (!status.ok()) job->Cancel();
   interruption.OnSignal([server = access->process](int count) {
     if (count > 1 && server != nullptr) server->Kill();
   });
   progress.Finish();
   if (!status.ok()) {
-    if (interruption.count() > 0) {
+    if (interruption.count() >= cancelling_signal) {
       return Fail(common, kInterrupted, absl::StatusCode::kCancelled,
                   "interrupted; the job was cancelled and nothing was written");
     }
     return Fail(common, access->Why(status), names);
   }
-  if (absl::Status committed = (*output)->Commit(); !committed.ok()) {
+  if (absl::Status committed = prepared.output->Commit(); !committed.ok()) {
     return Fail(common, kJobFailed, committed.code(), std::string(committed.message()));
   }
   if (common.json) {
     absl::PrintF("{\"output\":%s,\"summary\":%s}\n", JsonText(options.output), Json(summary));
   }
-  if (!common.quiet) ShowSummary(summary, options.output, absl::Now() - start);
+  if (!common.quiet) ShowSummary(summary, options.output, absl::Now() - start_time);
   return kDone;
+}
+
+}  // namespace
+
+ExitCode Run(const CommonOptions& common, const RunOptions& options, Interruption& interruption) {
+  auto prepared = Prepare(common, options);
+  if (!prepared.ok()) return FailLocally(common, prepared.status());
+  auto driving = OpenMediaFile(options.driving);
+  if (!driving.ok()) return FailLocally(common, driving.status());
+  return RunJob(common, options, *std::move(prepared), *std::move(driving), 1, interruption);
+}
+
+ExitCode RunLive(const CommonOptions& common, const LiveRunOptions& options,
+                 Interruption& interruption) {
+  auto prepared = Prepare(common, options.run);
+  if (!prepared.ok()) return FailLocally(common, prepared.status());
+  auto driving = OpenJpegStream(options.run.driving, options.stream);
+  if (!driving.ok()) return FailLocally(common, driving.status());
+  const TimeUnit unit = TimeUnitOf(options.stream);
+  v1::TimeBase& time_base = *prepared->config.mutable_live()->mutable_time_base();
+  time_base.set_numerator(unit.num);
+  time_base.set_denominator(unit.den);
+  // Ctrl-C is how a camera is switched off.
+  return RunJob(common, options.run, *std::move(prepared), *std::move(driving), 2, interruption);
 }
 
 ExitCode ListModels(const CommonOptions& common, Interruption& interruption) {
@@ -330,6 +378,7 @@ ExitCode ListModels(const CommonOptions& common, Interruption& interruption) {
                  model.accepts_text() ? "text" : "");
     absl::PrintF("  driving    %d MiB at most, %d pixels a frame\n",
                  model.max_driving_bytes() >> 20, model.max_image_pixels());
+    absl::PrintF("  device     %s\n", model.device());
     absl::PrintF("  licence    %s\n", model.licence());
     absl::PrintF("  bundle     %s\n", model.bundle_sha256());
   }

@@ -1,4 +1,4 @@
-// The four commands of `reenact`. Each returns the program's exit code and has told the user
+// The commands of `reenact`. Each returns the program's exit code and has told the user
 // everything.
 #pragma once
 
@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "client/frame_source.h"
 #include "client/tool/explain.h"
 #include "client/tool/interruption.h"
 #include "reenact/v1/reenact.pb.h"
@@ -37,7 +38,17 @@ struct RunOptions {
   v1::JobConfig config;
 };
 
+// Of `reenact live`: `driving` of RunOptions is a stream of JPEG files, "-" standard input; its
+// config has what the user set of `live`, the time base is filled in.
+struct LiveRunOptions {
+  RunOptions run;
+  JpegStreamOptions stream;
+};
+
 ExitCode Run(const CommonOptions& common, const RunOptions& options, Interruption& interruption);
+// A first signal ends the driving, a second one the job.
+ExitCode RunLive(const CommonOptions& common, const LiveRunOptions& options,
+                 Interruption& interruption);
 ExitCode ListModels(const CommonOptions& common, Interruption& interruption);
 ExitCode ShowHealth(const CommonOptions& common);
 ExitCode CancelJob(const CommonOptions& common, const std::string& job_id);

@@ -9,6 +9,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "client/tool/commands.h"
@@ -19,6 +20,10 @@ namespace {
 constexpr char kFooter[] =
     "Exit codes: 0 done; 1 the job failed; 2 wrong usage or a file that cannot be used;\n"
     "3 server not reachable or not ready; 4 cancelled or past its deadline.";
+
+constexpr char kLiveFooter[] =
+    "Ctrl-C ends the driving, and the job ends with what was sent; a second one cancels it.\n"
+    "With -o - the video can be watched while it is made: ... | reenact live ... -o - | ffplay -\n";
 
 constexpr char kDefaultServer[] = "localhost:50051";
 
@@ -90,6 +95,156 @@ void AddChoice(CLI::App& command, const std::string& flag, Enum& value,
       ->type_name(absl::StrJoin(names, "|"));
 }
 
+// What `run` and `live` share, as it stands on the command line.
+struct JobFlags {
+  v1::Sampler sampler = v1::SAMPLER_UNSPECIFIED;
+  v1::SequencePlan plan = v1::SEQUENCE_PLAN_UNSPECIFIED;
+  v1::NoFacePolicy no_face = v1::NO_FACE_POLICY_UNSPECIFIED;
+  std::string deadline;
+
+  void ApplyTo(RunOptions& run) const {
+    absl::ParseDuration(deadline, &run.deadline);
+    run.config.set_sampler(sampler);
+    run.config.set_sequence_plan(plan);
+    run.config.set_no_face_policy(no_face);
+  }
+};
+
+void AddSource(CLI::App& command, RunOptions& run) {
+  command.add_option("--source,-s", run.source, "Picture of the person (PNG, JPEG, WebP, ...)")
+      ->type_name("IMAGE");
+  command
+      .add_option_function<std::string>(
+          "--text,-t",
+          [&run](const std::string& text) { run.config.mutable_source()->set_text(text); },
+          "Description of the person; beside --source it edits the picture")
+      ->type_name("TEXT");
+}
+
+void AddOutput(CLI::App& command, RunOptions& run) {
+  command
+      .add_option("--output,--out,-o", run.output,
+                  "Result: a file OUT.mp4, a folder OUT/ for frames, or - for standard output")
+      ->required()
+      ->type_name("OUT");
+}
+
+void AddJob(CLI::App& command, RunOptions& run, JobFlags& flags) {
+  command
+      .add_option_function<std::string>(
+          "--model", [&run](const std::string& name) { run.config.set_model(name); },
+          "Name of the model. Default: the server's first (`reenact models`)")
+      ->type_name("NAME");
+  command
+      .add_option_function<int32_t>(
+          "--priority", [&run](int32_t priority) { run.config.set_priority(priority); },
+          "Which of the tenant's jobs goes first, -100 to 100: higher first. Default: 0")
+      ->type_name("N");
+  command
+      .add_option_function<uint64_t>(
+          "--seed", [&run](uint64_t seed) { run.config.set_seed(seed); },
+          "Seed of all random numbers. Default: 0")
+      ->type_name("N");
+  command
+      .add_option_function<int32_t>(
+          "--steps", [&run](int32_t steps) { run.config.set_num_steps(steps); },
+          "Denoising steps. Default: the model's")
+      ->type_name("N");
+  const std::vector<std::pair<std::string, v1::Sampler>> samplers = {
+      {"ddim", v1::SAMPLER_DDIM},
+      {"ddpm", v1::SAMPLER_DDPM},
+      {"dpm-solver++", v1::SAMPLER_DPM_SOLVER_PP}};
+  AddChoice(command, "--sampler", flags.sampler, samplers, "Default: the model's");
+  command
+      .add_option_function<double>(
+          "--eta", [&run](double eta) { run.config.set_ddim_eta(eta); },
+          "Fresh noise per DDIM step, 0 to 1. Default: 0")
+      ->type_name("X");
+  command
+      .add_option_function<double>(
+          "--guidance", [&run](double scale) { run.config.set_guidance_scale(scale); },
+          "Classifier-free guidance; 1 turns it off. Default: the model's")
+      ->type_name("X");
+  command
+      .add_option_function<double>(
+          "--edit-strength",
+          [&run](double strength) { run.config.mutable_source()->set_edit_strength(strength); },
+          "Weight of --text beside --source, 0 to 1. Default: 0.5")
+      ->type_name("X");
+  const std::vector<std::pair<std::string, v1::OutputFormat>> formats = {
+      {"mp4", v1::OUTPUT_FORMAT_FRAGMENTED_MP4},
+      {"jpeg", v1::OUTPUT_FORMAT_JPEG},
+      {"png", v1::OUTPUT_FORMAT_PNG}};
+  AddChoice(command, "--format", run.format, formats, "Default: mp4 for a file, png for a folder");
+  command
+      .add_option_function<int32_t>(
+          "--size", [&run](int32_t size) { run.config.mutable_output()->set_size(size); },
+          "Side of the square picture in pixels. Default: the model's")
+      ->type_name("PIXELS");
+  command
+      .add_option("--quality", run.quality,
+                  "mp4: CRF, 0 (best) to 51, default 20. jpeg: 1 to 100 (best), default 90")
+      ->type_name("N");
+  const std::vector<std::pair<std::string, v1::NoFacePolicy>> policies = {
+      {"interpolate", v1::NO_FACE_POLICY_INTERPOLATE},
+      {"hold", v1::NO_FACE_POLICY_HOLD},
+      {"fail", v1::NO_FACE_POLICY_FAIL}};
+  AddChoice(command, "--no-face", flags.no_face, policies,
+            "What to do with a driving frame without a face. Default: interpolate");
+  command
+      .add_option("--deadline", flags.deadline,
+                  "Give up when the job takes longer, such as 90s or 5m")
+      ->transform(CLI::Validator(CheckDuration, "TIME"));
+}
+
+void AddLive(CLI::App& command, LiveRunOptions& live) {
+  command
+      .add_option("--driving,-d", live.run.driving,
+                  "Stream of JPEG pictures, such as `ffmpeg ... -f mjpeg -` writes: a file, a "
+                  "pipe, or - for standard input. Default: -")
+      ->type_name("STREAM");
+  command
+      .add_option_function<std::string>(
+          "--fps",
+          [&live](const std::string& text) {
+            const auto rate = ParseFrameRate(text);
+            if (!rate.ok()) {
+              throw CLI::ValidationError("--fps", std::string(rate.status().message()));
+            }
+            live.stream.rate = *rate;
+          },
+          "Frames per second, such as 25, 29.97 or 30000/1001: they set the output's time stamps. "
+          "Without it, time stamps tell when a frame came")
+      ->type_name("RATE");
+  command.add_flag("--pace", live.stream.pace,
+                   "Send a frame no earlier than a camera of --fps would have: for a stream that "
+                   "is faster, such as a file");
+  command
+      .add_option_function<std::string>(
+          "--skip",
+          [&live](const std::string& word) {
+            live.run.config.mutable_live()->set_skip_policy(word == "never" ? v1::SKIP_POLICY_WAIT
+                                                                            : v1::SKIP_POLICY_SKIP);
+          },
+          "What becomes of frames that the server cannot keep up with: late ones are skipped "
+          "(late), or all wait (never). Default: late")
+      ->check(CLI::IsMember({"late", "never"}))
+      ->type_name("late|never");
+  command
+      .add_option_function<std::string>(
+          "--max-wait",
+          [&live](const std::string& text) {
+            absl::Duration wait;
+            absl::ParseDuration(text, &wait);
+            auto& proto = *live.run.config.mutable_live()->mutable_max_wait();
+            proto.set_seconds(absl::IDivDuration(wait, absl::Seconds(1), &wait));
+            proto.set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(wait)));
+          },
+          "Longest that a frame waits for others to be generated with, such as 100ms. Default: "
+          "250ms")
+      ->transform(CLI::Validator(CheckDuration, "TIME"));
+}
+
 int Main(int argc, char** argv) {
   // First of all: later threads inherit which signals are blocked.
   Interruption interruption;
@@ -102,107 +257,43 @@ int Main(int argc, char** argv) {
 
   CommonOptions common;
   RunOptions run;
-  std::string start_timeout, deadline;
+  LiveRunOptions live;
+  live.run.driving = "-";
+  JobFlags job_flags;
+  std::string start_timeout;
 
   CLI::App& run_command = *app.add_subcommand("run", "Make a video");
   run_command.footer(kFooter);
-  run_command.add_option("--source,-s", run.source, "Picture of the person (PNG, JPEG, WebP, ...)")
-      ->type_name("IMAGE");
-  run_command
-      .add_option_function<std::string>(
-          "--text,-t",
-          [&run](const std::string& text) { run.config.mutable_source()->set_text(text); },
-          "Description of the person; beside --source it edits the picture")
-      ->type_name("TEXT");
+  AddSource(run_command, run);
   run_command.add_option("--driving,-d", run.driving, "Video whose motion is taken")
       ->required()
       ->type_name("VIDEO");
-  run_command
-      .add_option("--output,-o", run.output,
-                  "Result: a file OUT.mp4, a folder OUT/ for frames, or - for standard output")
-      ->required()
-      ->type_name("OUT");
+  AddOutput(run_command, run);
   AddServer(run_command, common, "a private reenactd is started and ended");
   AddPrivateServer(run_command, common, start_timeout);
-  run_command
-      .add_option_function<std::string>(
-          "--model", [&run](const std::string& name) { run.config.set_model(name); },
-          "Name of the model. Default: the server's first (`reenact models`)")
-      ->type_name("NAME");
-  run_command
-      .add_option_function<int32_t>(
-          "--priority", [&run](int32_t priority) { run.config.set_priority(priority); },
-          "Which of the tenant's jobs goes first, -100 to 100: higher first. Default: 0")
-      ->type_name("N");
-  run_command
-      .add_option_function<uint64_t>(
-          "--seed", [&run](uint64_t seed) { run.config.set_seed(seed); },
-          "Seed of all random numbers. Default: 0")
-      ->type_name("N");
-  run_command
-      .add_option_function<int32_t>(
-          "--steps", [&run](int32_t steps) { run.config.set_num_steps(steps); },
-          "Denoising steps. Default: the model's")
-      ->type_name("N");
-  const std::vector<std::pair<std::string, v1::Sampler>> samplers = {
-      {"ddim", v1::SAMPLER_DDIM},
-      {"ddpm", v1::SAMPLER_DDPM},
-      {"dpm-solver++", v1::SAMPLER_DPM_SOLVER_PP}};
-  v1::Sampler sampler = v1::SAMPLER_UNSPECIFIED;
-  AddChoice(run_command, "--sampler", sampler, samplers, "Default: the model's");
-  run_command
-      .add_option_function<double>(
-          "--eta", [&run](double eta) { run.config.set_ddim_eta(eta); },
-          "Fresh noise per DDIM step, 0 to 1. Default: 0")
-      ->type_name("X");
+  AddJob(run_command, run, job_flags);
   const std::vector<std::pair<std::string, v1::SequencePlan>> plans = {
       {"central-random", v1::SEQUENCE_PLAN_CENTRAL_RANDOM},
       {"central-interleaved", v1::SEQUENCE_PLAN_CENTRAL_INTERLEAVED},
       {"contiguous", v1::SEQUENCE_PLAN_CONTIGUOUS}};
-  v1::SequencePlan plan = v1::SEQUENCE_PLAN_UNSPECIFIED;
-  AddChoice(run_command, "--plan", plan, plans,
+  AddChoice(run_command, "--plan", job_flags.plan, plans,
             "Which frames are made together; contiguous gives the first ones soonest. Default: "
             "central-random");
-  run_command
-      .add_option_function<double>(
-          "--guidance", [&run](double scale) { run.config.set_guidance_scale(scale); },
-          "Classifier-free guidance; 1 turns it off. Default: the model's")
-      ->type_name("X");
-  run_command
-      .add_option_function<double>(
-          "--edit-strength",
-          [&run](double strength) { run.config.mutable_source()->set_edit_strength(strength); },
-          "Weight of --text beside --source, 0 to 1. Default: 0.5")
-      ->type_name("X");
-  const std::vector<std::pair<std::string, v1::OutputFormat>> formats = {
-      {"mp4", v1::OUTPUT_FORMAT_FRAGMENTED_MP4},
-      {"jpeg", v1::OUTPUT_FORMAT_JPEG},
-      {"png", v1::OUTPUT_FORMAT_PNG}};
-  AddChoice(run_command, "--format", run.format, formats,
-            "Default: mp4 for a file, png for a folder");
-  run_command
-      .add_option_function<int32_t>(
-          "--size", [&run](int32_t size) { run.config.mutable_output()->set_size(size); },
-          "Side of the square picture in pixels. Default: the model's")
-      ->type_name("PIXELS");
-  run_command
-      .add_option("--quality", run.quality,
-                  "mp4: CRF, 0 (best) to 51, default 20. jpeg: 1 to 100 (best), default 90")
-      ->type_name("N");
   run_command.add_flag_callback(
       "--no-audio", [&run] { run.config.mutable_output()->set_copy_audio(false); },
       "Leave the driving video's sound out");
-  const std::vector<std::pair<std::string, v1::NoFacePolicy>> policies = {
-      {"interpolate", v1::NO_FACE_POLICY_INTERPOLATE},
-      {"hold", v1::NO_FACE_POLICY_HOLD},
-      {"fail", v1::NO_FACE_POLICY_FAIL}};
-  v1::NoFacePolicy policy = v1::NO_FACE_POLICY_UNSPECIFIED;
-  AddChoice(run_command, "--no-face", policy, policies,
-            "What to do with a driving frame without a face. Default: interpolate");
-  run_command
-      .add_option("--deadline", deadline, "Give up when the job takes longer, such as 90s or 5m")
-      ->transform(CLI::Validator(CheckDuration, "TIME"));
   AddVoice(run_command, common);
+
+  CLI::App& live_command =
+      *app.add_subcommand("live", "Make a video while its driving frames come in");
+  live_command.footer(absl::StrCat(kLiveFooter, kFooter));
+  AddSource(live_command, live.run);
+  AddLive(live_command, live);
+  AddOutput(live_command, live.run);
+  AddServer(live_command, common, "a private reenactd is started and ended");
+  AddPrivateServer(live_command, common, start_timeout);
+  AddJob(live_command, live.run, job_flags);
+  AddVoice(live_command, common);
 
   CLI::App& models_command = *app.add_subcommand("models", "List the models and their limits");
   AddServer(models_command, common, "a private reenactd is started and ended");
@@ -227,11 +318,20 @@ int Main(int argc, char** argv) {
   }
 
   absl::ParseDuration(start_timeout, &common.start_timeout);
-  absl::ParseDuration(deadline, &run.deadline);
-  run.config.set_sampler(sampler);
-  run.config.set_sequence_plan(plan);
-  run.config.set_no_face_policy(policy);
-  if (run_command.parsed()) return Run(common, run, interruption);
+  if (run_command.parsed()) {
+    job_flags.ApplyTo(run);
+    return Run(common, run, interruption);
+  }
+  if (live_command.parsed()) {
+    if (live.stream.pace && !live.stream.rate.has_value()) {
+      absl::FPrintF(stderr,
+                    "--pace: needs --fps, which says how fast\nRun with --help for more.\n");
+      return kBadInput;
+    }
+    job_flags.ApplyTo(live.run);
+    live.run.config.mutable_live();
+    return RunLive(common, live, interruption);
+  }
   if (models_command.parsed()) return ListModels(common, interruption);
   if (common.server.empty()) common.server = kDefaultServer;
   if (health_command.parsed()) return ShowHealth(common);

@@ -15,6 +15,7 @@ namespace {
 
 constexpr int kBarWidth = 24;
 constexpr absl::Duration kRedraw = absl::Milliseconds(100);
+constexpr absl::Duration kLiveLine = absl::Seconds(5);
 
 // How much of the work is done. Denoising is nearly all of it; frames leave during and after it.
 double Fraction(const ProgressState& state) {
@@ -49,15 +50,25 @@ std::string Clock(absl::Duration duration) {
 
 }  // namespace
 
+std::string Describe(const LiveProgress& live) {
+  std::string text = absl::StrFormat("lag %.2f s", live.lag_seconds);
+  if (live.real_time_ratio > 0) {
+    absl::StrAppendFormat(&text, "  %.2fx real time", live.real_time_ratio);
+  }
+  absl::StrAppend(&text, "  ", live.frames_skipped, " skipped");
+  return text;
+}
+
 std::string Describe(const ProgressState& state) {
   std::string text = state.stage;
-  if (state.total_steps > 0) {
+  if (state.total_steps > 0 && !state.live.has_value()) {
     absl::StrAppend(&text, "  step ", state.steps_done, "/", state.total_steps);
   }
   if (state.total_frames > 0) {
     absl::StrAppend(&text, "  frames ", state.frames_done, "/", state.total_frames);
   }
   if (state.time_left.has_value()) absl::StrAppend(&text, "  ", Clock(*state.time_left), " left");
+  if (state.live.has_value()) absl::StrAppend(&text, "  ", Describe(*state.live));
   return text;
 }
 
@@ -80,16 +91,22 @@ void Progress::Update(const ProgressState& state) {
   const bool stage_changed = state.stage != last_stage_;
   if (style_ == Style::kBar) {
     const absl::Time now = absl::Now();
-    if (!stage_changed && fraction < 1 && now - last_drawn_ < kRedraw) return;
+    if (!stage_changed && (fraction < 1 || state.live.has_value()) && now - last_drawn_ < kRedraw)
+      return;
     last_drawn_ = now;
-    const std::string line = absl::StrFormat("%s %3d%%  %s", Bar(fraction, kBarWidth),
-                                             static_cast<int>(fraction * 100), Describe(state))
-                                 .substr(0, Columns(out_) - 1);
+    const std::string bar = state.live.has_value()
+                                ? ""
+                                : absl::StrFormat("%s %3d%%  ", Bar(fraction, kBarWidth),
+                                                  static_cast<int>(fraction * 100));
+    const std::string line = absl::StrCat(bar, Describe(state)).substr(0, Columns(out_) - 1);
     // Back to the first column, the line, then clear what is left of a longer one.
     absl::FPrintF(out_, "\r%s\x1b[K", line);
     line_open_ = true;
   } else {
-    if (!stage_changed && tenth == last_tenth_) return;
+    const absl::Time now = absl::Now();
+    const bool due = state.live.has_value() ? now - last_drawn_ >= kLiveLine : tenth != last_tenth_;
+    if (!stage_changed && !due) return;
+    last_drawn_ = now;
     absl::FPrintF(out_, "reenact: %s\n", Describe(state));
   }
   std::fflush(out_);

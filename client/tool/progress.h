@@ -13,6 +13,13 @@
 
 namespace reenact::tool {
 
+// How a live job keeps up.
+struct LiveProgress {
+  double lag_seconds = 0;
+  double real_time_ratio = 0;  // 0: not known yet
+  int64_t frames_skipped = 0;
+};
+
 struct ProgressState {
   std::string stage;  // one word
   int64_t steps_done = 0;
@@ -20,10 +27,14 @@ struct ProgressState {
   int64_t frames_done = 0;
   int64_t total_frames = 0;  // 0: not known yet
   std::optional<absl::Duration> time_left;
+  std::optional<LiveProgress> live;  // of a live job, which has no end to come nearer to
 };
 
-// What is shown, without the bar, such as "denoising  step 12/50  frames 3/216  0:41 left".
+// What is shown, without the bar, such as "denoising  step 12/50  frames 3/216  0:41 left" or
+// "live  frames 120/128  lag 0.41 s  1.02x real time  3 skipped".
 std::string Describe(const ProgressState& state);
+// Lag, ratio and skipped frames alone.
+std::string Describe(const LiveProgress& live);
 
 // `fraction` (clamped to 0..1) as `width` characters between brackets.
 std::string Bar(double fraction, int width);
@@ -32,7 +43,7 @@ class Progress {
  public:
   enum class Style {
     kNone,   // nothing at all
-    kLines,  // a line when the stage changes and at every tenth of its work
+    kLines,  // a line when the stage changes and at every tenth of its work, or, live, every 5 s
     kBar,    // one line, redrawn ten times a second at most
   };
 

@@ -1,6 +1,7 @@
 // The `reenact` program as a user meets it: messages, exit codes, files, its private server.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <fstream>
 #include <string>
@@ -10,6 +11,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "tests/client/fake_service.h"
+#include "tests/client/jpeg_bytes.h"
 #include "tests/client/subprocess.h"
 #include "tests/support/paths.h"
 
@@ -125,6 +127,13 @@ TEST_F(CommandLineTest, WrongUsageIsTold) {
       {{"run", "-s", inputs_.path(), "-d", drive, "-o", out}, "it is a folder"},
       {{"run", "-s", face, "-d", drive, "-o", outputs_.File("x/out.mp4")}, "make it first"},
       {{"cancel"}, "job"},
+      {{"live", "-s", face}, "--out"},
+      {{"live", "-d", drive, "-o", out}, "--source, --text or both"},
+      {{"live", "-s", face, "-d", drive, "-o", out, "--fps", "fast"}, "is not a frame rate"},
+      {{"live", "-s", face, "-d", drive, "-o", out, "--pace"}, "--pace: needs --fps"},
+      {{"live", "-s", face, "-d", drive, "-o", out, "--skip", "early"}, "late"},
+      {{"live", "-s", face, "-d", outputs_.File("no"), "-o", out}, outputs_.File("no")},
+      {{"live", "-s", face, "-d", drive, "-o", out, "--plan", "contiguous"}, "--plan"},
   };
   for (const Case& wrong : cases) {
     auto program = Start(wrong.arguments);
@@ -194,6 +203,94 @@ TEST_F(RunTest, EveryFlagReachesTheServer) {
   EXPECT_EQ(config.output().crf(), 31);
   EXPECT_TRUE(config.output().has_copy_audio());
   EXPECT_FALSE(config.output().copy_audio());
+}
+
+// `live`, whose driving stream is a named pipe.
+class LiveTest : public RunTest {
+ protected:
+  LiveTest() {
+    signal(SIGPIPE, SIG_IGN);
+    mkfifo(stream_.c_str(), 0600);
+  }
+  ~LiveTest() override { CloseStream(); }
+
+  std::unique_ptr<Subprocess> StartLive(std::vector<std::string> more = {}) {
+    more.insert(more.begin(),
+                {"live", "--source", inputs_.File("face.png"), "--driving", stream_, "--out",
+                 outputs_.File("out.mp4"), "--model", "echo", "--server", target_});
+    auto program = Start(more);
+    writer_ = open(stream_.c_str(), O_WRONLY | O_CLOEXEC);
+    return program;
+  }
+  void Write(const std::string& bytes) {
+    ASSERT_EQ(write(writer_, bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
+  }
+  void CloseStream() {
+    if (writer_ >= 0) close(writer_);
+    writer_ = -1;
+  }
+
+  const std::string stream_ = inputs_.File("camera");
+  int writer_ = -1;
+};
+
+TEST_F(LiveTest, SendsThePicturesOfAStream) {
+  auto program = StartLive({"--fps", "29.97"});
+  Write(SmallJpeg("one") + TrickyJpeg("two") + SmallJpeg("three"));
+  CloseStream();
+
+  EXPECT_EQ(program->Wait(), 0) << program->err();
+
+  EXPECT_EQ(ReadFile(outputs_.File("out.mp4")),
+            SmallJpeg("one") + TrickyJpeg("two") + SmallJpeg("three"));
+  EXPECT_THAT(service_.pts(), ElementsAre(0, 1, 2));
+  const v1::JobConfig config = service_.config();
+  EXPECT_EQ(config.live().time_base().numerator(), 100);
+  EXPECT_EQ(config.live().time_base().denominator(), 2997);
+  EXPECT_EQ(config.live().skip_policy(), v1::SKIP_POLICY_UNSPECIFIED);
+  EXPECT_FALSE(config.live().has_max_wait());
+  EXPECT_EQ(config.sequence_plan(), v1::SEQUENCE_PLAN_UNSPECIFIED);
+  EXPECT_THAT(program->err(), AllOf(HasSubstr("lag 0.42 s  0.98x real time  2 skipped"),
+                                    HasSubstr("live: 3 frames in, lag 0.42 s")));
+}
+
+TEST_F(LiveTest, FlagsReachTheServer) {
+  auto program = StartLive({"--skip", "never", "--max-wait", "1500ms", "--steps", "4"});
+  Write(SmallJpeg("one") + SmallJpeg("two"));
+  CloseStream();
+
+  EXPECT_EQ(program->Wait(), 0) << program->err();
+
+  const v1::JobConfig config = service_.config();
+  EXPECT_EQ(config.live().time_base().numerator(), 1);
+  EXPECT_EQ(config.live().time_base().denominator(), 1'000'000);
+  EXPECT_EQ(config.live().skip_policy(), v1::SKIP_POLICY_WAIT);
+  EXPECT_EQ(config.live().max_wait().seconds(), 1);
+  EXPECT_EQ(config.live().max_wait().nanos(), 500'000'000);
+  EXPECT_EQ(config.num_steps(), 4);
+  EXPECT_EQ(service_.pts().size(), 2u);
+}
+
+TEST_F(LiveTest, InterruptEndsTheDrivingAndKeepsTheResult) {
+  auto program = StartLive();
+  Write(SmallJpeg("one"));
+  // The picture has been there and back.
+  ASSERT_TRUE(program->ReadUntil([&] { return absl::StrContains(program->err(), "lag"); }));
+
+  program->Signal(SIGINT);
+
+  EXPECT_EQ(program->Wait(), 0) << program->err();
+  EXPECT_EQ(ReadFile(outputs_.File("out.mp4")), SmallJpeg("one"));
+}
+
+TEST_F(LiveTest, StreamThatIsNoneIsTold) {
+  auto program = StartLive();
+  Write(std::string(1000, 'x'));
+  CloseStream();
+
+  EXPECT_EQ(program->Wait(), 2) << program->err();
+  EXPECT_THAT(program->err(), HasSubstr("holds no JPEG picture"));
+  EXPECT_THAT(outputs_.List(), IsEmpty());
 }
 
 TEST_F(RunTest, UnsetFlagsStayUnset) {

@@ -69,6 +69,27 @@ void SendProgress(Stream& stream, v1::Stage stage, int64_t step) {
   stream.Write(response);
 }
 
+v1::LiveStatus LiveStatusAfter(int64_t num_frames) {
+  v1::LiveStatus status;
+  status.set_frames_in(num_frames);
+  status.set_frames_skipped(2);
+  status.mutable_lag()->set_nanos(420'000'000);
+  status.set_real_time_ratio(0.98);
+  return status;
+}
+
+void SendLiveProgress(Stream& stream, int64_t num_frames) {
+  v1::ReenactResponse response;
+  v1::Progress& progress = *response.mutable_progress();
+  progress.set_stage(v1::STAGE_DENOISING);
+  progress.set_step(num_frames);
+  progress.set_total_steps(2 * num_frames);
+  progress.set_frames_done(num_frames);
+  progress.set_frames_total(num_frames);
+  *progress.mutable_live() = LiveStatusAfter(num_frames);
+  stream.Write(response);
+}
+
 }  // namespace
 
 void FakeService::WaitForEnd(grpc::ServerContext& context) {
@@ -126,15 +147,23 @@ grpc::Status FakeService::Reenact(grpc::ServerContext* context, Stream* stream) 
 
   SendProgress(*stream, v1::STAGE_RECEIVING, 0);
   bool first = true;
-  int64_t bytes = 0;
+  int64_t bytes = 0, num_frames = 0;
   while (stream->Read(&request)) {
     if (request.has_driving_end()) continue;
+    const bool live = request.has_driving_frame();
+    const std::string& media = live ? request.driving_frame().image() : request.driving_chunk();
     {
       MutexLock lock(&mu_);
-      chunk_sizes_.push_back(request.driving_chunk().size());
+      if (live) {
+        pts_.push_back(request.driving_frame().pts());
+      } else {
+        chunk_sizes_.push_back(media.size());
+      }
     }
-    bytes += static_cast<int64_t>(request.driving_chunk().size());
-    if (model != "frames") SendVideo(*stream, request.driving_chunk(), std::exchange(first, false));
+    if (live) ++num_frames;
+    bytes += static_cast<int64_t>(media.size());
+    if (model != "frames") SendVideo(*stream, media, std::exchange(first, false));
+    if (live) SendLiveProgress(*stream, num_frames);
   }
   if (context->IsCancelled()) {
     MutexLock lock(&mu_);
@@ -163,6 +192,7 @@ grpc::Status FakeService::Reenact(grpc::ServerContext* context, Stream* stream) 
   summary.set_frames_in(3);
   summary.set_frames_out(3);
   summary.set_bytes_out(bytes);
+  if (config.has_live()) *summary.mutable_live() = LiveStatusAfter(num_frames);
   summary.add_notes("sound left out");
   for (int i = 0; i < 7; ++i) {
     v1::FrameNote& note = *summary.add_frame_notes();
@@ -214,6 +244,11 @@ std::string FakeService::tenant() const {
 std::vector<size_t> FakeService::chunk_sizes() const {
   MutexLock lock(&mu_);
   return chunk_sizes_;
+}
+
+std::vector<int64_t> FakeService::pts() const {
+  MutexLock lock(&mu_);
+  return pts_;
 }
 
 bool FakeService::WaitForCancelled(int count) const {

@@ -1,6 +1,6 @@
 // A ReenactService for the client's tests. What it does with a job is said by the job's model name:
 //
-//   "" or "echo"      sends every driving chunk back as a video piece, then a summary
+//   "" or "echo"      sends every driving chunk or frame back as a video piece, then a summary
 //   "frames"          sends three frames (PNG or JPEG as asked; the content is "frame N"), then a
 //   summary "flood:N"         reads the config only; sends N progress answers, then waits for the
 //   end of the call "hang"            accepts, sends one video piece, then waits for the end of the
@@ -45,6 +45,8 @@ class FakeService final : public v1::ReenactService::Service {
   std::string tenant() const ABSL_LOCKS_EXCLUDED(mu_);
   // Sizes of the driving chunks of all jobs so far.
   std::vector<size_t> chunk_sizes() const ABSL_LOCKS_EXCLUDED(mu_);
+  // Time stamps of the driving frames of all jobs so far.
+  std::vector<int64_t> pts() const ABSL_LOCKS_EXCLUDED(mu_);
   // Waits until `count` jobs were cancelled, for half a minute at most. Returns whether so many
   // were.
   bool WaitForCancelled(int count) const ABSL_LOCKS_EXCLUDED(mu_);
@@ -56,6 +58,7 @@ class FakeService final : public v1::ReenactService::Service {
   v1::JobConfig config_ ABSL_GUARDED_BY(mu_);
   std::string tenant_ ABSL_GUARDED_BY(mu_);
   std::vector<size_t> chunk_sizes_ ABSL_GUARDED_BY(mu_);
+  std::vector<int64_t> pts_ ABSL_GUARDED_BY(mu_);
   int num_cancelled_ ABSL_GUARDED_BY(mu_) = 0;
 };
 

@@ -108,6 +108,43 @@ TEST(ProgressTest, SaysWhatIsKnown) {
   EXPECT_THAT(Describe(state), HasSubstr("3:01:02 left"));
 }
 
+TEST(ProgressTest, LiveJobShowsHowItKeepsUp) {
+  ProgressState state;
+  state.stage = "denoising";
+  state.steps_done = 60;
+  state.total_steps = 65;
+  state.frames_done = 120;
+  state.total_frames = 128;
+  state.live = LiveProgress{.lag_seconds = 0.414};
+  EXPECT_EQ(Describe(state), "denoising  frames 120/128  lag 0.41 s  0 skipped");
+
+  state.live->real_time_ratio = 1.017;
+  state.live->frames_skipped = 3;
+  EXPECT_EQ(Describe(state), "denoising  frames 120/128  lag 0.41 s  1.02x real time  3 skipped");
+}
+
+TEST(ProgressTest, LiveLinesDoNotComeWithEveryFrame) {
+  TemporaryFolder folder;
+  std::FILE* out = std::fopen(folder.File("log").c_str(), "w");
+  ASSERT_NE(out, nullptr);
+  {
+    Progress progress(out, Progress::Style::kLines);
+    ProgressState state;
+    state.stage = "denoising";
+    state.live = LiveProgress{};
+    for (state.total_steps = 1; state.total_steps <= 1000; ++state.total_steps) {
+      state.steps_done = state.total_steps / 2;
+      progress.Update(state);
+    }
+    state.stage = "rendering";
+    progress.Update(state);
+  }
+  std::fclose(out);
+
+  const std::string log = ReadFile(folder.File("log"));
+  EXPECT_EQ(std::count(log.begin(), log.end(), '\n'), 2) << log;
+}
+
 TEST(ProgressTest, BarIsNeverLongerThanItsWidth) {
   EXPECT_EQ(Bar(0, 4), "[....]");
   EXPECT_EQ(Bar(0.5, 4), "[##..]");
