@@ -10,7 +10,7 @@ import sys
 import yaml
 
 root = pathlib.Path(sys.argv[1])
-deploy = root / "deploy"
+deploy = root / "deploy/base"
 problems = []
 
 
@@ -26,7 +26,7 @@ def seconds(text):
 
 def setting(name):
     found = re.search(rf'^{name}\s*=\s*\[?"([^"]+)"', (deploy / "reenactd.toml").read_text(), re.M)
-    check(found, f"deploy/reenactd.toml: no {name}")
+    check(found, f"deploy/base/reenactd.toml: no {name}")
     return found.group(1) if found else "0"
 
 
@@ -34,14 +34,14 @@ documents = {}
 kustomization = yaml.safe_load((deploy / "kustomization.yaml").read_text())
 for name in kustomization["resources"]:
     for document in yaml.safe_load_all((deploy / name).read_text()):
-        check(document.get("apiVersion") and document.get("kind"), f"deploy/{name}: no apiVersion or kind")
+        check(document.get("apiVersion") and document.get("kind"), f"deploy/base/{name}: no apiVersion or kind")
         documents[document["kind"], document["metadata"]["name"]] = document
 listed = set(kustomization["resources"]) | {"kustomization.yaml"}
-check(listed == {p.name for p in deploy.glob("*.yaml")}, "deploy/kustomization.yaml does not list every manifest")
+check(listed == {p.name for p in deploy.glob("*.yaml")}, "deploy/base/kustomization.yaml does not list every manifest")
 maps = {entry["name"]: entry["files"] for entry in kustomization["configMapGenerator"]}
 for files in maps.values():
     for file in files:
-        check((deploy / file).exists(), f"deploy/{file} is generated from but absent")
+        check((deploy / file).exists(), f"deploy/base/{file} is generated from but absent")
 
 pod = documents["Deployment", "reenactd"]["spec"]["template"]["spec"]
 container = pod["containers"][0]
@@ -77,11 +77,31 @@ for name, headless in (("reenact", False), ("reenact-pods", True)):
 endpoint = documents["PodMonitor", "reenactd"]["spec"]["podMetricsEndpoints"][0]
 check(endpoint["port"] in ports, "PodMonitor: port is no port of the pod")
 
+# The overlays stand on the base, and the GPU's patch fits what it patches.
+for overlay, below in (("deploy", "base"), ("deploy/cuda", "../base")):
+    listed = yaml.safe_load((root / overlay / "kustomization.yaml").read_text())
+    check(listed["resources"] == [below], f"{overlay}/kustomization.yaml does not stand on deploy/base")
+    for patch in listed.get("patches", []):
+        check((root / overlay / patch["path"]).exists(), f"{overlay}/{patch['path']} is named but absent")
+cuda = yaml.safe_load((root / "deploy/cuda/deployment.yaml").read_text())
+check(("Deployment", cuda["metadata"]["name"]) in documents, "deploy/cuda patches an unknown Deployment")
+gpu_container = cuda["spec"]["template"]["spec"]["containers"][0]
+check(gpu_container["name"] == container["name"], "deploy/cuda patches an unknown container")
+check(gpu_container["args"][:2] == container["args"] and "cuda" in gpu_container["args"],
+      "deploy/cuda: args do not begin with the base's or name no GPU")
+resources = gpu_container["resources"]
+check(resources["limits"]["nvidia.com/gpu"] == resources["requests"]["nvidia.com/gpu"] == 1,
+      "deploy/cuda: a pod does not get exactly one GPU")
+image = yaml.safe_load((root / "deploy/cuda/kustomization.yaml").read_text())["images"][0]
+check(image["name"] == container["image"].split(":")[0], "deploy/cuda retags another image")
+presets = json.loads((root / "CMakePresets.json").read_text())["configurePresets"]
+check({"release", "cuda"} <= {preset["name"] for preset in presets}, "a preset of docker/Dockerfile is missing")
+
 # Dockerfile: a small parser is enough for its shape.
 text = (root / "docker/Dockerfile").read_text()
 lines = [line for line in re.sub(r"\\\n", " ", text).splitlines() if line.strip() and not line.startswith("#")]
 instructions = [line.split(None, 1) for line in lines]
-known = {"FROM", "WORKDIR", "COPY", "RUN", "ENV", "USER", "EXPOSE", "STOPSIGNAL", "ENTRYPOINT", "CMD"}
+known = {"FROM", "ARG", "WORKDIR", "COPY", "RUN", "ENV", "USER", "EXPOSE", "STOPSIGNAL", "ENTRYPOINT", "CMD"}
 check(all(i[0] in known for i in instructions), "Dockerfile: unknown instruction")
 stages = [re.search(r" AS (\S+)", i[1]).group(1) for i in instructions if i[0] == "FROM"]
 check(stages == ["build", "runtime"], "Dockerfile: stages are not build and runtime")

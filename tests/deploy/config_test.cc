@@ -10,7 +10,7 @@ namespace reenact {
 namespace {
 
 TEST(DeployConfigTest, ServerAcceptsTheShippedFile) {
-  const std::string path = std::string(REENACT_SOURCE_DIR) + "/deploy/reenactd.toml";
+  const std::string path = std::string(REENACT_SOURCE_DIR) + "/deploy/base/reenactd.toml";
 
   const absl::StatusOr<CommandLine> command_line = ParseServerConfig({"--config", path});
 
