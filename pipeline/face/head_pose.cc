@@ -16,7 +16,11 @@ constexpr double kRadiansPerDegree = 3.14159265358979323846 / 180;
 constexpr double kHalfWeightDistance = 0.8;
 // Share of a point's measured depth in what is fitted; the rest is the model's own depth.
 constexpr double kDepthTrust = 0.5;
-constexpr int kIterations = 10;
+constexpr int kMaxIterations = 20;
+// The irises, which come last, count nothing.
+constexpr size_t kNumWeighted = MotionRegions::kIrises;
+// Further iterations would change rotation (as a quaternion) and size by less.
+constexpr double kConverged = 1e-6;
 // A face is explained up to a rest of about 0.06 of its radius, nothing else below 0.3.
 constexpr double kMaxRest = 0.3;
 
@@ -27,6 +31,12 @@ std::array<double, 4> GreatestEigenvector(Matrix4 a) {
   Matrix4 v{};
   for (size_t i = 0; i < 4; ++i) v[i][i] = 1;
   for (int sweep = 0; sweep < 12; ++sweep) {
+    double off = 0, diagonal = 0;
+    for (size_t p = 0; p < 4; ++p) {
+      diagonal += a[p][p] * a[p][p];
+      for (size_t q = p + 1; q < 4; ++q) off += a[p][q] * a[p][q];
+    }
+    if (!(off > 1e-30 * diagonal)) break;
     for (size_t p = 0; p < 3; ++p) {
       for (size_t q = p + 1; q < 4; ++q) {
         if (a[p][q] == 0) continue;
@@ -64,6 +74,17 @@ Quaternion Normalized(const Quaternion& q) {
   return {q.w / norm, q.x / norm, q.y / norm, q.z / norm};
 }
 
+// The same rotation, faster for many points.
+class RotationMatrix {
+ public:
+  explicit RotationMatrix(const Quaternion& q)
+      : x_(q({1, 0, 0})), y_(q({0, 1, 0})), z_(q({0, 0, 1})) {}
+  Vector3 operator()(const Vector3& v) const { return x_ * v.x + y_ * v.y + z_ * v.z; }
+
+ private:
+  Vector3 x_, y_, z_;  // columns
+};
+
 struct Similarity {
   Quaternion rotation;
   Vector3 translation;
@@ -76,7 +97,7 @@ Similarity FitSimilarity(const HeadShape& from, const HeadShape& to,
                          const std::array<double, kNumLandmarks>& weights) {
   double total = 0;
   Vector3 from_mean, to_mean;
-  for (size_t i = 0; i < from.size(); ++i) {
+  for (size_t i = 0; i < kNumWeighted; ++i) {
     total += weights[i];
     from_mean += from[i] * weights[i];
     to_mean += to[i] * weights[i];
@@ -87,7 +108,7 @@ Similarity FitSimilarity(const HeadShape& from, const HeadShape& to,
 
   double spread = 0;
   std::array<std::array<double, 3>, 3> m{};  // sum of weight * from * to^T
-  for (size_t i = 0; i < from.size(); ++i) {
+  for (size_t i = 0; i < kNumWeighted; ++i) {
     const Vector3 f = from[i] - from_mean, t = to[i] - to_mean;
     spread += weights[i] * Dot(f, f);
     const double a[3] = {f.x * weights[i], f.y * weights[i], f.z * weights[i]},
@@ -103,10 +124,11 @@ Similarity FitSimilarity(const HeadShape& from, const HeadShape& to,
         {m[0][1] - m[1][0], m[2][0] + m[0][2], m[1][2] + m[2][1], m[2][2] - m[0][0] - m[1][1]}}});
   Similarity fit;
   fit.rotation = Normalized({q[0], q[1], q[2], q[3]});
-  double along = 0;
-  for (size_t i = 0; i < from.size(); ++i) {
-    along += weights[i] * Dot(fit.rotation(from[i] - from_mean), to[i] - to_mean);
-  }
+  // The trace of rotation * m: sum of weight * dot(rotated from, to).
+  const RotationMatrix rotate(fit.rotation);
+  const Vector3 x = rotate({1, 0, 0}), y = rotate({0, 1, 0}), z = rotate({0, 0, 1});
+  const double along = Dot(x, {m[0][0], m[0][1], m[0][2]}) + Dot(y, {m[1][0], m[1][1], m[1][2]}) +
+                       Dot(z, {m[2][0], m[2][1], m[2][2]});
   if (!(spread > 0)) return {};
   fit.scale = along / spread;
   fit.translation = to_mean - fit.rotation(from_mean) * fit.scale;
@@ -205,22 +227,30 @@ std::optional<HeadPose> FitHeadPose(const Landmarks& landmarks, const HeadShape&
   std::array<double, kNumLandmarks> weights = kRigid;
   HeadShape guided = target;
   Similarity fit;
-  for (int iteration = 0; iteration < kIterations; ++iteration) {
+  for (int iteration = 0; iteration < kMaxIterations; ++iteration) {
+    const Similarity last = fit;
     fit = FitSimilarity(model, guided, weights);
     if (!(fit.scale > 0) || !std::isfinite(fit.scale)) return std::nullopt;
-    for (size_t i = 0; i < target.size(); ++i) {
-      const Vector3 expected = fit.rotation(model[i]) * fit.scale + fit.translation;
-      const double distance = Length(expected - target[i]) / fit.scale / kHalfWeightDistance;
-      weights[i] = kRigid[i] / (1 + distance * distance);
+    const Quaternion turn = last.rotation.Inverse() * fit.rotation;
+    if (std::abs(fit.scale / last.scale - 1) < kConverged &&
+        Length({turn.x, turn.y, turn.z}) < kConverged) {
+      break;
+    }
+    const RotationMatrix rotate(fit.rotation);
+    const double unit = 1 / (fit.scale * fit.scale * kHalfWeightDistance * kHalfWeightDistance);
+    for (size_t i = 0; i < kNumWeighted; ++i) {
+      const Vector3 expected = rotate(model[i]) * fit.scale + fit.translation;
+      const Vector3 off = expected - target[i];
+      weights[i] = kRigid[i] / (1 + Dot(off, off) * unit);
       guided[i].z = expected.z + kDepthTrust * (target[i].z - expected.z);
     }
   }
 
-  double rest = 0, total = 0;
+  const RotationMatrix rotate(fit.rotation);
+  double rest = 0, total = 0, square = 0;
   Vector3 mean;
-  double square = 0;
-  for (size_t i = 0; i < target.size(); ++i) {
-    const Vector3 off = fit.rotation(model[i]) * fit.scale + fit.translation - target[i];
+  for (size_t i = 0; i < kNumWeighted; ++i) {
+    const Vector3 off = rotate(model[i]) * fit.scale + fit.translation - target[i];
     rest += kRigid[i] * Dot(off, off);
     total += kRigid[i];
     mean += target[i] * kRigid[i];
@@ -228,13 +258,15 @@ std::optional<HeadPose> FitHeadPose(const Landmarks& landmarks, const HeadShape&
   }
   mean = mean * (1 / total);
   const double variance = square / total - Dot(mean, mean);
+  // Points closer together than floats can tell apart far from the origin are one point.
+  if (!(variance > 1e-12 * square / total)) return std::nullopt;
   if (!(rest / total <= kMaxRest * kMaxRest * variance)) return std::nullopt;
   return HeadPose{
       fit.rotation, {fit.translation.x, -fit.translation.y, -fit.translation.z}, fit.scale};
 }
 
 HeadShape ToHead(const Landmarks& landmarks, const HeadPose& pose) {
-  const Quaternion back = pose.rotation.Inverse();
+  const RotationMatrix back(pose.rotation.Inverse());
   HeadShape shape;
   for (size_t i = 0; i < shape.size(); ++i) {
     const Point3& p = landmarks[i];
@@ -246,9 +278,10 @@ HeadShape ToHead(const Landmarks& landmarks, const HeadPose& pose) {
 }
 
 Landmarks ToPicture(const HeadShape& shape, const HeadPose& pose) {
+  const RotationMatrix rotate(pose.rotation);
   Landmarks landmarks;
   for (size_t i = 0; i < shape.size(); ++i) {
-    const Vector3 v = pose.rotation(shape[i]) * pose.scale;
+    const Vector3 v = rotate(shape[i]) * pose.scale;
     landmarks[i] = {static_cast<float>(pose.translation.x + v.x),
                     static_cast<float>(pose.translation.y - v.y),
                     static_cast<float>(pose.translation.z - v.z)};

@@ -31,6 +31,8 @@ constexpr double kAngle = 0.3;             // radians from frontal
 constexpr double kUsualOpeningQuantile = 0.8;
 
 constexpr double kFollowSeconds = 1, kUsualSeconds = 20;
+// A longer pause counts as this, or the first frame after it would jump.
+constexpr double kMaxPassedSeconds = 0.1;
 
 double Quantile(std::vector<double>& values, double q) {
   const auto k = static_cast<ptrdiff_t>(q * static_cast<double>(values.size() - 1) + 0.5);
@@ -174,7 +176,7 @@ void NeutralTracker::Observe(const Landmarks& frame, double seconds) {
   Candidate candidate{.shape = ToHead(frame, *pose), .rotation = pose->rotation};
   candidate.opening = OpeningOfEyes(candidate.shape);
   const bool first = candidates_.empty();
-  const double passed = first ? 0 : std::max(seconds - last_seconds_, 0.0);
+  const double passed = first ? 0 : std::clamp(seconds - last_seconds_, 0.0, kMaxPassedSeconds);
   last_seconds_ = first ? seconds : std::max(seconds, last_seconds_);
 
   AddSample({candidate.opening, pose->translation.x, pose->translation.y, pose->translation.z,

@@ -196,16 +196,4 @@ Landmarks MotionTransfer::Move(const Face& source, const HeadPose& pose, const H
        .scale = source.pose.scale * std::pow(pose.scale / neutral.scale, share)});
 }
 
-std::optional<double> FaceDifference(const Landmarks& a, const Landmarks& b) {
-  const auto pose_a = FitHeadPose(a), pose_b = FitHeadPose(b);
-  if (!pose_a.has_value() || !pose_b.has_value()) return std::nullopt;
-  const HeadShape rest_a = AtRest(ToHead(a, *pose_a)), rest_b = AtRest(ToHead(b, *pose_b));
-  double sum = 0;
-  for (size_t i = 0; i < Regions::kIrises; ++i) sum += Length(rest_a[i] - rest_b[i]);
-  const double eyes =
-      Length(rest_a[Regions::kEyes[0].outer_corner] - rest_a[Regions::kEyes[1].outer_corner]);
-  if (!(eyes > 0)) return std::nullopt;
-  return sum / static_cast<double>(Regions::kIrises) / eyes;
-}
-
 }  // namespace reenact

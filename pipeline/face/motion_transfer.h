@@ -16,7 +16,7 @@
 //  - lips: where the driver's meet, the source's meet;
 //  - irises: the driver's way from his own rest, by the eyes' widths, on top of the source's gaze.
 // Driving a face by itself gives it back: a source whose frame is the driver's face at rest, at his
-// usual place, follows every frame to within 1e-5 of the crop.
+// usual place, follows every frame to within 5e-5 of the crop.
 //
 // Thread-safe after construction. Some 100 us a frame.
 #pragma once
@@ -60,10 +60,5 @@ class MotionTransfer {
   std::optional<Face> source_;
   Landmarks source_landmarks_{};
 };
-
-// How much two faces differ as persons: the mean distance between the landmarks of both, put at
-// rest and one on the other, over the distance of the outer corners of the eyes. Two frames of one
-// person are some 0.03 apart, two persons 0.05 and more. No value: one is not a face.
-std::optional<double> FaceDifference(const Landmarks& a, const Landmarks& b);
 
 }  // namespace reenact
