@@ -34,6 +34,42 @@ enum class NoFacePolicy {
 
 enum class OutputFormat { kFragmentedMp4, kJpeg, kPng, kRawRgb };
 
+// What becomes of live driving frames that come faster than they can be denoised.
+enum class SkipPolicy {
+  // Some are left out, evenly, so that the output keeps up: the frame before is shown in their
+  // stead. Which ones depends on the device's speed.
+  kSkip,
+  // None: frames wait, in the end at the sender (flow control), and the output lags behind.
+  kWait,
+};
+
+// Driving that comes frame by frame while the output is generated (a camera). The first T frames
+// make the anchor row; the sequence plan is kContiguous.
+struct LiveOptions {
+  int32_t time_base_num = 1;  // seconds per unit of LiveFrame::pts = num / den
+  int32_t time_base_den = 1000;
+  SkipPolicy skip = SkipPolicy::kSkip;
+  // A row is begun without being full when its first frame has waited for this long; seen when a
+  // frame comes.
+  absl::Duration max_wait = absl::Milliseconds(250);
+};
+
+struct LiveFrame {
+  std::string image;  // bytes of a JPEG, PNG, WebP, BMP or TIFF file; all of one size
+  int64_t pts = 0;
+  absl::Time arrived;
+};
+
+struct LiveStatus {
+  int64_t frames_in = 0;       // frames that have been read
+  int64_t frames_skipped = 0;  // of those, left out
+  // From the arrival of the frame last rendered until then.
+  absl::Duration lag;
+  // Media time rendered by wall time since the first frame arrived: below 1 the output falls
+  // behind. 0: not known yet.
+  double real_time_ratio = 0;
+};
+
 // What a caller asks for. An empty optional means the model's default (ModelInfo).
 struct JobRequest {
   std::string job_id;
@@ -53,6 +89,7 @@ struct JobRequest {
   int quality = 20;                // H.264 CRF 0..51 (lower is better); for JPEG see jpeg_quality
   int jpeg_quality = 90;           // 1..100
   bool copy_audio = true;
+  std::optional<LiveOptions> live;  // empty: the driving media is a file
 };
 
 struct ModelInfo {
@@ -75,9 +112,12 @@ struct ModelInfo {
   // Speed of denoising on this device, timed on real steps when the model was loaded; the unit of
   // JobPlan::gflop_per_row_step per second. 0: not timed.
   double gflop_per_second = 0;
+  // Where it denoises and decodes, for people: "cpu", or "cuda:0 (NVIDIA H100 80GB HBM3)".
+  std::string device;
 };
 
-// What a job will cost, known once the driving video has been read.
+// What a job will cost, as far as its driving media has been read: what the container says of the
+// rest is believed until then.
 struct JobPlan {
   int num_frames = 0;             // in and out
   int num_rows = 0;               // rows of T slots, the anchor's row included
@@ -85,6 +125,7 @@ struct JobPlan {
   int num_steps = 0;              // denoising steps of one row
   int64_t total_steps = 0;        // row steps of the whole job, repeated ones included
   double gflop_per_row_step = 0;  // guidance included
+  bool complete = false;          // everything has been read: the counts are final
 };
 
 enum class Stage { kReceiving, kPreparing, kDenoising, kRendering };
@@ -101,6 +142,7 @@ struct Output {
   int32_t time_base_den = 1;
   int width = 0;  // of a kFrame, pixels
   int height = 0;
+  bool repeated = false;  // of a kFrame: the driving frame was skipped, this is the one before
 };
 
 // Something a caller should know about one frame.
@@ -119,6 +161,7 @@ struct JobSummary {
   int64_t rows_run = 0;   // row steps
   int64_t bytes_out = 0;
   bool audio_copied = false;
+  LiveStatus live;  // of a live job
   std::vector<FrameNote> frame_notes;
   std::vector<std::string>
       notes;  // about the whole job, such as "audio codec pcm_s16le does not fit MP4, left out"

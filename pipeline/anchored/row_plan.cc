@@ -48,30 +48,16 @@ int RowsFor(int before, int after, int slots_before, int slots_after) {
       {1, CeilDivide(before, slots_before), slots_after == 0 ? 0 : CeilDivide(after, slots_after)});
 }
 
-int AnchorFrame(int num_frames, int slots_before, int slots_after, SequencePlan plan) {
-  const int central = num_frames / 2;
-  const int others = num_frames - 1;
-  if (plan != SequencePlan::kContiguous && slots_after > 0) return central;
-  // With the fewest rows that hold everything, both sides must fit: before <= rows * slots_before
-  // and others - before <= rows * slots_after. Of these the one nearest to the centre.
-  const int rows = CeilDivide(others, slots_before + slots_after);
-  return std::clamp(central, others - rows * slots_after, std::min(others, rows * slots_before));
-}
-
 // One side of the anchor: its frames, split among the rows. part[b] is sorted.
-std::vector<std::vector<int>> Partition(int first, int count, int rows, int slots,
-                                        SequencePlan plan, Random& random) {
+std::vector<std::vector<int>> Partition(int first, int count, int rows, SequencePlan plan,
+                                        Random& random) {
   std::vector<int> frames(static_cast<size_t>(count));
   std::iota(frames.begin(), frames.end(), first);
   if (plan == SequencePlan::kCentralRandom) random.Shuffle(frames);
 
+  // Dealt out in turn, so that the padding of a shorter side is spread over the rows.
   std::vector<std::vector<int>> part(static_cast<size_t>(rows));
-  for (int i = 0; i < count; ++i) {
-    // Contiguous rows are filled up one after the other; the others are dealt out in turn, so that
-    // the padding of a shorter side is spread over the rows.
-    const int row = plan == SequencePlan::kContiguous ? i / slots : i % rows;
-    part[row].push_back(frames[i]);
-  }
+  for (int i = 0; i < count; ++i) part[i % rows].push_back(frames[i]);
   for (auto& frames_of_row : part) std::sort(frames_of_row.begin(), frames_of_row.end());
   return part;
 }
@@ -111,33 +97,21 @@ int EarliestShown(const std::vector<RowSlot>& row) {
   return earliest;
 }
 
-}  // namespace
-
-absl::StatusOr<RowPlan> PlanRows(int num_frames, int frames_per_row, SequencePlan plan,
-                                 uint64_t seed) {
-  if (num_frames < 1 || frames_per_row < 1) {
-    return absl::InvalidArgumentError(absl::StrCat("cannot plan ", num_frames,
-                                                   " frames in rows of ", frames_per_row,
-                                                   ": both must be at least 1"));
-  }
+// The rows of the first `num_frames` frames around the middle one of them.
+RowPlan PlanCentral(int num_frames, int frames_per_row, SequencePlan plan, uint64_t seed) {
   RowPlan result;
   result.num_frames = num_frames;
   result.frames_per_row = frames_per_row;
-  if (frames_per_row == 1) {
-    for (int frame = 0; frame < num_frames; ++frame) result.rows.push_back({{frame, false}});
-    return result;
-  }
-
   const int slots_before = frames_per_row / 2;
   const int slots_after = frames_per_row - 1 - slots_before;
-  const int anchor = AnchorFrame(num_frames, slots_before, slots_after, plan);
+  const int anchor = slots_after == 0 ? num_frames - 1 : num_frames / 2;
   const int before = anchor;
   const int after = num_frames - 1 - anchor;
   const int num_rows = RowsFor(before, after, slots_before, slots_after);
 
   Random random(seed);
-  const auto part_before = Partition(0, before, num_rows, slots_before, plan, random);
-  const auto part_after = Partition(anchor + 1, after, num_rows, slots_after, plan, random);
+  const auto part_before = Partition(0, before, num_rows, plan, random);
+  const auto part_after = Partition(anchor + 1, after, num_rows, plan, random);
   for (int b = 0; b < num_rows; ++b) {
     std::vector<RowSlot> row = FillSide(part_before[b], 0, before, slots_before, anchor);
     row.push_back({anchor, true});
@@ -151,11 +125,57 @@ absl::StatusOr<RowPlan> PlanRows(int num_frames, int frames_per_row, SequencePla
   result.anchor_slot = slots_before;
   result.anchor_frame = anchor;
   result.rows[0][slots_before].duplicate = false;
-  for (const auto& row : result.rows) {
-    for (int k = 0; k < frames_per_row; ++k) {
-      if (row[k].duplicate && k != slots_before) ++result.num_padding_slots;
+  return result;
+}
+
+}  // namespace
+
+std::vector<RowSlot> FollowerRow(absl::Span<const int> frames, const RowPlan& plan) {
+  const int count = static_cast<int>(frames.size());
+  const int others = plan.frames_per_row - 1;
+  std::vector<RowSlot> row;
+  for (int k = 0; k < others; ++k) {
+    const int at = k * count / others;
+    row.push_back({frames[at], k > 0 && (k - 1) * count / others == at});
+  }
+  row.insert(row.begin() + *plan.anchor_slot, {plan.anchor_frame, true});
+  return row;
+}
+
+int PaddingSlots(const std::vector<RowSlot>& row, const RowPlan& plan) {
+  int padding = 0;
+  for (size_t k = 0; k < row.size(); ++k) {
+    const bool is_anchor =
+        plan.anchor_slot.has_value() && k == static_cast<size_t>(*plan.anchor_slot);
+    padding += row[k].duplicate && !is_anchor ? 1 : 0;
+  }
+  return padding;
+}
+
+absl::StatusOr<RowPlan> PlanRows(int num_frames, int frames_per_row, SequencePlan plan,
+                                 uint64_t seed) {
+  if (num_frames < 1 || frames_per_row < 1) {
+    return absl::InvalidArgumentError(absl::StrCat("cannot plan ", num_frames,
+                                                   " frames in rows of ", frames_per_row,
+                                                   ": both must be at least 1"));
+  }
+  RowPlan result;
+  if (frames_per_row == 1) {
+    for (int frame = 0; frame < num_frames; ++frame) result.rows.push_back({{frame, false}});
+  } else if (plan != SequencePlan::kContiguous) {
+    result = PlanCentral(num_frames, frames_per_row, plan, seed);
+  } else {
+    const int first = std::min(num_frames, frames_per_row);
+    result = PlanCentral(first, frames_per_row, plan, seed);
+    for (int next = first; next < num_frames; next += frames_per_row - 1) {
+      std::vector<int> frames(std::min(num_frames - next, frames_per_row - 1));
+      std::iota(frames.begin(), frames.end(), next);
+      result.rows.push_back(FollowerRow(frames, result));
     }
   }
+  result.num_frames = num_frames;
+  result.frames_per_row = frames_per_row;
+  for (const auto& row : result.rows) result.num_padding_slots += PaddingSlots(row, result);
   return result;
 }
 

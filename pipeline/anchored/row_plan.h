@@ -7,7 +7,8 @@
 // Where the paper's layout has no room:
 //  - T = 2 has no slot after the anchor, so the last frame is the anchor, for any plan;
 //  - T = 1 has no slot beside the anchor, so rows share nothing: one frame each, no anchor slot;
-//  - a side without any frame is padded with the anchor frame itself.
+//  - a side without any frame is padded with the anchor frame itself;
+//  - kContiguous fills the slots on both sides of the anchor's with frames from after it.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "pipeline/types.h"
 
 namespace reenact {
@@ -37,17 +39,25 @@ struct RowPlan {
   int num_padding_slots = 0;
 };
 
-// B = max(1, ceil(before / a), ceil(after / (T-1-a))) rows for 1 <= T, 1 <= N; kInvalidArgument
-// otherwise. A pure function of its arguments: `seed` chooses the partition of kCentralRandom and
-// is ignored by the other plans.
+// For 1 <= T, 1 <= N; kInvalidArgument otherwise. A pure function of its arguments: `seed` chooses
+// the partition of kCentralRandom and is ignored by the other plans.
 //
-// The central plans take frame floor(N/2) as the anchor, as the paper does. Where T is even one
-// side has a slot more, so the other decides B: at T = 4 a third of the slots is padding.
-// kCentralInterleaved deals the frames of a side out in turn, so those of a row are B apart.
-// kContiguous gives each row neighbouring frames of each side, the first frames to the first row;
-// it moves the anchor so that both sides fill up together, B = ceil((N-1) / (T-1)).
+// The central plans take frame floor(N/2) as the anchor, as the paper does, and
+// B = max(1, ceil(before / a), ceil(after / (T-1-a))) rows. Where T is even one side has a slot
+// more, so the other decides B: at T = 4 a third of the slots is padding. kCentralInterleaved deals
+// the frames of a side out in turn, so those of a row are B apart.
+//
+// kContiguous is for frames that are not all known yet: row 0 holds the first T frames, one of them
+// the anchor, each further row the next T-1 in time order (FollowerRow), B = ceil((N-1) / (T-1)).
 absl::StatusOr<RowPlan> PlanRows(int num_frames, int frames_per_row, SequencePlan plan,
                                  uint64_t seed);
+
+// A row of kContiguous after row 0: `frames`, 1 to T-1 of them in time order, in the slots before
+// and after the anchor's. Fewer than T-1 are repeated evenly. For T >= 2.
+std::vector<RowSlot> FollowerRow(absl::Span<const int> frames, const RowPlan& plan);
+
+// Slots of a row of `plan` that hold duplicates, the anchor's own not counted.
+int PaddingSlots(const std::vector<RowSlot>& row, const RowPlan& plan);
 
 // How the rows of a plan are denoised: passes of rows that are in memory together. With an anchor
 // slot every pass begins with row 0, because the others need its anchor tokens at every step; only

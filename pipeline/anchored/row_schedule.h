@@ -5,14 +5,18 @@
 // ways to have it, with the same result:
 //  - retained: row 0 runs once and its traces are kept, each until no row can ask for it any more.
 //    Any number of rows may be stepped at a time, in any company. Row steps: B K.
-//  - lock-step: row 0 and all other rows take every step together; one trace exists at a time.
+//  - lock-step: row 0 and all other rows take every step together; one trace exists at a time. Only
+//    for clips that are complete.
 //  - recomputed: like lock-step, in passes of row 0 and some followers; row 0 runs again in every
 //    pass. Row steps: (B + passes - 1) K. Memory is constant in the clip's length.
+//
+// Rows may be added while others run. A clip is not done before it is complete.
 //
 // Legend: B rows, K denoising steps. Owned by one thread at a time.
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <vector>
 
 #include "pipeline/anchored/row_plan.h"
@@ -38,16 +42,27 @@ class RowSchedule {
     TraceForm form = TraceForm::kRetained;
     // Rows that have begun and not ended at any time: bounds memory. 2 or more, row 0 included.
     int max_active_rows = 8;
-    // The same until the first row has ended: fewer means that the first frames are there sooner.
+    // The same until the first row has ended, 1 or more: fewer means that the first frames are
+    // there sooner. kRetained only.
     int max_first_rows = 8;
   };
 
-  // A plan without an anchor slot has rows that need no trace: kRetained then keeps none.
-  RowSchedule(const RowPlan& plan, int num_steps, const Options& options);
+  // Of the rows that `plan` has now. Without an anchor slot rows need no trace: kRetained then
+  // keeps none. kLockStep counts as kRecomputed if the plan is not complete.
+  RowSchedule(const RowPlan& plan, bool complete, int num_steps, const Options& options);
 
-  int64_t total_row_steps() const { return total_row_steps_; }
+  // One more row, after those that are there.
+  void AddRow() { ++num_rows_; }
+  // There will be no more.
+  void Complete() { complete_ = true; }
+  bool complete() const { return complete_; }
+
+  // Of the rows that are there.
+  int64_t total_row_steps() const;
   int64_t row_steps_done() const { return row_steps_done_; }
-  bool done() const { return row_steps_done_ == total_row_steps_; }
+  bool done() const;
+  // Rows that have not ended yet.
+  int num_open_rows() const { return num_rows_ - num_ended_; }
 
   // How many rows the next step may hold.
   RowDemand demand() const;
@@ -62,20 +77,28 @@ class RowSchedule {
   int first_step_needed() const;
 
  private:
-  int ActiveLimit() const;
+  int StepsOf(int row) const;
   // Whether `row` could take its next step if row 0 is (not) in the same step.
   bool CanRun(int row, bool with_anchor) const;
+  // kLockStep and kRecomputed: the rows of the pass that runs, or else of the one that would begin.
+  std::vector<int> PassRows() const;
 
-  const int num_rows_;
+  int num_rows_ = 0;
+  bool complete_ = false;
   const int num_steps_;
   const bool has_anchor_;
-  const Options options_;
-  std::vector<Pass> passes_;  // kLockStep and kRecomputed
-  int64_t total_row_steps_ = 0;
+  const bool retained_;
+  const int max_active_rows_;
+  const int max_first_rows_;
+
   int64_t row_steps_done_ = 0;
-  std::vector<int> steps_;  // taken by each row, in its present run
-  size_t pass_ = 0;
-  bool any_ended_ = false;
+  int num_ended_ = 0;  // rows that have shown their frames
+  int next_row_ = 0;   // the first that has not begun
+  // Steps taken by each row that has begun and not ended, in its present run. Row 0 stays while it
+  // may be needed.
+  std::map<int, int> steps_;
+  std::vector<int> pass_;     // kLockStep and kRecomputed: the pass that runs
+  int64_t planned_rows_ = 0;  // of the passes that have begun
 };
 
 }  // namespace reenact

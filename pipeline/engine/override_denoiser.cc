@@ -21,7 +21,7 @@ absl::StatusOr<OverrideDenoiser> OverrideDenoiser::Create(SDiT sdit, Schedule sc
                                                           NoiseSource noise,
                                                           const SamplingOptions& options,
                                                           int max_rows_per_pass) {
-  if (auto status = CheckFit(sdit->config(), plan, conditions, options); !status.ok()) {
+  if (auto status = CheckFit(sdit->config(), plan, conditions); !status.ok()) {
     return status;
   }
   return OverrideDenoiser(std::move(sdit), std::move(schedule), std::move(plan),
@@ -58,19 +58,16 @@ void OverrideDenoiser::BeginPass() {
   for (const int row : pass().rows) {
     for (const RowSlot& slot : plan_.rows[row]) frames.push_back(slot.frame);
   }
-  const torch::Tensor index = torch::tensor(frames, torch::kInt64);
-  const auto gather = [&](const torch::Tensor& of_frames) {
-    return of_frames.index_select(0, index).view({num_rows, plan_.frames_per_row, -1});
+  const FrameConditions conditions = ConditionsOf(conditions_, frames, config, options_);
+  const auto by_row = [&](const torch::Tensor& of_frames) {
+    std::vector<int64_t> shape = of_frames.sizes().vec();
+    shape[0] = plan_.frames_per_row;
+    shape.insert(shape.begin(), num_rows);
+    return of_frames.view(shape);
   };
   input_ = SDiTInput();
-  input_.C = gather(conditions_.C);
-  if (config.landmark_map) {
-    std::vector<torch::Tensor> maps;
-    for (const int64_t frame : frames)
-      maps.push_back(conditions_.landmark_map(static_cast<int>(frame)));
-    const torch::Tensor all = torch::stack(maps);
-    input_.landmark_map = all.view({num_rows, plan_.frames_per_row, all.size(1), all.size(2)});
-  }
+  input_.C = by_row(conditions.C);
+  if (config.landmark_map) input_.landmark_map = by_row(conditions.landmark_map);
   if (config.source != SourceTokens::kNone) {
     const bool has_source = conditions_.source_latent.has_value();
     // A hidden source's numbers are read by nobody; they only have to be finite.
@@ -97,7 +94,7 @@ void OverrideDenoiser::BeginPass() {
   }
   if (options_.guided()) {
     dropped_ = input_;
-    dropped_.C = gather(conditions_.C_dropped);
+    dropped_.C = by_row(conditions.C_dropped);
     if (config.source != SourceTokens::kNone) {
       dropped_.source_mask = Mask(pass().rows.size(), false);
     }

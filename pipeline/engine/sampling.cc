@@ -27,8 +27,18 @@ absl::StatusOr<Sampler> SamplerFromName(const std::string& name) {
   return absl::InvalidArgumentError(absl::StrCat("must be ddim, ddpm or dpm-solver++, is ", name));
 }
 
-absl::Status CheckFit(const SDiTConfig& config, const RowPlan& plan, const Conditions& conditions,
-                      const SamplingOptions& options) {
+FrameConditionSource FromTensors(const FrameConditions& all) {
+  return [all](absl::Span<const int64_t> frames) {
+    const torch::Tensor index =
+        torch::tensor(std::vector<int64_t>(frames.begin(), frames.end()), torch::kInt64);
+    const auto of_frames = [&index](const torch::Tensor& tensor) {
+      return tensor.defined() ? tensor.index_select(0, index) : tensor;
+    };
+    return FrameConditions{of_frames(all.C), of_frames(all.C_dropped), of_frames(all.landmark_map)};
+  };
+}
+
+absl::Status CheckFit(const SDiTConfig& config, const RowPlan& plan, const Conditions& conditions) {
   const auto wrong = [](absl::string_view what) {
     return absl::InvalidArgumentError(absl::StrCat("denoiser: ", what));
   };
@@ -36,15 +46,7 @@ absl::Status CheckFit(const SDiTConfig& config, const RowPlan& plan, const Condi
     return wrong(absl::StrCat("rows of ", plan.frames_per_row, " frames for a network of ",
                               config.num_frames));
   }
-  const std::vector<int64_t> shape = {plan.num_frames, config.hidden_size};
-  if (!conditions.C.defined() || conditions.C.sizes() != shape) {
-    return wrong("C is not [frames, hidden size]");
-  }
-  if (options.guided() &&
-      (!conditions.C_dropped.defined() || conditions.C_dropped.sizes() != shape)) {
-    return wrong("guidance needs C_dropped of [frames, hidden size]");
-  }
-  if (config.landmark_map && !conditions.landmark_map) return wrong("landmark maps are missing");
+  if (!conditions.frames) return wrong("the frames' conditions are missing");
   if (conditions.source_latent.has_value() && config.source != SourceTokens::kNone) {
     if (!conditions.source_C.has_value()) return wrong("source_C is missing");
     if (config.landmark_map && !conditions.source_landmark_map.has_value()) {
@@ -52,6 +54,23 @@ absl::Status CheckFit(const SDiTConfig& config, const RowPlan& plan, const Condi
     }
   }
   return absl::OkStatus();
+}
+
+FrameConditions ConditionsOf(const Conditions& conditions, absl::Span<const int64_t> frames,
+                             const SDiTConfig& config, const SamplingOptions& options) {
+  FrameConditions of_frames = conditions.frames(frames);
+  const auto check = [](const char* name, const torch::Tensor& tensor,
+                        const std::vector<int64_t>& shape) {
+    TORCH_CHECK(tensor.defined() && tensor.sizes() == shape, "condition ", name, " is not ", shape);
+  };
+  const auto count = static_cast<int64_t>(frames.size());
+  check("C", of_frames.C, {count, config.hidden_size});
+  if (options.guided()) check("C_dropped", of_frames.C_dropped, {count, config.hidden_size});
+  if (config.landmark_map) {
+    const int64_t tokens = config.tokens_side() * config.tokens_side();
+    check("landmark_map", of_frames.landmark_map, {count, tokens, kLandmarkMapChannels});
+  }
+  return of_frames;
 }
 
 torch::Tensor Guide(const torch::Tensor& with, const torch::Tensor& without, int64_t channels,

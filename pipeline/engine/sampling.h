@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "pipeline/anchored/row_plan.h"
 #include "pipeline/diffusion/samplers.h"
 #include "pipeline/models/sdit.h"
@@ -20,17 +21,27 @@ namespace reenact {
 const char* SamplerName(Sampler sampler);
 absl::StatusOr<Sampler> SamplerFromName(const std::string& name);
 
-// What the network is told, made once per job. N frames, D hidden size, S tokens of a frame.
+// What the network is told of K frames. D hidden size, S tokens of a frame.
+struct FrameConditions {
+  torch::Tensor C;             // [K, D], SDiT::map of (G, the frame's landmarks)
+  torch::Tensor C_dropped;     // [K, D], of (null_clip, landmarks); only for guidance
+  torch::Tensor landmark_map;  // [K, S, 192]; only for networks with landmark maps
+};
+
+// Those of `frames`, in that order. Asked when a row begins, on the thread that denoises, so that
+// nothing is kept for frames that wait or are done, and a clip may grow meanwhile.
+using FrameConditionSource = std::function<FrameConditions(absl::Span<const int64_t> frames)>;
+
+// What the network is told of a clip.
 struct Conditions {
-  torch::Tensor C;          // [N, D], SDiT::map of (G, the frame's landmarks)
-  torch::Tensor C_dropped;  // [N, D], of (null_clip, landmarks); only for guidance
+  FrameConditionSource frames;
   std::optional<torch::Tensor> source_latent;        // [C, h, w], scaled; none: a text source
   std::optional<torch::Tensor> source_C;             // [D]
   std::optional<torch::Tensor> source_landmark_map;  // [S, 192]
-  // [S, 192] of a frame; asked when a row begins, so that maps need not be kept for all frames.
-  // Only for networks with landmark maps.
-  std::function<torch::Tensor(int frame)> landmark_map;
 };
+
+// Rows of tensors made before: of N frames, undefined where FrameConditions may be.
+FrameConditionSource FromTensors(const FrameConditions& all);
 
 // [C, h, w] for a frame: step 0 is the initial noise, k >= 1 that of the k-th step. Must be pure.
 using NoiseSource = std::function<torch::Tensor(int frame, int step)>;
@@ -54,8 +65,11 @@ struct FinishedFrame {
 };
 
 // kInvalidArgument: the parts do not fit each other.
-absl::Status CheckFit(const SDiTConfig& config, const RowPlan& plan, const Conditions& conditions,
-                      const SamplingOptions& options);
+absl::Status CheckFit(const SDiTConfig& config, const RowPlan& plan, const Conditions& conditions);
+
+// `conditions.frames` of `frames`. Throws c10::Error if they do not fit the network.
+FrameConditions ConditionsOf(const Conditions& conditions, absl::Span<const int64_t> frames,
+                             const SDiTConfig& config, const SamplingOptions& options);
 
 // The prediction of both runs as one, [..., out_channels, h, w] with the channels third from last.
 torch::Tensor Guide(const torch::Tensor& with, const torch::Tensor& without, int64_t channels,

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "pipeline/models/device.h"
 
 namespace reenact {
 
@@ -15,24 +16,24 @@ absl::StatusOr<TraceDenoiser> TraceDenoiser::Create(RowExecutor& executor, Sched
                                                     RowPlan plan, Conditions conditions,
                                                     NoiseSource noise,
                                                     const SamplingOptions& options,
-                                                    const RowSchedule::Options& order) {
-  if (auto status = CheckFit(executor.config(), plan, conditions, options); !status.ok()) {
-    return status;
-  }
+                                                    const RowSchedule::Options& order,
+                                                    bool complete) {
+  if (auto status = CheckFit(executor.config(), plan, conditions); !status.ok()) return status;
   return TraceDenoiser(executor, std::move(schedule), std::move(plan), std::move(conditions),
-                       std::move(noise), options, order);
+                       std::move(noise), options, order, complete);
 }
 
 TraceDenoiser::TraceDenoiser(RowExecutor& executor, Schedule schedule, RowPlan plan,
                              Conditions conditions, NoiseSource noise,
-                             const SamplingOptions& options, const RowSchedule::Options& order)
+                             const SamplingOptions& options, const RowSchedule::Options& order,
+                             bool complete)
     : executor_(&executor),
       schedule_(std::move(schedule)),
       plan_(std::move(plan)),
       conditions_(std::move(conditions)),
       noise_(std::move(noise)),
       options_(options),
-      order_(plan_, schedule_.size(), order) {
+      order_(plan_, complete, schedule_.size(), order) {
   const c10::InferenceMode inference;
   if (executor.config().source == SourceTokens::kNone || !conditions_.source_latent.has_value()) {
     return;
@@ -43,6 +44,20 @@ TraceDenoiser::TraceDenoiser(RowExecutor& executor, Schedule schedule, RowPlan p
   }
   source_ = executor.TraceSource(conditions_.source_latent->unsqueeze(0),
                                  conditions_.source_C->unsqueeze(0), map);
+}
+
+void TraceDenoiser::AddRow(std::vector<RowSlot> row) {
+  plan_.rows.push_back(std::move(row));
+  order_.AddRow();
+}
+
+void TraceDenoiser::Complete() {
+  order_.Complete();
+  DropTraces();
+}
+
+void TraceDenoiser::DropTraces() {
+  traces_.erase(traces_.begin(), traces_.lower_bound(order_.first_step_needed()));
 }
 
 int64_t TraceDenoiser::trace_bytes() const {
@@ -70,15 +85,13 @@ void TraceDenoiser::Begin(int row) {
   begun.state.x = Noise(begun, 0);
 
   std::vector<int64_t> frames;
-  std::vector<Tensor> maps;
-  for (const RowSlot& slot : begun.slots) {
-    frames.push_back(slot.frame);
-    if (executor_->config().landmark_map) maps.push_back(conditions_.landmark_map(slot.frame));
+  for (const RowSlot& slot : begun.slots) frames.push_back(slot.frame);
+  FrameConditions conditions = ConditionsOf(conditions_, frames, executor_->config(), options_);
+  begun.C = std::move(conditions.C);
+  begun.C_dropped = std::move(conditions.C_dropped);
+  if (executor_->config().landmark_map) {
+    begun.extra = executor_->EmbedMaps(conditions.landmark_map);
   }
-  const Tensor index = torch::tensor(frames, torch::kInt64);
-  begun.C = conditions_.C.index_select(0, index);
-  if (options_.guided()) begun.C_dropped = conditions_.C_dropped.index_select(0, index);
-  if (!maps.empty()) begun.extra = executor_->EmbedMaps(torch::stack(maps));
   active_[row] = std::move(begun);
 }
 
@@ -89,8 +102,9 @@ Tensor TraceDenoiser::Noise(const ActiveRow& row, int step) const {
 }
 
 std::vector<ExecutorRow> TraceDenoiser::Collect(const std::vector<RowStep>& steps) {
-  // Traces are kept for followers only.
-  const bool anchored = plan_.anchor_slot.has_value() && plan_.rows.size() > 1;
+  // Traces are kept for followers only, which may be yet to come.
+  const bool anchored =
+      plan_.anchor_slot.has_value() && (plan_.rows.size() > 1 || !order_.complete());
   std::vector<ExecutorRow> rows;
   for (const RowStep& step : steps) {
     if (step.first) Begin(step.row);
@@ -137,7 +151,7 @@ absl::StatusOr<std::vector<FinishedFrame>> TraceDenoiser::Finish(const std::vect
     active_.erase(step.row);
   }
   order_.Advance(steps);
-  traces_.erase(traces_.begin(), traces_.lower_bound(order_.first_step_needed()));
+  DropTraces();
   return finished;
 }
 
@@ -146,9 +160,7 @@ std::vector<absl::StatusOr<std::vector<FinishedFrame>>> TraceDenoiser::Step(
   using Result = absl::StatusOr<std::vector<FinishedFrame>>;
   const c10::InferenceMode inference;
   const auto failed = [](const Share& share, const std::exception& error) {
-    const std::string what = error.what();
-    return absl::InternalError(absl::StrCat("denoising, row step ", share.clip->row_steps_done(),
-                                            ": ", what.substr(0, what.find('\n'))));
+    return ErrorStatus(error, absl::StrCat("denoising row step ", share.clip->row_steps_done()));
   };
   // Runs `part` of the shares in one call; throws before anything has changed, or not at all.
   const auto run = [&](absl::Span<const Share> part) {

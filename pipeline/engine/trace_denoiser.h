@@ -31,11 +31,13 @@ namespace reenact {
 
 class TraceDenoiser {
  public:
-  // `executor` must outlive the denoiser. kInvalidArgument: the parts do not fit each other.
+  // `executor` must outlive the denoiser. `complete`: the plan has all rows of the clip.
+  // kInvalidArgument: the parts do not fit each other.
   static absl::StatusOr<TraceDenoiser> Create(RowExecutor& executor, Schedule schedule,
                                               RowPlan plan, Conditions conditions,
                                               NoiseSource noise, const SamplingOptions& options,
-                                              const RowSchedule::Options& order);
+                                              const RowSchedule::Options& order,
+                                              bool complete = true);
 
   TraceDenoiser(TraceDenoiser&&) = default;
   TraceDenoiser& operator=(TraceDenoiser&&) = delete;
@@ -44,6 +46,12 @@ class TraceDenoiser {
   int64_t row_steps_done() const { return order_.row_steps_done(); }
   bool done() const { return order_.done(); }
   RowDemand demand() const { return order_.demand(); }
+  // Rows that have not ended.
+  int num_open_rows() const { return order_.num_open_rows(); }
+
+  // For a clip that is not complete, between two steps: one more row; no more rows.
+  void AddRow(std::vector<RowSlot> row);
+  void Complete();
 
   // Bytes of the traces kept now.
   int64_t trace_bytes() const;
@@ -76,7 +84,7 @@ class TraceDenoiser {
 
   TraceDenoiser(RowExecutor& executor, Schedule schedule, RowPlan plan, Conditions conditions,
                 NoiseSource noise, const SamplingOptions& options,
-                const RowSchedule::Options& order);
+                const RowSchedule::Options& order, bool complete);
 
   // Whether the row computes every slot, the anchor's included.
   bool IsAnchorRow(int row) const { return row == 0 || !plan_.anchor_slot.has_value(); }
@@ -86,6 +94,8 @@ class TraceDenoiser {
   // What the executor is to run for `steps`; with guidance two rows each, the second without the
   // appearance. Pointers are valid until Finish.
   std::vector<ExecutorRow> Collect(const std::vector<RowStep>& steps);
+  // Forgets the traces no row will ask for.
+  void DropTraces();
   // Takes what it gave.
   absl::StatusOr<std::vector<FinishedFrame>> Finish(const std::vector<RowStep>& steps,
                                                     absl::Span<const torch::Tensor> outputs);

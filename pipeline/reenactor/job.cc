@@ -1,20 +1,17 @@
 #include "pipeline/reenactor/job.h"
 
-#include <cmath>
+#include <algorithm>
 #include <cstddef>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/types/span.h"
-#include "pipeline/anchored/row_plan.h"
 #include "pipeline/diffusion/noise.h"
 #include "pipeline/diffusion/schedule.h"
-#include "pipeline/face/crop.h"
 #include "pipeline/media/image_codec.h"
 #include "pipeline/media/resize.h"
 #include "pipeline/reenactor/guard.h"
-#include "pipeline/reenactor/missing_faces.h"
 
 namespace reenact {
 namespace {
@@ -22,8 +19,17 @@ namespace {
 // Frames decoded by one call of Render, so that a call takes a bounded time.
 constexpr int kFramesPerRender = 8;
 
-// Rows that begin together where neighbouring frames share a row: the anchor row and one more.
-constexpr int kFirstRows = 2;
+// Frames read by one call of Prepare.
+constexpr int kFramesPerPreparation = 8;
+
+// Rows of a job that grows which are read before they can be denoised.
+constexpr int kRowsAhead = 3;
+
+// Skipped frames that are named one by one in the summary.
+constexpr int64_t kMaxSkipNotes = 1000;
+
+// A frame of live driving that has no neighbour lasts as long as one of 25 a second.
+constexpr int kSingleFrameRate = 25;
 
 constexpr int kMinOutputSize = 16;
 constexpr double kMaxGuidanceScale = 20;
@@ -44,6 +50,16 @@ absl::Status CheckRequest(const JobRequest& request, const ModelInfo& info) {
         absl::StrCat("model ", info.name, " does not take a text as source"));
   }
   // The first step count that has a posterior variance to borrow is 2 (schedule.h).
+  if (request.live.has_value()) {
+    if (request.plan != SequencePlan::kContiguous) {
+      return absl::InvalidArgumentError("live driving needs the sequence plan contiguous");
+    }
+    for (const absl::Status& status :
+         {CheckRange("live.time_base.numerator", request.live->time_base_num, 1, INT32_MAX),
+          CheckRange("live.time_base.denominator", request.live->time_base_den, 1, INT32_MAX)}) {
+      if (!status.ok()) return status;
+    }
+  }
   for (const absl::Status& status :
        {CheckRange("edit_strength", request.edit_strength, 0.0, 1.0),
         CheckRange("num_steps", request.num_steps.value_or(info.default_num_steps), 2,
@@ -71,10 +87,10 @@ absl::StatusOr<std::unique_ptr<ReenactorJob>> ReenactorJob::Create(const Model& 
   const absl::Status status = CatchErrors("reading the source", [&]() -> absl::Status {
     auto landmarker = model.NewFaceLandmarker();
     if (!landmarker.ok()) return landmarker.status();
-    job->landmarker_ = *std::move(landmarker);
-    auto source = model.EmbedSource(request, *job->landmarker_);
+    auto source = model.EmbedSource(request, **landmarker);
     if (!source.ok()) return source.status();
     job->source_ = *std::move(source);
+    job->driving_.emplace(job->DrivingOptions(), *std::move(landmarker));
     return absl::OkStatus();
   });
   if (!status.ok()) return status;
@@ -89,7 +105,8 @@ ReenactorJob::ReenactorJob(const Model& model, const ReenactorOptions& options, 
       options_(options),
       budget_(budget),
       request_(std::move(request)),
-      picture_bytes_(int64_t{3} * model.info().image_size * model.info().image_size) {
+      picture_bytes_(int64_t{3} * model.info().image_size * model.info().image_size),
+      feed_(model.info().frames_per_row, request_.live) {
   const ModelInfo& info = model.info();
   if (!request_.num_steps.has_value()) request_.num_steps = info.default_num_steps;
   if (!request_.sampler.has_value()) request_.sampler = info.default_sampler;
@@ -100,120 +117,128 @@ ReenactorJob::ReenactorJob(const Model& model, const ReenactorOptions& options, 
   summary_.seed = request_.seed;
 }
 
+Driving::Options ReenactorJob::DrivingOptions() const {
+  Driving::Options driving;
+  driving.max_bytes = options_.max_driving_bytes;
+  driving.max_frames = options_.max_frames;
+  driving.max_pixels = options_.max_image_pixels;
+  driving.no_face = request_.no_face;
+  if (grows()) driving.crop_frames = model_.info().frames_per_row;
+  driving.read_audio = request_.copy_audio && request_.format == OutputFormat::kFragmentedMp4;
+  driving.live = request_.live;
+  return driving;
+}
+
 absl::Status ReenactorJob::AddDriving(std::string_view bytes) {
-  if (finished_driving_) {
-    return absl::FailedPreconditionError("the driving media has ended already");
-  }
-  const auto limit = static_cast<size_t>(options_.max_driving_bytes);
-  if (bytes.size() > limit || driving_.size() > limit - bytes.size()) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("the driving media is larger than ", limit, " bytes"));
-  }
-  return CatchErrors("receiving the driving media", [&] {
-    driving_.append(bytes);
-    return absl::OkStatus();
-  });
+  return CatchErrors("receiving the driving media", [&] { return driving_->AddBytes(bytes); });
 }
 
-absl::Status ReenactorJob::FinishDriving() {
-  if (finished_driving_) {
-    return absl::FailedPreconditionError("the driving media has ended already");
-  }
-  finished_driving_ = true;
-  if (driving_.empty()) return absl::InvalidArgumentError("no driving media was sent");
-  auto status = CatchErrors("reading the driving video", [&] { return ReadDriving(); });
-  if (!status.ok()) return status;
-  landmarker_.reset();
-  return CatchErrors("preparing the denoising", [&] { return Prepare(); });
+absl::Status ReenactorJob::AddFrame(LiveFrame frame) {
+  return driving_->AddFrame(std::move(frame));
 }
 
-absl::Status ReenactorJob::ReadDriving() {
-  absl::Time start = absl::Now();
-  VideoLimits limits;
-  limits.max_frames = options_.max_frames;
-  limits.max_pixels = options_.max_image_pixels;
-  auto reader = VideoReader::Open(std::move(driving_), limits);
-  driving_.clear();
-  // The reader does not know which of the job's files it reads.
-  const auto named = [](const absl::Status& status) {
-    return absl::Status(status.code(), absl::StrCat("driving video: ", status.message()));
-  };
-  if (!reader.ok()) return named(reader.status());
-  clip_.info = (*reader)->info();
-
-  std::vector<std::optional<Landmarks>> found;
-  landmarker_->Reset();
-  while (true) {
-    if (const absl::Status status = CheckCancelled(); !status.ok()) return status;
-    auto frame = (*reader)->Next();
-    if (!frame.ok()) return named(frame.status());
-    const absl::Time decoded = absl::Now();
-    summary_.decode_time += decoded - start;
-    start = decoded;
-    if (!frame->has_value()) break;
-    auto face = landmarker_->Track((*frame)->image);
-    if (!face.ok()) {
-      return absl::Status(face.status().code(), absl::StrCat("driving frame ", found.size(), ": ",
-                                                             face.status().message()));
-    }
-    found.push_back(face->has_value() ? std::optional<Landmarks>((*face)->landmarks)
-                                      : std::nullopt);
-    clip_.pts.push_back((*frame)->pts);
-    clip_.durations.push_back((*frame)->duration);
-    const absl::Time tracked = absl::Now();
-    summary_.landmark_time += tracked - start;
-    start = tracked;
-  }
-  summary_.frames_in = static_cast<int64_t>(found.size());
-  if (const int repaired = (*reader)->num_repaired_timestamps(); repaired > 0) {
-    summary_.notes.push_back(absl::StrCat(
-        repaired, " frames of the driving video had a missing or backward time stamp"));
-  }
-  if (request_.copy_audio && request_.format == OutputFormat::kFragmentedMp4) {
-    auto audio = (*reader)->ReadAudio();
-    if (!audio.ok()) return named(audio.status());
-    if (!audio->note.empty()) summary_.notes.push_back(audio->note);
-    summary_.audio_copied = !audio->empty();
-    if (!audio->empty()) audio_ = *std::move(audio);
-  }
-
-  auto filled = FillMissingFaces(found, clip_.pts, request_.no_face);
-  if (!filled.ok()) return filled.status();
-  summary_.frame_notes = std::move(filled->notes);
-  std::vector<Landmarks> faces;
-  for (auto& face : found) {
-    if (face.has_value()) faces.push_back(*face);
-  }
-  const CropBox box = FaceCrop(faces, clip_.info.width, clip_.info.height);
-  clip_.landmarks = std::move(filled->landmarks);
-  for (Landmarks& landmarks : clip_.landmarks) {
-    landmarks = ToCrop(landmarks, box, clip_.info.width, clip_.info.height);
-  }
-  summary_.landmark_time += absl::Now() - start;
-  return absl::OkStatus();
-}
+absl::Status ReenactorJob::FinishDriving() { return driving_->Finish(); }
 
 absl::Status ReenactorJob::CheckCancelled() const {
   return cancelled_ ? absl::CancelledError("the job was cancelled") : absl::OkStatus();
 }
 
-absl::Status ReenactorJob::Prepare() {
+absl::StatusOr<EngineJob::Preparation> ReenactorJob::Prepare() {
+  return CatchErrors("reading the driving video", [&] { return PrepareSome(); });
+}
+
+bool ReenactorJob::IsAhead() const {
+  // Frames that may be skipped are worth nothing when they are old.
+  if (!grows() || (live() && request_.live->skip == SkipPolicy::kSkip)) return false;
+  const int others = std::max(model_.info().frames_per_row - 1, 1);
+  return started_ && open_rows_ + feed_.num_waiting() / others >= kRowsAhead;
+}
+
+absl::StatusOr<EngineJob::Preparation> ReenactorJob::PrepareSome() {
+  for (int i = 0; i < kFramesPerPreparation; ++i) {
+    if (const absl::Status status = CheckCancelled(); !status.ok()) return status;
+    {
+      absl::MutexLock lock(&mu_);
+      if (complete_) return Preparation::kDone;
+      if (IsAhead()) return Preparation::kAhead;
+    }
+    std::vector<Driving::Frame> frames;
+    const auto event = driving_->ReadFrame(&frames);
+    if (!event.ok()) return event.status();
+    const bool end = *event == Driving::Event::kEnd;
+    if (auto status = TakeIn(std::move(frames), end); !status.ok()) return status;
+    if (end) return Preparation::kDone;
+    if (*event == Driving::Event::kNeedsInput) return Preparation::kNeedsInput;
+  }
+  return Preparation::kMore;
+}
+
+absl::Status ReenactorJob::TakeIn(std::vector<Driving::Frame> frames, bool end) {
+  std::optional<RowPlan> rows;
+  {
+    absl::MutexLock lock(&mu_);
+    for (Driving::Frame& frame : frames) {
+      if (frames_.count() == 0) {
+        first_arrived_ = frame.arrived;
+        first_pts_ = frame.pts;
+      }
+      if (grows()) feed_.AddFrame(frame.arrived);
+      frames_.Append(std::move(frame));
+    }
+    live_status_.frames_in = live() ? driving_->num_frames() : 0;
+    const VideoInfo& info = driving_->info();
+    if (end) {
+      frames_.Finish(std::max<int64_t>(
+          1, int64_t{info.time_base_den} / (int64_t{info.time_base_num} * kSingleFrameRate)));
+      feed_.Finish();
+    }
+    plan_.num_frames =
+        std::max(frames_.count(), end || live() ? 0
+                                                : static_cast<int>(std::min<int64_t>(
+                                                      info.num_frames_hint, options_.max_frames)));
+    if (!started_ && grows()) {
+      if (auto first = feed_.NextRow(absl::Now(), 0)) {
+        rows = feed_.plan();
+        rows->rows = {*std::move(first)};
+      }
+    }
+    if (!started_ && !grows() && end) {
+      auto all =
+          PlanRows(frames_.count(), model_.info().frames_per_row, request_.plan, request_.seed);
+      if (!all.ok()) return all.status();
+      rows = *std::move(all);
+    }
+  }
+  if (rows.has_value()) {
+    if (auto status = Start(*std::move(rows)); !status.ok()) return status;
+  }
+  if (!end) return absl::OkStatus();
+  summary_.frames_in = driving_->num_frames();
+  summary_.frame_notes = driving_->frame_notes();
+  summary_.notes.insert(summary_.notes.end(), driving_->notes().begin(), driving_->notes().end());
+  summary_.decode_time = driving_->decode_time();
+  summary_.landmark_time = driving_->landmark_time();
+  absl::MutexLock lock(&mu_);
+  complete_ = true;
+  return absl::OkStatus();
+}
+
+absl::Status ReenactorJob::Start(RowPlan rows) {
   const absl::Time start = absl::Now();
   const BundleConfig& config = model_.bundle().config;
-  const int num_frames = static_cast<int>(clip_.pts.size());
-  auto rows = PlanRows(num_frames, model_.info().frames_per_row, request_.plan, request_.seed);
-  if (!rows.ok()) return rows.status();
   auto schedule =
       Schedule::Create(config.schedule, config.num_train_steps, absl::StrCat(*request_.num_steps));
   if (!schedule.ok()) return schedule.status();
-  auto conditions = model_.MakeConditions(source_, clip_.landmarks, *request_.guidance_scale != 1);
+  auto conditions = model_.MakeConditions(
+      source_,
+      [this](absl::Span<const int64_t> frames) {
+        absl::MutexLock lock(&mu_);
+        return frames_.landmarks(frames);
+      },
+      *request_.guidance_scale != 1);
   if (!conditions.ok()) return conditions.status();
-
-  plan_.num_frames = num_frames;
-  plan_.num_rows = static_cast<int>(rows->rows.size());
-  plan_.num_padding_slots = rows->num_padding_slots;
-  plan_.num_steps = schedule->size();
-  const auto form = ChooseTraceForm();
+  const int num_rows = static_cast<int>(rows.rows.size());
+  const auto form = ChooseTraceForm(num_rows);
   if (!form.ok()) return form.status();
 
   SamplingOptions options;
@@ -221,34 +246,72 @@ absl::Status ReenactorJob::Prepare() {
   options.sampler = *request_.sampler;
   options.ddim_eta = request_.ddim_eta;
   options.guidance_scale = *request_.guidance_scale;
-  plan_.gflop_per_row_step = TraceDenoiser::GflopPerRowStep(config.sdit, options.guided());
   RowSchedule::Options order;
   order.form = *form;
   order.max_active_rows = options_.max_active_rows;
-  // Neighbouring frames share a row: the fewer rows begin together, the sooner the first are there.
-  order.max_first_rows =
-      request_.plan == SequencePlan::kContiguous ? kFirstRows : options_.max_active_rows;
+  // The first frames are those of row 0: they are there soonest if it runs alone.
+  order.max_first_rows = grows() ? 1 : options_.max_active_rows;
   const int64_t channels = config.sdit.latent_channels;
   const int64_t size = config.sdit.latent_size;
+  const int num_padding_slots = rows.num_padding_slots;
+  const int num_steps = schedule->size();
   auto denoiser = TraceDenoiser::Create(
-      model_.executor(), *std::move(schedule), *std::move(rows), *std::move(conditions),
+      model_.executor(), *std::move(schedule), std::move(rows), *std::move(conditions),
       [seed = request_.seed, channels, size](int frame, int step) {
         return FrameNoise(seed, static_cast<uint64_t>(frame), static_cast<uint64_t>(step),
                           {channels, size, size});
       },
-      options, order);
+      options, order, /*complete=*/!grows());
   if (!denoiser.ok()) return denoiser.status();
   denoiser_.emplace(*std::move(denoiser));
-  plan_.total_steps = denoiser_->total_row_steps();
+  time_base_num_ = driving_->info().time_base_num;
+  time_base_den_ = driving_->info().time_base_den;
+  if (auto status = OpenWriter(); !status.ok()) return status;
   summary_.embed_time += absl::Now() - start;
-  return OpenWriter();
+
+  absl::MutexLock lock(&mu_);
+  started_ = true;
+  num_rows_ = open_rows_ = plan_.num_rows = num_rows;
+  plan_.num_padding_slots = num_padding_slots;
+  plan_.num_steps = num_steps;
+  plan_.gflop_per_row_step = TraceDenoiser::GflopPerRowStep(config.sdit, options.guided());
+  recomputed_ = grows() && *form != TraceForm::kRetained;
+  if (!grows()) plan_.total_steps = denoiser_->total_row_steps();
+  return absl::OkStatus();
 }
 
-absl::StatusOr<TraceForm> ReenactorJob::ChooseTraceForm() {
+JobPlan ReenactorJob::plan() const {
+  absl::MutexLock lock(&mu_);
+  JobPlan plan = plan_;
+  plan.complete = complete_ && (!grows() || feed_.done());
+  if (!grows() || !started_) return plan;
+  plan.num_padding_slots = feed_.num_padding_slots();
+  plan.num_rows = num_rows_;
+  if (!plan.complete) {
+    // What waits, and what the container says will come.
+    const int others = std::max(model_.info().frames_per_row - 1, 1);
+    plan.num_rows = std::max(num_rows_ + (feed_.num_waiting() + others - 1) / others,
+                             live() ? 0 : (plan.num_frames - 1 + others - 1) / others);
+  }
+  int64_t rows = plan.num_rows;
+  if (recomputed_) {
+    const int followers = options_.max_active_rows - 1;
+    rows += std::max(0, (plan.num_rows - 1 + followers - 1) / followers - 1);
+  }
+  plan.total_steps = IsDenoised() ? steps_done_.load() : rows * plan.num_steps;
+  return plan;
+}
+
+LiveStatus ReenactorJob::live_status() const {
+  absl::MutexLock lock(&mu_);
+  return live_status_;
+}
+
+absl::StatusOr<TraceForm> ReenactorJob::ChooseTraceForm(int num_rows) {
   using Trace = ReenactorOptions::Trace;
   if (options_.trace == Trace::kLockStep) return TraceForm::kLockStep;
   if (options_.trace == Trace::kRecomputed) return TraceForm::kRecomputed;
-  const int64_t bytes = TraceDenoiser::RetainedBytes(model_.executor(), plan_.num_steps,
+  const int64_t bytes = TraceDenoiser::RetainedBytes(model_.executor(), *request_.num_steps,
                                                      *request_.guidance_scale != 1);
   auto reservation = budget_.Reserve(bytes);
   if (reservation.has_value()) {
@@ -260,34 +323,68 @@ absl::StatusOr<TraceForm> ReenactorJob::ChooseTraceForm() {
                                                      " bytes; ", budget_.available(), " of ",
                                                      budget_.limit(), " are free"));
   }
-  return plan_.num_rows <= options_.max_active_rows ? TraceForm::kLockStep : TraceForm::kRecomputed;
+  return !grows() && num_rows <= options_.max_active_rows ? TraceForm::kLockStep
+                                                          : TraceForm::kRecomputed;
 }
 
 absl::Status ReenactorJob::OpenWriter() {
   if (request_.format != OutputFormat::kFragmentedMp4) return absl::OkStatus();
   Mp4Writer::Options options;
   options.width = options.height = *request_.output_size;
-  options.time_base_num = clip_.info.time_base_num;
-  options.time_base_den = clip_.info.time_base_den;
-  options.frame_rate_num = clip_.info.frame_rate_num;
-  options.frame_rate_den = clip_.info.frame_rate_den;
+  const VideoInfo& info = driving_->info();
+  options.time_base_num = info.time_base_num;
+  options.time_base_den = info.time_base_den;
+  options.frame_rate_num = info.frame_rate_num;
+  options.frame_rate_den = info.frame_rate_den;
   options.crf = request_.quality;
-  options.audio = std::move(audio_);
-  audio_.reset();
+  options.audio = driving_->TakeAudio();
+  summary_.audio_copied = options.audio.has_value();
+  if (grows()) {
+    // A fragment holds the first row's frames, so that they can be sent when they are there.
+    const int frames_per_row = model_.info().frames_per_row;
+    options.first_fragment_frames = frames_per_row;
+    if (live()) options.frames_per_fragment = std::max(frames_per_row - 1, 1);
+  }
   auto writer = Mp4Writer::Create(std::move(options));
   if (!writer.ok()) return writer.status();
   writer_ = *std::move(writer);
   return absl::OkStatus();
 }
 
-bool ReenactorJob::denoised() const {
-  return plan_.total_steps > 0 && steps_done_ == plan_.total_steps;
+bool ReenactorJob::IsDenoised() const {
+  return complete_ && started_ && open_rows_ == 0 && (!grows() || feed_.done());
 }
 
-bool ReenactorJob::rendered() const { return rendered_; }
+bool ReenactorJob::denoised() const {
+  absl::MutexLock lock(&mu_);
+  return IsDenoised();
+}
 
-RowDemand ReenactorJob::row_demand() const {
-  return denoiser_.has_value() ? denoiser_->demand() : RowDemand{};
+RowDemand ReenactorJob::row_demand() {
+  std::vector<std::vector<RowSlot>> rows;
+  bool all = false;
+  {
+    absl::MutexLock lock(&mu_);
+    if (!started_ || !denoiser_.has_value()) return {};
+    if (grows()) {
+      const absl::Time now = absl::Now();
+      while (auto row = feed_.NextRow(now, open_rows_)) {
+        rows.push_back(*std::move(row));
+        ++num_rows_;
+        ++open_rows_;
+      }
+      for (const int frame : feed_.TakeSkipped()) {
+        frames_.Skip(frame);
+        if (++live_status_.frames_skipped <= kMaxSkipNotes) {
+          skip_notes_.push_back({frame, "skipped, the frame before is shown"});
+        }
+      }
+      all = feed_.done();
+    }
+  }
+  for (auto& row : rows) denoiser_->AddRow(std::move(row));
+  if (all) denoiser_->Complete();
+  return denoiser_->demand();
 }
 
 absl::StatusOr<TraceDenoiser::Share> ReenactorJob::BeginStep(int num_rows) {
@@ -307,29 +404,37 @@ absl::Status ReenactorJob::EndStep(int num_rows,
                                    absl::Duration duration) {
   denoise_time_ += duration;
   if (!finished.ok()) return finished.status();
-  {
-    absl::MutexLock lock(&mu_);
-    for (FinishedFrame& frame : *finished) ready_[frame.frame] = std::move(frame.latent);
-  }
   ++steps_run_;
+  const int open_rows = denoiser_->num_open_rows();
   if (denoiser_->done()) {
     denoiser_.reset();
     retained_ = {};
   }
-  // Last: whoever sees the final count finds every latent.
+  absl::MutexLock lock(&mu_);
+  for (FinishedFrame& frame : *finished) ready_[frame.frame] = std::move(frame.latent);
+  open_rows_ = open_rows;
   steps_done_ += num_rows;
   return absl::OkStatus();
 }
 
 bool ReenactorJob::CanDecode() const {
   if (ready_.empty()) return false;
-  return ready_.begin()->first == next_frame_ ||
-         waiting_bytes_ + picture_bytes_ <= options_.max_waiting_bytes;
+  return ready_.begin()->first == frames_.NextShown(next_frame_) ||
+         static_cast<int64_t>(waiting_.size() + 1) * picture_bytes_ <= options_.max_waiting_bytes;
+}
+
+bool ReenactorJob::CanEmit() const {
+  const auto times = frames_.times(next_frame_);
+  return times.has_value() && (times->skipped || waiting_.contains(next_frame_));
+}
+
+bool ReenactorJob::CanFinish() const {
+  return complete_ && next_frame_ == frames_.count() && !rendered_;
 }
 
 bool ReenactorJob::renderable() const {
   absl::MutexLock lock(&mu_);
-  return CanDecode();
+  return CanDecode() || CanEmit() || CanFinish();
 }
 
 void ReenactorJob::AddPieces(std::vector<Mp4Writer::Piece> pieces, std::vector<Output>* outputs) {
@@ -340,17 +445,16 @@ void ReenactorJob::AddPieces(std::vector<Mp4Writer::Piece> pieces, std::vector<O
     output.first_frame = piece.first_frame;
     output.num_frames = piece.num_frames;
     output.pts = piece.pts;
-    output.time_base_num = clip_.info.time_base_num;
-    output.time_base_den = clip_.info.time_base_den;
+    output.time_base_num = time_base_num_;
+    output.time_base_den = time_base_den_;
     outputs->push_back(std::move(output));
   }
 }
 
-absl::Status ReenactorJob::Emit(int frame, const Image& image, std::vector<Output>* outputs) {
-  const int size = *request_.output_size;
-  const Image resized = image.width == size ? image : ResizeImage(image, size, size);
+absl::Status ReenactorJob::Emit(int frame, const ClipFrames::Times& times,
+                                std::vector<Output>* outputs) {
   if (writer_ != nullptr) {
-    auto pieces = writer_->Write(resized, clip_.pts[frame], clip_.durations[frame]);
+    auto pieces = writer_->Write(picture_, times.pts, times.duration);
     if (!pieces.ok()) return pieces.status();
     AddPieces(*std::move(pieces), outputs);
     return absl::OkStatus();
@@ -359,16 +463,17 @@ absl::Status ReenactorJob::Emit(int frame, const Image& image, std::vector<Outpu
   output.kind = Output::Kind::kFrame;
   output.first_frame = frame;
   output.num_frames = 1;
-  output.pts = clip_.pts[frame];
-  output.time_base_num = clip_.info.time_base_num;
-  output.time_base_den = clip_.info.time_base_den;
-  output.width = output.height = size;
+  output.pts = times.pts;
+  output.time_base_num = time_base_num_;
+  output.time_base_den = time_base_den_;
+  output.width = output.height = *request_.output_size;
+  output.repeated = times.skipped;
   if (request_.format == OutputFormat::kRawRgb) {
-    output.data.assign(resized.rgb.begin(), resized.rgb.end());
+    output.data.assign(picture_.rgb.begin(), picture_.rgb.end());
   } else {
     auto encoded = request_.format == OutputFormat::kJpeg
-                       ? EncodeJpeg(resized, request_.jpeg_quality)
-                       : EncodePng(resized);
+                       ? EncodeJpeg(picture_, request_.jpeg_quality)
+                       : EncodePng(picture_);
     if (!encoded.ok()) return encoded.status();
     output.data = *std::move(encoded);
   }
@@ -376,48 +481,83 @@ absl::Status ReenactorJob::Emit(int frame, const Image& image, std::vector<Outpu
   return absl::OkStatus();
 }
 
+void ReenactorJob::NoteEmitted(int frame, const ClipFrames::Times& times) {
+  absl::MutexLock lock(&mu_);
+  ++next_frame_;
+  // The anchor row may run again.
+  if (grows() && frame >= model_.info().frames_per_row) frames_.Forget(frame);
+  if (!live()) return;
+  const absl::Time now = absl::Now();
+  live_status_.lag = now - times.arrived;
+  const double media = static_cast<double>(times.pts + times.duration - first_pts_) *
+                       time_base_num_ / time_base_den_;
+  const double wall = absl::ToDoubleSeconds(now - first_arrived_);
+  if (wall > 0) live_status_.real_time_ratio = media / wall;
+}
+
+absl::Status ReenactorJob::EmitReady(std::vector<Output>* outputs) {
+  const int size = *request_.output_size;
+  while (true) {
+    int frame = 0;
+    ClipFrames::Times times;
+    std::optional<Image> image;
+    {
+      absl::MutexLock lock(&mu_);
+      if (!CanEmit()) return absl::OkStatus();
+      frame = next_frame_;
+      times = *frames_.times(frame);
+      if (!times.skipped) image = std::move(waiting_.extract(frame).mapped());
+    }
+    if (image.has_value()) {
+      picture_ = image->width == size ? *std::move(image) : ResizeImage(*image, size, size);
+    }
+    if (auto status = Emit(frame, times, outputs); !status.ok()) return status;
+    NoteEmitted(frame, times);
+  }
+}
+
+absl::Status ReenactorJob::DecodeNext(bool* decoded) {
+  int frame = 0;
+  torch::Tensor latent;
+  {
+    absl::MutexLock lock(&mu_);
+    *decoded = CanDecode();
+    if (!*decoded) return absl::OkStatus();
+    auto next = ready_.extract(ready_.begin());
+    frame = next.key();
+    latent = std::move(next.mapped());
+  }
+  auto image = model_.Decode(latent);
+  if (!image.ok()) {
+    return absl::Status(image.status().code(),
+                        absl::StrCat("rendering frame ", frame, ": ", image.status().message()));
+  }
+  absl::MutexLock lock(&mu_);
+  waiting_[frame] = *std::move(image);
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::vector<Output>> ReenactorJob::Render() {
   const absl::Time start = absl::Now();
   std::vector<Output> outputs;
-  int64_t next_to_emit = 0;
+  bool finished = false;
   const absl::Status status = CatchErrors("rendering", [&]() -> absl::Status {
-    for (int i = 0; i < kFramesPerRender; ++i) {
+    if (auto emitted = EmitReady(&outputs); !emitted.ok()) return emitted;
+    bool decoded = true;
+    for (int i = 0; i < kFramesPerRender && decoded; ++i) {
       if (auto cancelled = CheckCancelled(); !cancelled.ok()) return cancelled;
-      int frame = 0;
-      torch::Tensor latent;
-      {
-        absl::MutexLock lock(&mu_);
-        next_to_emit = next_frame_;
-        if (!CanDecode()) break;
-        const auto next = ready_.begin();
-        frame = next->first;
-        latent = std::move(next->second);
-        ready_.erase(next);
-      }
-      auto image = model_.Decode(latent);
-      if (!image.ok()) {
-        return absl::Status(image.status().code(), absl::StrCat("rendering frame ", frame, ": ",
-                                                                image.status().message()));
-      }
-      waiting_[frame] = *std::move(image);
-      while (!waiting_.empty() && waiting_.begin()->first == next_to_emit) {
-        const auto first = waiting_.begin();
-        if (auto emitted = Emit(first->first, first->second, &outputs); !emitted.ok()) {
-          return emitted;
-        }
-        waiting_.erase(first);
-        ++next_to_emit;
-      }
+      if (auto next = DecodeNext(&decoded); !next.ok()) return next;
+      if (auto emitted = EmitReady(&outputs); !emitted.ok()) return emitted;
+    }
+    {
       absl::MutexLock lock(&mu_);
-      next_frame_ = static_cast<int>(next_to_emit);
-      waiting_bytes_ = static_cast<int64_t>(waiting_.size()) * picture_bytes_;
+      finished = CanFinish();
     }
-    if (next_to_emit == plan_.num_frames && writer_ != nullptr) {
-      auto pieces = writer_->Finish();
-      if (!pieces.ok()) return pieces.status();
-      AddPieces(*std::move(pieces), &outputs);
-      writer_.reset();
-    }
+    if (!finished || writer_ == nullptr) return absl::OkStatus();
+    auto pieces = writer_->Finish();
+    if (!pieces.ok()) return pieces.status();
+    AddPieces(*std::move(pieces), &outputs);
+    writer_.reset();
     return absl::OkStatus();
   });
   render_time_ += absl::Now() - start;
@@ -426,7 +566,7 @@ absl::StatusOr<std::vector<Output>> ReenactorJob::Render() {
     bytes_out_ += static_cast<int64_t>(output.data.size());
     frames_done_ += output.num_frames;
   }
-  if (plan_.num_frames > 0 && frames_done_ == plan_.num_frames) rendered_ = true;
+  if (finished) rendered_ = true;
   return outputs;
 }
 
@@ -436,6 +576,16 @@ JobSummary ReenactorJob::Summary() const {
   summary.frames_out = frames_done_;
   summary.steps_run = steps_run_;
   summary.rows_run = steps_done_;
+  absl::MutexLock lock(&mu_);
+  summary.live = live_status_;
+  summary.frame_notes.insert(summary.frame_notes.end(), skip_notes_.begin(), skip_notes_.end());
+  std::stable_sort(summary.frame_notes.begin(), summary.frame_notes.end(),
+                   [](const FrameNote& a, const FrameNote& b) { return a.frame < b.frame; });
+  if (live_status_.frames_skipped > kMaxSkipNotes) {
+    summary.notes.push_back(absl::StrCat("only the first ", kMaxSkipNotes, " of ",
+                                         live_status_.frames_skipped,
+                                         " skipped frames are listed"));
+  }
   summary.bytes_out = bytes_out_;
   summary.decode_time += source_.decode_time;
   summary.landmark_time += source_.landmark_time;

@@ -1,8 +1,13 @@
 // One reenactment, from bytes to bytes. The life of a job is told in pipeline/engine.h.
 //
-// Frames pass from the denoiser (scheduler thread) to Render (any thread) through `ready_`, as
-// latents, a few kilobytes each. Render decodes the earliest first; pictures that are ahead of an
-// unfinished one wait, up to max_waiting_bytes.
+// Three parts, each on a thread of its own, meet under one mutex: preparation appends frames
+// (ClipFrames); the scheduler's thread makes rows of them and denoises, which leaves latents, a few
+// kilobytes each; rendering decodes the earliest first. Pictures that are ahead of an unfinished
+// one wait, up to max_waiting_bytes.
+//
+// With the central plans rows are made once the whole clip has been read. A job that grows
+// (SequencePlan::kContiguous, live driving) makes them while frames come (row_feed.h), and
+// preparation keeps only a few rows ahead of denoising.
 #pragma once
 
 #include <atomic>
@@ -18,10 +23,13 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "pipeline/anchored/row_feed.h"
+#include "pipeline/anchored/row_plan.h"
 #include "pipeline/engine.h"
 #include "pipeline/engine/trace_denoiser.h"
 #include "pipeline/media/mp4_writer.h"
-#include "pipeline/media/video_reader.h"
+#include "pipeline/reenactor/clip_frames.h"
+#include "pipeline/reenactor/driving.h"
 #include "pipeline/reenactor/model.h"
 #include "pipeline/reenactor/trace_budget.h"
 
@@ -37,14 +45,17 @@ class ReenactorJob : public EngineJob {
                                                               const JobRequest& request);
 
   absl::Status AddDriving(std::string_view bytes) override;
+  absl::Status AddFrame(LiveFrame frame) override;
   absl::Status FinishDriving() override;
-  const JobPlan& plan() const override { return plan_; }
+  absl::StatusOr<Preparation> Prepare() override ABSL_LOCKS_EXCLUDED(mu_);
+  JobPlan plan() const override ABSL_LOCKS_EXCLUDED(mu_);
+  LiveStatus live_status() const override ABSL_LOCKS_EXCLUDED(mu_);
   void Cancel() override { cancelled_ = true; }
-  bool denoised() const override;
+  bool denoised() const override ABSL_LOCKS_EXCLUDED(mu_);
   int64_t steps_done() const override { return steps_done_; }
-  RowDemand row_demand() const override;
+  RowDemand row_demand() override ABSL_LOCKS_EXCLUDED(mu_);
   bool renderable() const override ABSL_LOCKS_EXCLUDED(mu_);
-  bool rendered() const override;
+  bool rendered() const override { return rendered_; }
   int64_t frames_done() const override { return frames_done_; }
   absl::StatusOr<std::vector<Output>> Render() override ABSL_LOCKS_EXCLUDED(mu_);
   JobSummary Summary() const override;
@@ -60,23 +71,38 @@ class ReenactorJob : public EngineJob {
   ReenactorJob(const Model& model, const ReenactorOptions& options, TraceBudget& budget,
                JobRequest request);
 
-  // What is known of the driving clip: times, and landmarks in the clip's crop.
-  struct DrivingClip {
-    VideoInfo info;
-    std::vector<int64_t> pts, durations;
-    std::vector<Landmarks> landmarks;
-  };
-  absl::Status ReadDriving();
-  absl::Status Prepare();
+  bool live() const { return request_.live.has_value(); }
+  // Whether rows are made while frames come.
+  bool grows() const { return request_.plan == SequencePlan::kContiguous || live(); }
+
+  Driving::Options DrivingOptions() const;
+
+  // Preparation's thread.
+  absl::StatusOr<Preparation> PrepareSome();
+  // Hands over what one reading gave, and makes what can be made of it.
+  absl::Status TakeIn(std::vector<Driving::Frame> frames, bool end) ABSL_LOCKS_EXCLUDED(mu_);
+  // The denoiser and the writer; `rows` are all of the clip's, or the first.
+  absl::Status Start(RowPlan rows) ABSL_LOCKS_EXCLUDED(mu_);
+  // Chooses the form of the trace; kRetained reserves its memory.
+  absl::StatusOr<TraceForm> ChooseTraceForm(int num_rows);
+  absl::Status OpenWriter();
   // kCancelled after Cancel().
   absl::Status CheckCancelled() const;
-  // Chooses the form of the trace; kRetained reserves its memory.
-  absl::StatusOr<TraceForm> ChooseTraceForm();
-  absl::Status OpenWriter();
+  bool IsAhead() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
-  // Whether the earliest latent of `ready_` may be decoded now.
+  // Whether nothing is left to denoise.
+  bool IsDenoised() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  // Whether the earliest latent of `ready_` may be decoded now, the next picture be emitted, and
+  // whether only the end is left.
   bool CanDecode() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  absl::Status Emit(int frame, const Image& image, std::vector<Output>* outputs);
+  bool CanEmit() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool CanFinish() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Rendering's thread.
+  absl::Status DecodeNext(bool* decoded) ABSL_LOCKS_EXCLUDED(mu_);
+  absl::Status EmitReady(std::vector<Output>* outputs) ABSL_LOCKS_EXCLUDED(mu_);
+  absl::Status Emit(int frame, const ClipFrames::Times& times, std::vector<Output>* outputs);
+  void NoteEmitted(int frame, const ClipFrames::Times& times) ABSL_LOCKS_EXCLUDED(mu_);
   void AddPieces(std::vector<Mp4Writer::Piece> pieces, std::vector<Output>* outputs);
 
   const Model& model_;
@@ -86,17 +112,16 @@ class ReenactorJob : public EngineJob {
   const int64_t picture_bytes_;
   std::atomic<bool> cancelled_{false};
 
-  // Preparation; constant after FinishDriving.
-  std::unique_ptr<FaceLandmarker> landmarker_;  // until FinishDriving
+  // Preparation's thread; constant once it is done.
   EmbeddedSource source_;
-  std::string driving_;
-  bool finished_driving_ = false;
-  DrivingClip clip_;
-  std::optional<AudioTrack> audio_;  // moved into the writer
-  JobPlan plan_;
-  JobSummary summary_;  // Step and Render add their parts at the end: see Summary()
+  std::optional<Driving> driving_;
+  JobSummary summary_;  // denoising and rendering add their parts at the end: see Summary()
 
-  // Scheduler thread.
+  // Written before plan_ has rows, constant then.
+  int32_t time_base_num_ = 0;
+  int32_t time_base_den_ = 1;
+
+  // Scheduler thread, once plan_ has rows.
   std::optional<TraceDenoiser> denoiser_;
   TraceBudget::Reservation retained_;
   absl::Duration denoise_time_;
@@ -104,12 +129,25 @@ class ReenactorJob : public EngineJob {
   std::atomic<int64_t> steps_done_{0};  // row steps
 
   mutable absl::Mutex mu_;
-  std::map<int, torch::Tensor> ready_ ABSL_GUARDED_BY(mu_);  // by frame
-  int64_t waiting_bytes_ ABSL_GUARDED_BY(mu_) = 0;
-  int next_frame_ ABSL_GUARDED_BY(mu_) = 0;  // the first that was not decoded in turn
+  JobPlan plan_ ABSL_GUARDED_BY(mu_);
+  ClipFrames frames_ ABSL_GUARDED_BY(mu_);
+  RowFeed feed_ ABSL_GUARDED_BY(mu_);             // of a job that grows
+  int num_rows_ ABSL_GUARDED_BY(mu_) = 0;         // made so far
+  int open_rows_ ABSL_GUARDED_BY(mu_) = 0;        // of those, not yet denoised
+  bool complete_ ABSL_GUARDED_BY(mu_) = false;    // all frames are there
+  bool started_ ABSL_GUARDED_BY(mu_) = false;     // the denoiser is there
+  bool recomputed_ ABSL_GUARDED_BY(mu_) = false;  // of a job that grows: its trace is
 
-  // Render's thread.
-  std::map<int, Image> waiting_;
+  std::map<int, torch::Tensor> ready_ ABSL_GUARDED_BY(mu_);  // latents by frame
+  std::map<int, Image> waiting_ ABSL_GUARDED_BY(mu_);        // pictures by frame
+  int next_frame_ ABSL_GUARDED_BY(mu_) = 0;                  // the next to be emitted
+  LiveStatus live_status_ ABSL_GUARDED_BY(mu_);
+  std::vector<FrameNote> skip_notes_ ABSL_GUARDED_BY(mu_);
+  absl::Time first_arrived_ ABSL_GUARDED_BY(mu_);
+  int64_t first_pts_ ABSL_GUARDED_BY(mu_) = 0;
+
+  // Rendering's thread.
+  Image picture_;  // the last emitted
   std::unique_ptr<Mp4Writer> writer_;
   int64_t bytes_out_ = 0;
   absl::Duration render_time_;

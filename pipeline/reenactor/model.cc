@@ -13,13 +13,12 @@
 #include "pipeline/face/landmark_map.h"
 #include "pipeline/media/image_codec.h"
 #include "pipeline/models/clip_preprocess.h"
+#include "pipeline/models/cpu_vae_decoder.h"
+#include "pipeline/models/device.h"
 #include "pipeline/reenactor/guard.h"
 
 namespace reenact {
 namespace {
-
-// Frames mapped at once: the mapping network's widest layer then holds 256 * 4D numbers.
-constexpr size_t kFramesPerMapping = 256;
 
 // Real steps timed when a model is loaded, the first of which also warms up; fewer if they are
 // long.
@@ -49,15 +48,33 @@ torch::Tensor MapTensor(const Landmarks& landmarks, int tokens_side) {
       .view({int64_t{tokens_side} * tokens_side, kLandmarkMapWidth});
 }
 
+// [H, W, 3] uint8, contiguous.
+Image BytesToImage(const torch::Tensor& bytes) {
+  Image image;
+  image.height = static_cast<int>(bytes.size(0));
+  image.width = static_cast<int>(bytes.size(1));
+  const auto* data = bytes.data_ptr<uint8_t>();
+  image.rgb.assign(data, data + bytes.numel());
+  return image;
+}
+
 ExecutorDtype DtypeOf(const ReenactorOptions& options) {
   return options.precision == ReenactorOptions::Precision::kBfloat16 ? ExecutorDtype::kBfloat16
                                                                      : ExecutorDtype::kFloat32;
 }
 
-// Rows are computed one by one, so that a job's bytes do not depend on what runs beside it.
-absl::StatusOr<std::unique_ptr<RowExecutor>> MakeExecutor(const SDiT& sdit,
+// On a CPU rows are computed one by one, so that a job's bytes do not depend on what runs beside
+// it; on a GPU together, which takes far less time and rounds differently with the number of rows.
+absl::StatusOr<std::unique_ptr<RowExecutor>> MakeExecutor(const SDiT& sdit, torch::Device device,
                                                           const ReenactorOptions& options) {
-  const RowExecutor::Options how = {.dtype = DtypeOf(options), .deterministic = true};
+  RowExecutor::Options how = {.dtype = DtypeOf(options), .deterministic = true};
+  if (device.is_cuda()) {
+    how.deterministic = false;
+    how.device = device;
+    how.traces_on_host = options.max_trace_bytes > FreeCudaMemory(device) / 2;
+    how.max_graphs = options.max_cuda_graphs;
+    return MakeTorchExecutor(sdit, how);
+  }
   auto executor = MakeCpuExecutor(sdit, how);
   return absl::IsUnimplemented(executor.status()) ? MakeTorchExecutor(sdit, how)
                                                   : std::move(executor);
@@ -69,22 +86,6 @@ torch::Tensor ImageToTensor(const Image& image) {
   const torch::Tensor bytes = torch::from_blob(const_cast<uint8_t*>(image.rgb.data()),
                                                {image.height, image.width, 3}, torch::kUInt8);
   return bytes.permute({2, 0, 1}).to(torch::kFloat).div(127.5).sub(1).contiguous();
-}
-
-Image TensorToImage(const torch::Tensor& tensor) {
-  const torch::Tensor bytes = tensor.permute({1, 2, 0})
-                                  .add(1)
-                                  .mul(127.5)
-                                  .round()
-                                  .clamp(0, 255)
-                                  .to(torch::kUInt8)
-                                  .contiguous();
-  Image image;
-  image.height = static_cast<int>(bytes.size(0));
-  image.width = static_cast<int>(bytes.size(1));
-  const auto* data = bytes.data_ptr<uint8_t>();
-  image.rgb.assign(data, data + bytes.numel());
-  return image;
 }
 
 absl::StatusOr<std::unique_ptr<Model>> Model::Load(const std::string& folder,
@@ -117,18 +118,33 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Load(const std::string& folder,
   info.max_output_size = std::max(options.max_output_size, info.image_size);
   model->bundle_ = *std::move(bundle);
 
-  auto executor = MakeExecutor(model->bundle_.sdit, options);
-  if (!executor.ok()) return executor.status();
-  model->executor_ = *std::move(executor);
-  model->decoder_ = MakeCpuVaeDecoder(model->bundle_.autoencoder, DtypeOf(options));
-  model->Calibrate();
+  if (auto status = model->PlaceNetworks(options); !status.ok()) return status;
 
   // A face model that cannot be used should fail here, not in the first job.
   if (auto landmarker = model->NewFaceLandmarker(); !landmarker.ok()) return landmarker.status();
   return model;
 }
 
-void Model::Calibrate() {
+absl::Status Model::PlaceNetworks(const ReenactorOptions& options) {
+  const auto device = FindDevice(options.device);
+  if (!device.ok()) return device.status();
+  info_.device = DescribeDevice(*device);
+  auto executor = MakeExecutor(bundle_.sdit, *device, options);
+  if (!executor.ok()) return executor.status();
+  executor_ = *std::move(executor);
+  if (device->is_cuda()) {
+    auto decoder = MakeTorchVaeDecoder(bundle_.autoencoder, DtypeOf(options), *device);
+    if (!decoder.ok()) return decoder.status();
+    decoder_ = *std::move(decoder);
+  } else {
+    decoder_ = MakeCpuVaeDecoder(bundle_.autoencoder, DtypeOf(options));
+  }
+  // As many rows as can be computed side by side.
+  Calibrate(device->is_cuda() ? options.max_active_rows : std::max(at::get_num_threads(), 1));
+  return absl::OkStatus();
+}
+
+void Model::Calibrate(int num_rows) {
   const SDiTConfig& config = executor_->config();
   const int64_t T = config.num_frames, S = config.tokens_side() * config.tokens_side();
   ExecutorRow row;
@@ -137,8 +153,7 @@ void Model::Calibrate() {
   if (config.landmark_map) {
     row.extra = executor_->EmbedMaps(torch::zeros({T, S, kLandmarkMapWidth}));
   }
-  // As many rows as can be computed side by side.
-  const std::vector<ExecutorRow> rows(static_cast<size_t>(std::max(at::get_num_threads(), 1)), row);
+  const std::vector<ExecutorRow> rows(static_cast<size_t>(num_rows), row);
   absl::Duration fastest = absl::InfiniteDuration();
   for (int i = 0; i < kCalibrationSteps; ++i) {
     const absl::Time start = absl::Now();
@@ -222,36 +237,37 @@ absl::StatusOr<EmbeddedSource> Model::EmbedSource(const JobRequest& request,
 }
 
 absl::StatusOr<Conditions> Model::MakeConditions(const EmbeddedSource& source,
-                                                 absl::Span<const Landmarks> landmarks,
-                                                 bool guided) const {
+                                                 LandmarkSource landmarks, bool guided) const {
   Conditions conditions;
   const absl::Status status = CatchErrors("mapping the landmarks", [&]() -> absl::Status {
     c10::InferenceMode inference;
-    SDiT sdit = bundle_.sdit;
-    const auto map = [&](const torch::Tensor& G, const torch::Tensor& L) {
-      return sdit->map(G.unsqueeze(0), L.unsqueeze(0))[0];  // one long row: [n, D]
-    };
-    std::vector<torch::Tensor> with, without;
-    for (size_t first = 0; first < landmarks.size(); first += kFramesPerMapping) {
-      const torch::Tensor L = LandmarkTensor(landmarks.subspan(first, kFramesPerMapping));
-      with.push_back(map(source.G, L));
-      if (guided) without.push_back(map(sdit->null_clip(), L));
-    }
-    conditions.C = torch::cat(with);
-    if (guided) conditions.C_dropped = torch::cat(without);
-
     const SDiTConfig& config = bundle_.config.sdit;
     const int side = static_cast<int>(config.tokens_side());
+    const auto map = [this](const torch::Tensor& G, const torch::Tensor& L) {
+      SDiT sdit = bundle_.sdit;
+      return sdit->map(G.unsqueeze(0), L.unsqueeze(0))[0];  // one row: [n, D]
+    };
     if (source.latent.has_value()) {
       conditions.source_latent = source.latent;
       conditions.source_C = map(source.G, LandmarkTensor({*source.landmarks}))[0];
       if (config.landmark_map) conditions.source_landmark_map = MapTensor(*source.landmarks, side);
     }
-    if (config.landmark_map) {
-      conditions.landmark_map = [landmarks, side](int frame) {
-        return MapTensor(landmarks[frame], side);
-      };
-    }
+    conditions.frames = [this, map, side, guided, G = source.G,
+                         landmarks = std::move(landmarks)](absl::Span<const int64_t> frames) {
+      c10::InferenceMode inside;
+      const std::vector<Landmarks> of_frames = landmarks(frames);
+      const torch::Tensor L = LandmarkTensor(of_frames);
+      SDiT sdit = bundle_.sdit;
+      FrameConditions result;
+      result.C = map(G, L);
+      if (guided) result.C_dropped = map(sdit->null_clip(), L);
+      if (bundle_.config.sdit.landmark_map) {
+        std::vector<torch::Tensor> maps;
+        for (const Landmarks& face : of_frames) maps.push_back(MapTensor(face, side));
+        result.landmark_map = torch::stack(maps);
+      }
+      return result;
+    };
     return absl::OkStatus();
   });
   if (!status.ok()) return status;
@@ -262,7 +278,7 @@ absl::StatusOr<Image> Model::Decode(const torch::Tensor& latent) const {
   return CatchErrors("decoding a frame", [&]() -> absl::StatusOr<Image> {
     c10::InferenceMode inference;
     const torch::Tensor scaled = latent.unsqueeze(0) / bundle_.config.autoencoder.scaling_factor;
-    return TensorToImage(decoder_->Decode(scaled)[0]);
+    return BytesToImage(decoder_->DecodeToBytes(scaled)[0]);
   });
 }
 

@@ -6,6 +6,8 @@
 // the thread that denoises.
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -18,8 +20,8 @@
 #include "pipeline/face/face_landmarker.h"
 #include "pipeline/face/landmarks.h"
 #include "pipeline/image.h"
-#include "pipeline/models/cpu_vae_decoder.h"
 #include "pipeline/models/row_executor.h"
+#include "pipeline/models/vae_decoder.h"
 #include "pipeline/reenactor/face_models.h"
 #include "pipeline/reenactor/reenactor.h"
 #include "pipeline/types.h"
@@ -52,10 +54,10 @@ class Model {
   absl::StatusOr<EmbeddedSource> EmbedSource(const JobRequest& request,
                                              FaceLandmarker& landmarker) const;
 
-  // `landmarks`: of each frame, crop-normalised; must outlive the result, which draws landmark maps
-  // from them. `guided`: whether C_dropped is needed.
-  absl::StatusOr<Conditions> MakeConditions(const EmbeddedSource& source,
-                                            absl::Span<const Landmarks> landmarks,
+  // `landmarks`: gives those of some frames, crop-normalised; called by whoever asks for the
+  // frames' conditions. `guided`: whether C_dropped is needed.
+  using LandmarkSource = std::function<std::vector<Landmarks>(absl::Span<const int64_t> frames)>;
+  absl::StatusOr<Conditions> MakeConditions(const EmbeddedSource& source, LandmarkSource landmarks,
                                             bool guided) const;
 
   // [C, h, w] scaled latent -> picture of image_size. One at a time, so that a frame's bytes do not
@@ -65,18 +67,19 @@ class Model {
  private:
   Model() = default;
 
-  // Times real steps for ModelInfo::gflop_per_second.
-  void Calibrate();
+  // Makes executor_ and decoder_ on the device that the options name.
+  absl::Status PlaceNetworks(const ReenactorOptions& options);
+  // Times real steps of `num_rows` rows for ModelInfo::gflop_per_second.
+  void Calibrate(int num_rows);
 
   Bundle bundle_;
   std::unique_ptr<RowExecutor> executor_;
-  std::unique_ptr<CpuVaeDecoder> decoder_;
+  std::unique_ptr<VaeDecoder> decoder_;
   FaceModels face_models_;
   ModelInfo info_;
 };
 
-// 8-bit RGB to [3, H, W] in [-1, 1] and back (rounded, clamped).
+// 8-bit RGB to [3, H, W] in [-1, 1].
 torch::Tensor ImageToTensor(const Image& image);
-Image TensorToImage(const torch::Tensor& tensor);
 
 }  // namespace reenact

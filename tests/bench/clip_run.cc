@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <map>
+#include <numeric>
 #include <optional>
 #include <utility>
 
@@ -141,14 +142,11 @@ absl::StatusOr<ClipRun> RunMultiDiffusion(const ClipSpec& spec, const Schedule& 
   torch::Tensor count = torch::zeros({spec.num_frames, 1, 1, 1});
   for (const int start : starts) count.narrow(0, start, width).add_(1);
 
+  std::vector<int64_t> all(static_cast<size_t>(spec.num_frames));
+  std::iota(all.begin(), all.end(), 0);
+  const FrameConditions conditions = ConditionsOf(spec.conditions, all, config, spec.sampling);
   torch::Tensor extra;
-  if (config.landmark_map) {
-    std::vector<torch::Tensor> maps;
-    for (int frame = 0; frame < spec.num_frames; ++frame) {
-      maps.push_back(spec.conditions.landmark_map(frame));
-    }
-    extra = executor.EmbedMaps(torch::stack(maps));
-  }
+  if (config.landmark_map) extra = executor.EmbedMaps(conditions.landmark_map);
   std::optional<ExecutorSource> source;
   if (config.source != SourceTokens::kNone && spec.conditions.source_latent.has_value()) {
     const auto batch = [](const std::optional<torch::Tensor>& t) {
@@ -163,7 +161,7 @@ absl::StatusOr<ClipRun> RunMultiDiffusion(const ClipSpec& spec, const Schedule& 
     for (size_t w = 0; w < starts.size(); ++w) {
       rows[w].x = state.x.narrow(0, starts[w], width);
       rows[w].t = schedule.timestep(i);
-      rows[w].C = spec.conditions.C.narrow(0, starts[w], width);
+      rows[w].C = conditions.C.narrow(0, starts[w], width);
       if (extra.defined()) rows[w].extra = extra.narrow(0, starts[w], width);
       rows[w].source = source.has_value() ? &*source : nullptr;
     }

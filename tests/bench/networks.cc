@@ -120,7 +120,8 @@ Conditions RandomConditions(SDiT sdit, int num_frames, uint64_t seed) {
   };
   const int64_t tokens = config.tokens_side() * config.tokens_side();
   Conditions conditions;
-  conditions.C = map(num_frames);
+  FrameConditions frames;
+  frames.C = map(num_frames);
   if (config.source != SourceTokens::kNone) {
     conditions.source_latent =
         torch::randn({config.latent_channels, config.latent_size, config.latent_size});
@@ -130,9 +131,9 @@ Conditions RandomConditions(SDiT sdit, int num_frames, uint64_t seed) {
     }
   }
   if (config.landmark_map) {
-    const torch::Tensor maps = torch::rand({num_frames, tokens, kLandmarkMapChannels});
-    conditions.landmark_map = [maps](int frame) { return maps[frame]; };
+    frames.landmark_map = torch::rand({num_frames, tokens, kLandmarkMapChannels});
   }
+  conditions.frames = FromTensors(frames);
   return conditions;
 }
 

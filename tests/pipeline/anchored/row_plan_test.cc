@@ -36,16 +36,16 @@ TEST(RowPlanTest, EveryFrameIsShownOnceAndAnchorsAgree) {
           const bool central = kind != SequencePlan::kContiguous && t > 2;
           if (central) {
             ASSERT_EQ(plan->anchor_frame, n / 2);
+          } else if (kind == SequencePlan::kContiguous) {
+            ASSERT_EQ(plan->anchor_frame, t == 2 ? std::min(n, t) - 1 : std::min(n, t) / 2);
           }
           const int before = plan->anchor_frame;
           const int after = n - 1 - before;
           const int per_after = t - 1 - a;
-          const int rows = std::max(
+          const int central_rows = std::max(
               {1, (before + a - 1) / a, per_after == 0 ? 0 : (after + per_after - 1) / per_after});
-          ASSERT_EQ(plan->rows.size(), static_cast<size_t>(rows));
-          if (!central) {
-            ASSERT_EQ(rows, std::max(1, (n - 1 + t - 2) / (t - 1))) << "not the fewest";
-          }
+          const int fewest = std::max(1, (n - 1 + t - 2) / (t - 1));
+          ASSERT_EQ(plan->rows.size(), static_cast<size_t>(central ? central_rows : fewest));
         }
         std::vector<int> shown(static_cast<size_t>(n), 0);
         int padding = 0;
@@ -53,9 +53,12 @@ TEST(RowPlanTest, EveryFrameIsShownOnceAndAnchorsAgree) {
         for (size_t b = 0; b < plan->rows.size(); ++b) {
           const auto& row = plan->rows[b];
           ASSERT_EQ(row.size(), static_cast<size_t>(t));
-          ASSERT_TRUE(std::is_sorted(row.begin(), row.end(), [](const auto& x, const auto& y) {
-            return x.frame < y.frame;
-          }));
+          // In time order, of a contiguous row's frames all but the anchor.
+          std::vector<int> order;
+          for (int k = 0; k < t; ++k) {
+            if (kind != SequencePlan::kContiguous || k != a) order.push_back(row[k].frame);
+          }
+          ASSERT_TRUE(std::is_sorted(order.begin(), order.end()));
           int earliest = n;
           for (int k = 0; k < t; ++k) {
             ASSERT_GE(row[k].frame, 0);
@@ -123,23 +126,33 @@ TEST(RowPlanTest, InterleavedRowsHaveAConstantStride) {
   EXPECT_THAT(Frames(wide->rows[1]), ElementsAre(1, 4, 6, 8, 11));
 }
 
-TEST(RowPlanTest, ContiguousRowsHoldNeighboursEarliestFirst) {
-  const auto plan = PlanRows(13, 5, SequencePlan::kContiguous, 0);
-  ASSERT_EQ(plan->rows.size(), 3u);
-  EXPECT_THAT(Frames(plan->rows[0]), ElementsAre(0, 1, 6, 7, 8));
-  EXPECT_THAT(Frames(plan->rows[1]), ElementsAre(2, 3, 6, 9, 10));
-  EXPECT_THAT(Frames(plan->rows[2]), ElementsAre(4, 5, 6, 11, 12));
+TEST(RowPlanTest, ContiguousRowsComeInTheOrderOfTheirFrames) {
+  const auto plan = PlanRows(15, 5, SequencePlan::kContiguous, 0);
+  ASSERT_EQ(plan->rows.size(), 4u);
+  EXPECT_THAT(Frames(plan->rows[0]), ElementsAre(0, 1, 2, 3, 4));
+  EXPECT_THAT(Frames(plan->rows[1]), ElementsAre(5, 6, 2, 7, 8));
+  EXPECT_THAT(Frames(plan->rows[2]), ElementsAre(9, 10, 2, 11, 12));
+  // Two frames are left for four slots.
+  EXPECT_THAT(Frames(plan->rows[3]), ElementsAre(13, 13, 2, 14, 14));
+  EXPECT_EQ(plan->num_padding_slots, 2);
+  // The rows that are there do not change when frames come.
+  for (int n = 5; n < 15; ++n) {
+    const auto shorter = PlanRows(n, 5, SequencePlan::kContiguous, 0);
+    for (size_t b = 0; b < shorter->rows.size(); ++b) {
+      if (PaddingSlots(shorter->rows[b], *shorter) == 0) {
+        EXPECT_EQ(Frames(shorter->rows[b]), Frames(plan->rows[b]));
+      }
+    }
+  }
 }
 
-TEST(RowPlanTest, ContiguousMovesTheAnchorInsteadOfPadding) {
-  // T = 4 has two slots before the anchor and one after: 20 of 30 other frames go before it.
-  const auto plan = PlanRows(31, 4, SequencePlan::kContiguous, 0);
-  EXPECT_EQ(plan->anchor_frame, 20);
-  EXPECT_EQ(plan->rows.size(), 10u);
-  EXPECT_EQ(plan->num_padding_slots, 0);
-  const auto central = PlanRows(31, 4, SequencePlan::kCentralInterleaved, 0);
-  EXPECT_EQ(central->rows.size(), 15u);
-  EXPECT_EQ(central->num_padding_slots, 15);
+TEST(RowPlanTest, FollowerRowsTakeAnyFrames) {
+  const auto plan = PlanRows(6, 6, SequencePlan::kContiguous, 0);
+  EXPECT_THAT(Frames(FollowerRow({7, 9, 12}, *plan)), ElementsAre(7, 7, 9, 3, 9, 12));
+  const auto one = FollowerRow({8}, *plan);
+  EXPECT_THAT(Frames(one), ElementsAre(8, 8, 8, 3, 8, 8));
+  EXPECT_EQ(PaddingSlots(one, *plan), 4);
+  EXPECT_FALSE(one[0].duplicate);
 }
 
 TEST(RowPlanTest, OneFrameIsPaddedWithItself) {

@@ -29,7 +29,7 @@ std::vector<std::pair<int, int>> RowsAndSteps(const std::vector<RowStep>& steps)
 }
 
 TEST(RowSchedule, RetainedRowsFollowRowZeroAsFarAsItIs) {
-  RowSchedule schedule(Plan(4), 2, {.max_active_rows = 3, .max_first_rows = 2});
+  RowSchedule schedule(Plan(4), true, 2, {.max_active_rows = 3, .max_first_rows = 2});
   EXPECT_EQ(schedule.total_row_steps(), 8);
   EXPECT_EQ(schedule.demand().min_rows, 1);
   EXPECT_EQ(schedule.demand().max_rows, 2);
@@ -52,7 +52,7 @@ TEST(RowSchedule, RetainedRowsFollowRowZeroAsFarAsItIs) {
 }
 
 TEST(RowSchedule, LockStepTakesAllRowsTogether) {
-  RowSchedule schedule(Plan(5), 3, {.form = TraceForm::kLockStep, .max_active_rows = 2});
+  RowSchedule schedule(Plan(5), true, 3, {.form = TraceForm::kLockStep, .max_active_rows = 2});
   EXPECT_EQ(schedule.total_row_steps(), 15);
   for (int step = 0; step < 3; ++step) {
     EXPECT_EQ(schedule.demand().min_rows, 5);
@@ -65,7 +65,7 @@ TEST(RowSchedule, LockStepTakesAllRowsTogether) {
 }
 
 TEST(RowSchedule, RecomputedRunsRowZeroInEveryPassAndShowsItOnce) {
-  RowSchedule schedule(Plan(4), 2, {.form = TraceForm::kRecomputed, .max_active_rows = 2});
+  RowSchedule schedule(Plan(4), true, 2, {.form = TraceForm::kRecomputed, .max_active_rows = 2});
   // Passes {0, 1}, {0, 2}, {0, 3}.
   EXPECT_EQ(schedule.total_row_steps(), 12);
   int shown = 0;
@@ -82,7 +82,7 @@ TEST(RowSchedule, RecomputedRunsRowZeroInEveryPassAndShowsItOnce) {
 }
 
 TEST(RowSchedule, RowsWithoutAnAnchorNeedNothing) {
-  RowSchedule schedule(Plan(3, /*anchored=*/false), 2, {.max_active_rows = 8});
+  RowSchedule schedule(Plan(3, /*anchored=*/false), true, 2, {.max_active_rows = 8});
   EXPECT_EQ(schedule.demand().max_rows, 3);
   EXPECT_EQ(schedule.first_step_needed(), 2);
   schedule.Advance(schedule.Next(3));
@@ -90,8 +90,32 @@ TEST(RowSchedule, RowsWithoutAnAnchorNeedNothing) {
   EXPECT_TRUE(schedule.done());
 }
 
-// Whatever is granted: each step of each row runs once and in order, a follower's trace exists and
-// has not been given up, and no more rows are under way than allowed.
+TEST(RowSchedule, GrowsWhileRowsRun) {
+  RowSchedule schedule(Plan(1), false, 2, {.max_active_rows = 8, .max_first_rows = 1});
+  EXPECT_EQ(schedule.total_row_steps(), 2);
+  schedule.AddRow();
+  EXPECT_THAT(RowsAndSteps(schedule.Next(8)), ElementsAre(std::pair(0, 0)));
+  schedule.Advance(schedule.Next(1));
+  schedule.Advance(schedule.Next(1));
+  EXPECT_EQ(schedule.num_open_rows(), 1);
+  schedule.Advance(schedule.Next(1));
+  schedule.Advance(schedule.Next(1));
+  // Nothing to do, but the clip may go on: the traces stay.
+  EXPECT_EQ(schedule.demand().max_rows, 0);
+  EXPECT_FALSE(schedule.done());
+  EXPECT_EQ(schedule.first_step_needed(), 0);
+  schedule.AddRow();
+  EXPECT_EQ(schedule.total_row_steps(), 6);
+  EXPECT_THAT(RowsAndSteps(schedule.Next(8)), ElementsAre(std::pair(2, 0)));
+  schedule.Complete();
+  schedule.Advance(schedule.Next(1));
+  EXPECT_EQ(schedule.first_step_needed(), 1);
+  schedule.Advance(schedule.Next(1));
+  EXPECT_TRUE(schedule.done());
+}
+
+// Whatever is granted, and whenever rows come: each step of each row runs once and in order, a
+// follower's trace exists and has not been given up, and no more rows are under way than allowed.
 TEST(RowSchedule, AnyGrantsKeepTheRules) {
   std::mt19937 random(1);
   const auto draw = [&random](int low, int high) {
@@ -101,13 +125,25 @@ TEST(RowSchedule, AnyGrantsKeepTheRules) {
     const int num_rows = draw(1, 9), num_steps = draw(2, 5);
     const RowSchedule::Options options = {.form = static_cast<TraceForm>(draw(0, 2)),
                                           .max_active_rows = draw(2, 6),
-                                          .max_first_rows = draw(2, 6)};
-    RowSchedule schedule(Plan(num_rows), num_steps, options);
+                                          .max_first_rows = draw(1, 6)};
+    const bool grows = draw(0, 1) == 1;
+    int num_there = grows ? draw(0, num_rows) : num_rows;
+    RowSchedule schedule(Plan(num_there), !grows, num_steps, options);
     std::vector<int> taken(static_cast<size_t>(num_rows), 0);
     std::set<int> traces;
     std::set<int> ended;
     while (!schedule.done()) {
+      if (num_there < num_rows && draw(0, 2) == 0) {
+        schedule.AddRow();
+        ++num_there;
+      } else if (num_there == num_rows && !schedule.complete() && draw(0, 9) == 0) {
+        schedule.Complete();
+      }
       const RowDemand demand = schedule.demand();
+      if (demand.max_rows == 0) {
+        ASSERT_EQ(schedule.done(), schedule.complete());
+        continue;
+      }
       ASSERT_GE(demand.min_rows, 1);
       ASSERT_LE(demand.min_rows, demand.max_rows);
       const int grant = draw(demand.min_rows, demand.max_rows);
@@ -135,6 +171,9 @@ TEST(RowSchedule, AnyGrantsKeepTheRules) {
       }
     }
     ASSERT_EQ(static_cast<int>(ended.size()), num_rows);
+    ASSERT_EQ(schedule.row_steps_done(), schedule.total_row_steps());
+    ASSERT_EQ(schedule.demand().max_rows, 0);
+    traces.erase(traces.begin(), traces.lower_bound(schedule.first_step_needed()));
     ASSERT_TRUE(traces.empty());
   }
 }

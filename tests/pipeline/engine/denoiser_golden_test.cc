@@ -111,7 +111,7 @@ class DenoiserGoldenTest : public ::testing::Test {
     const torch::Tensor L = golden.tensors.at("in.L").flatten(2);
     const torch::Tensor G = golden.tensors.at("in.G").unsqueeze(0).expand({golden.rows, -1});
     Conditions conditions;
-    conditions.C = ByFrame(golden, plan, sdit->map(G, L));
+    conditions.frames = FromTensors({ByFrame(golden, plan, sdit->map(G, L)), {}, {}});
     const torch::Tensor initial = ByFrame(golden, plan, golden.tensors.at("in.x_T"));
     std::vector<torch::Tensor> z;
     for (int64_t i = 0; i < golden.steps; ++i) {

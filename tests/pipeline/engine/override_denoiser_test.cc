@@ -57,7 +57,9 @@ TEST_P(OverrideDenoiserTest, GuidanceExtrapolatesFromTheDroppedAppearance) {
 
   // With the appearance dropped on both sides there is nothing to extrapolate from.
   Conditions same = MakeConditions(false);
-  same.C_dropped = same.C;
+  FrameConditions frames = MakeFrameConditions();
+  frames.C_dropped = frames.C;
+  same.frames = FromTensors(frames);
   const auto alike = RunOverride(options, same);
   options.guidance_scale = 1;
   EXPECT_LT(Distance(alike, RunOverride(options, same)), kTolerance);
@@ -68,7 +70,7 @@ TEST_P(OverrideDenoiserTest, TheFirstPassOfAContiguousPlanShowsTheFirstFrames) {
       OverrideDenoiser::Create(sdit_, MakeSchedule(2), MakePlan(SequencePlan::kContiguous),
                                MakeConditions(), MakeNoise(0), {}, /*max_rows_per_pass=*/2);
   ASSERT_TRUE(denoiser.ok());
-  // B = ceil(10 / 3) = 4 rows around frame 6: 3 passes of row 0 and one more.
+  // B = ceil(10 / 3) = 4 rows around frame 2: 3 passes of row 0 and one more.
   EXPECT_EQ(denoiser->total_steps(), 6);
   ASSERT_TRUE(denoiser->Step()->empty());
   std::vector<int> frames;
@@ -76,19 +78,17 @@ TEST_P(OverrideDenoiserTest, TheFirstPassOfAContiguousPlanShowsTheFirstFrames) {
   ASSERT_TRUE(finished.ok()) << finished.status();
   for (const FinishedFrame& frame : *finished) frames.push_back(frame.frame);
 
-  EXPECT_THAT(frames, ::testing::UnorderedElementsAre(0, 1, 2, 3, 6, 7, 8));
+  EXPECT_THAT(frames, ::testing::UnorderedElementsAre(0, 1, 2, 3, 4, 5, 6));
   EXPECT_EQ(denoiser->latents().size(0), 2);
 }
 
 TEST_P(OverrideDenoiserTest, RefusesPartsThatDoNotFit) {
   const auto plan = PlanRows(kFrames, 5, SequencePlan::kContiguous, 0);
-  for (const RowPlan& wrong : {*plan, MakePlan(SequencePlan::kContiguous, kFrames + 1)}) {
-    EXPECT_EQ(OverrideDenoiser::Create(sdit_, MakeSchedule(), wrong, MakeConditions(), MakeNoise(0),
-                                       {}, 8)
-                  .status()
-                  .code(),
-              absl::StatusCode::kInvalidArgument);
-  }
+  EXPECT_EQ(
+      OverrideDenoiser::Create(sdit_, MakeSchedule(), *plan, MakeConditions(), MakeNoise(0), {}, 8)
+          .status()
+          .code(),
+      absl::StatusCode::kInvalidArgument);
 }
 
 TEST_P(OverrideDenoiserTest, AFailingNetworkIsAnErrorNotAnException) {

@@ -52,11 +52,17 @@ class TinyClipTest : public ::testing::TestWithParam<SourceTokens> {
     sdit_->eval();
   }
 
+  FrameConditions MakeFrameConditions(uint64_t seed = 1) {
+    const int64_t tokens = config_.tokens_side() * config_.tokens_side();
+    return {.C = FrameNoise(seed, 0, 0, {kFrames, config_.hidden_size}),
+            .C_dropped = FrameNoise(seed, 1, 0, {kFrames, config_.hidden_size}),
+            .landmark_map = FrameNoise(2, 0, 0, {kFrames, tokens, kLandmarkMapChannels})};
+  }
+
   Conditions MakeConditions(bool with_source = true, uint64_t seed = 1) {
     c10::InferenceMode inference;
     Conditions conditions;
-    conditions.C = FrameNoise(seed, 0, 0, {kFrames, config_.hidden_size});
-    conditions.C_dropped = FrameNoise(seed, 1, 0, {kFrames, config_.hidden_size});
+    conditions.frames = FromTensors(MakeFrameConditions(seed));
     const int64_t tokens = config_.tokens_side() * config_.tokens_side();
     if (with_source) {
       conditions.source_latent = FrameNoise(
@@ -64,9 +70,6 @@ class TinyClipTest : public ::testing::TestWithParam<SourceTokens> {
       conditions.source_C = FrameNoise(seed, 3, 0, {config_.hidden_size});
       conditions.source_landmark_map = FrameNoise(seed, 4, 0, {tokens, kLandmarkMapChannels});
     }
-    conditions.landmark_map = [tokens](int frame) {
-      return FrameNoise(2, static_cast<uint64_t>(frame), 0, {tokens, kLandmarkMapChannels});
-    };
     return conditions;
   }
 

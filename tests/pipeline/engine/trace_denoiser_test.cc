@@ -40,12 +40,9 @@ class TraceDenoiserTest : public TinyClipTest {
     bool with_source = true;
   };
   TraceDenoiser Make(RowExecutor& executor, const Clip& clip) {
-    Conditions conditions = MakeConditions(clip.with_source);
-    conditions.C = conditions.C.narrow(0, 0, clip.num_frames);
-    conditions.C_dropped = conditions.C_dropped.narrow(0, 0, clip.num_frames);
-    auto denoiser = TraceDenoiser::Create(executor, MakeSchedule(clip.num_steps),
-                                          MakePlan(clip.plan, clip.num_frames), conditions,
-                                          MakeNoise(clip.seed), clip.options, clip.order);
+    auto denoiser = TraceDenoiser::Create(
+        executor, MakeSchedule(clip.num_steps), MakePlan(clip.plan, clip.num_frames),
+        MakeConditions(clip.with_source), MakeNoise(clip.seed), clip.options, clip.order);
     EXPECT_TRUE(denoiser.ok()) << denoiser.status();
     return *std::move(denoiser);
   }
@@ -112,6 +109,43 @@ TEST_P(TraceDenoiserTest, EveryFormAndPlanGivesTheSame) {
             << "form " << static_cast<int>(form) << ", " << active << " active rows";
       }
     }
+  }
+}
+
+TEST_P(TraceDenoiserTest, AClipThatGrowsGivesWhatTheWholeOneGives) {
+  const auto executor = MakeExecutor();
+  std::mt19937 random(5);
+  for (const TraceForm form : {TraceForm::kRetained, TraceForm::kRecomputed}) {
+    Clip clip;
+    clip.plan = SequencePlan::kContiguous;
+    clip.options.guidance_scale = 1.5;
+    const Frames expected = Run(*executor, clip);
+    const RowPlan whole = MakePlan(clip.plan);
+    ASSERT_GT(whole.rows.size(), 3u);
+    RowPlan first = whole;
+    first.rows.resize(1);
+    clip.order.form = form;
+    auto denoiser = TraceDenoiser::Create(*executor, MakeSchedule(), first, MakeConditions(),
+                                          MakeNoise(clip.seed), clip.options, clip.order,
+                                          /*complete=*/false);
+    ASSERT_TRUE(denoiser.ok());
+    Frames frames;
+    size_t rows = 1;
+    bool complete = false;
+    for (int turn = 0; turn < 1000 && !denoiser->done(); ++turn) {
+      // Now and then the next row is there; now and then there is nothing to do.
+      if (rows < whole.rows.size() && random() % 3 == 0) {
+        denoiser->AddRow(whole.rows[rows++]);
+      } else if (rows == whole.rows.size() && !complete && random() % 8 == 0) {
+        denoiser->Complete();
+        complete = true;
+      }
+      const RowDemand demand = denoiser->demand();
+      if (demand.max_rows == 0) continue;
+      Add(TraceDenoiser::Step(*executor, {{{&*denoiser, demand.max_rows}}})[0], &frames);
+    }
+    EXPECT_TRUE(denoiser->done());
+    EXPECT_EQ(Distance(frames, expected), 0) << "form " << static_cast<int>(form);
   }
 }
 
@@ -264,14 +298,30 @@ TEST_P(TraceDenoiserTest, AFailureEndsOneClipOnly) {
 
 TEST_P(TraceDenoiserTest, RefusesPartsThatDoNotFit) {
   const auto executor = MakeExecutor();
-  const auto plan = PlanRows(kFrames, 5, SequencePlan::kContiguous, 0);
-  for (const RowPlan& wrong : {*plan, MakePlan(SequencePlan::kContiguous, kFrames + 1)}) {
-    EXPECT_EQ(TraceDenoiser::Create(*executor, MakeSchedule(), wrong, MakeConditions(),
-                                    MakeNoise(0), {}, {})
-                  .status()
-                  .code(),
-              absl::StatusCode::kInvalidArgument);
+  const auto long_rows = PlanRows(kFrames, 5, SequencePlan::kContiguous, 0);
+  const auto code = [&](const RowPlan& plan, const Conditions& conditions) {
+    return TraceDenoiser::Create(*executor, MakeSchedule(), plan, conditions, MakeNoise(0), {}, {})
+        .status()
+        .code();
+  };
+  EXPECT_EQ(code(*long_rows, MakeConditions()), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(code(MakePlan(), Conditions()), absl::StatusCode::kInvalidArgument);
+  if (config_.source != SourceTokens::kNone) {
+    Conditions half = MakeConditions();
+    half.source_C.reset();
+    EXPECT_EQ(code(MakePlan(), half), absl::StatusCode::kInvalidArgument);
   }
+  // Conditions of another shape show when a row begins.
+  Conditions narrow = MakeConditions();
+  FrameConditions frames = MakeFrameConditions();
+  frames.C = frames.C.narrow(1, 0, config_.hidden_size - 1);
+  narrow.frames = FromTensors(frames);
+  auto denoiser =
+      TraceDenoiser::Create(*executor, MakeSchedule(), MakePlan(), narrow, MakeNoise(0), {}, {});
+  ASSERT_TRUE(denoiser.ok());
+  const auto failed = TraceDenoiser::Step(*executor, {{{&*denoiser, 1}}})[0].status();
+  EXPECT_EQ(failed.code(), absl::StatusCode::kInternal);
+  EXPECT_THAT(std::string(failed.message()), HasSubstr("condition C"));
 }
 
 INSTANTIATE_TEST_SUITE_P(Sources, TraceDenoiserTest,

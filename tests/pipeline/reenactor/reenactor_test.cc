@@ -39,6 +39,7 @@ struct Result {
   JobSummary summary;
   std::vector<Output> outputs;
   int64_t steps_at_first_output = -1;
+  bool complete_at_first_output = false;
 
   std::string Bytes() const {
     std::string all;
@@ -139,6 +140,15 @@ class ReenactorTest : public ::testing::Test {
     return engine.Step(shares);
   }
 
+  // Reads all that was handed over.
+  static absl::Status PrepareAll(EngineJob& job) {
+    while (true) {
+      const auto prepared = job.Prepare();
+      if (!prepared.ok()) return prepared.status();
+      if (*prepared != EngineJob::Preparation::kMore) return absl::OkStatus();
+    }
+  }
+
   // Runs a job to its end on this thread; `status` gets the first error.
   static Result Run(Engine& engine, const JobRequest& request, const std::string& driving,
                     absl::Status* status = nullptr) {
@@ -157,24 +167,39 @@ class ReenactorTest : public ::testing::Test {
       const auto added = (*job)->AddDriving(std::string_view(driving).substr(at, 10'000));
       if (!added.ok()) return fail(added);
     }
-    if (auto prepared = (*job)->FinishDriving(); !prepared.ok()) return fail(prepared);
-    result.plan = (*job)->plan();
-    for (int64_t step = 1; !(*job)->denoised(); ++step) {
+    if (auto finished = (*job)->FinishDriving(); !finished.ok()) return fail(finished);
+    for (int64_t step = 1; !(*job)->rendered();) {
+      // As a server may: preparation runs ahead as far as it wants to.
+      if (auto prepared = PrepareAll(**job); !prepared.ok()) return fail(prepared);
       const int64_t before = (*job)->steps_done();
       const int num_rows = (*job)->row_demand().max_rows;
-      const auto statuses = Step(engine, {job->get()});
-      if (!statuses[0].ok()) return fail(statuses[0]);
+      if (num_rows > 0) {
+        const auto statuses = Step(engine, {job->get()});
+        if (!statuses[0].ok()) return fail(statuses[0]);
+        ++step;
+      }
       EXPECT_EQ((*job)->steps_done(), before + num_rows);
+      bool rendered_any = false;
       while ((*job)->renderable()) {
         auto outputs = (*job)->Render();
         if (!outputs.ok()) return fail(outputs.status());
+        rendered_any = true;
         for (Output& output : *outputs) {
-          if (result.steps_at_first_output < 0) result.steps_at_first_output = step;
+          if (result.steps_at_first_output < 0) {
+            result.steps_at_first_output = step - 1;
+            result.complete_at_first_output = (*job)->plan().complete;
+          }
           result.outputs.push_back(std::move(output));
         }
       }
+      if (num_rows == 0 && !rendered_any && !(*job)->rendered()) {
+        ADD_FAILURE() << "nothing moves";
+        break;
+      }
     }
-    EXPECT_TRUE((*job)->rendered());
+    EXPECT_TRUE((*job)->denoised());
+    result.plan = (*job)->plan();
+    EXPECT_TRUE(result.plan.complete);
     EXPECT_EQ((*job)->steps_done(), result.plan.total_steps);
     EXPECT_EQ((*job)->frames_done(), result.plan.num_frames);
     result.summary = (*job)->Summary();
@@ -315,11 +340,13 @@ TEST_F(ReenactorTest, TraceMemoryComesBackWithTheJob) {
     auto job = (*engine)->CreateJob(Request());
     ASSERT_TRUE(job.ok());
     ASSERT_TRUE((*job)->AddDriving(driving).ok());
-    EXPECT_TRUE((*job)->FinishDriving().ok());
+    ASSERT_TRUE((*job)->FinishDriving().ok());
+    EXPECT_TRUE(PrepareAll(**job).ok());
     auto second = (*engine)->CreateJob(Request());
     ASSERT_TRUE(second.ok());
     ASSERT_TRUE((*second)->AddDriving(driving).ok());
-    EXPECT_EQ((*second)->FinishDriving().code(), absl::StatusCode::kResourceExhausted);
+    ASSERT_TRUE((*second)->FinishDriving().ok());
+    EXPECT_EQ(PrepareAll(**second).code(), absl::StatusCode::kResourceExhausted);
   }
 }
 
@@ -346,16 +373,241 @@ TEST_F(ReenactorTest, ModelsKnowTheirSpeedAndJobsTheirWork) {
 }
 
 TEST_F(ReenactorTest, FirstFramesLeaveEarlyWithTheContiguousPlan) {
+  std::vector<Image> images;
+  for (int i = 0; i < 5; ++i) images.insert(images.end(), faces_.begin(), faces_.end());
   JobRequest request = Request();
   request.plan = SequencePlan::kContiguous;
   request.format = OutputFormat::kJpeg;
-  const Result result = Run(request);
+  const Result result = Run(*engine_, request, Video(images));
 
-  // Rows 0 and 1 together, one call of Step for each of the 3 denoising steps.
+  // Row 0, the first four frames, runs alone, while most of the video has not been read.
   EXPECT_EQ(result.steps_at_first_output, 3);
+  EXPECT_FALSE(result.complete_at_first_output);
+  ASSERT_EQ(result.outputs.size(), images.size());
   for (size_t i = 0; i < result.outputs.size(); ++i) {
     EXPECT_EQ(result.outputs[i].first_frame, static_cast<int64_t>(i));
   }
+  // B = ceil(59 / 3).
+  EXPECT_EQ(result.plan.num_rows, 20);
+  EXPECT_EQ(result.plan.total_steps, 60);
+
+  request.format = OutputFormat::kFragmentedMp4;
+  const Result video = Run(*engine_, request, Video(images));
+  EXPECT_EQ(video.steps_at_first_output, 3);
+  ASSERT_GT(video.outputs.size(), 2u);
+  EXPECT_EQ(video.outputs[1].num_frames, 4) << "the first fragment is row 0";
+}
+
+TEST_F(ReenactorTest, AContiguousJobGivesTheSameBytesInEveryFormOfTheTrace) {
+  using Trace = ReenactorOptions::Trace;
+  JobRequest request = Request();
+  request.plan = SequencePlan::kContiguous;
+  const std::string driving = Driving();
+  const std::string expected = Run(*engine_, request, driving).Bytes();
+  ReenactorOptions options = Options();
+  options.max_active_rows = 2;
+  for (const Trace trace : {Trace::kRetained, Trace::kLockStep, Trace::kRecomputed}) {
+    options.trace = trace;
+    auto engine = CreateReenactor(options);
+    ASSERT_TRUE(engine.ok()) << engine.status();
+    const Result result = Run(**engine, request, driving);
+    EXPECT_TRUE(result.Bytes() == expected);
+    EXPECT_EQ(result.plan.total_steps, result.summary.rows_run);
+  }
+}
+
+// A live job, turn by turn.
+class LiveTest : public ReenactorTest {
+ protected:
+  static JobRequest LiveRequest(SkipPolicy skip) {
+    JobRequest request = Request();
+    request.plan = SequencePlan::kContiguous;
+    request.format = OutputFormat::kRawRgb;
+    request.live = LiveOptions();
+    request.live->skip = skip;
+    request.live->max_wait = absl::Hours(1);
+    return request;
+  }
+  static std::string Png(const Image& image) {
+    auto png = EncodePng(image);
+    EXPECT_TRUE(png.ok()) << png.status();
+    return *std::move(png);
+  }
+  static LiveFrame Frame(const Image& image, int64_t pts) {
+    return {.image = Png(image), .pts = pts, .arrived = absl::Now()};
+  }
+  // Prepares, steps and renders until nothing moves.
+  static void RunOut(EngineJob& job, std::vector<Output>* outputs, int max_steps = 1000) {
+    for (int step = 0; step < max_steps; ++step) {
+      const absl::Status prepared = PrepareAll(job);
+      ASSERT_TRUE(prepared.ok()) << prepared;
+      const bool stepped = job.row_demand().max_rows > 0;
+      if (stepped) {
+        ASSERT_TRUE(Step(*engine_, {&job})[0].ok());
+      }
+      const bool rendered = job.renderable();
+      while (job.renderable()) {
+        auto more = job.Render();
+        ASSERT_TRUE(more.ok()) << more.status();
+        for (Output& output : *more) outputs->push_back(std::move(output));
+      }
+      if (!stepped && !rendered) return;
+    }
+  }
+};
+
+TEST_F(LiveTest, GivesWhatAFileOfTheSameFramesGives) {
+  JobRequest request = LiveRequest(SkipPolicy::kWait);
+  request.live.reset();
+  const std::string driving = Driving();
+  const Result file = Run(*engine_, request, driving);
+
+  auto job = engine_->CreateJob(LiveRequest(SkipPolicy::kWait));
+  ASSERT_TRUE(job.ok()) << job.status();
+  auto reader = VideoReader::Open(driving);
+  ASSERT_TRUE(reader.ok());
+  std::vector<Output> outputs;
+  size_t before_the_end = 0;
+  for (int i = 0; i < kFrames; ++i) {
+    auto frame = (*reader)->Next();
+    ASSERT_TRUE(frame.ok() && frame->has_value());
+    ASSERT_TRUE((*job)->AddFrame(Frame((*frame)->image, 10 * i)).ok());
+    ASSERT_NO_FATAL_FAILURE(RunOut(**job, &outputs));
+    before_the_end = outputs.size();
+  }
+  EXPECT_GE(before_the_end, 9u) << "rows of 4, 3 and 3 frames, the last waits for its duration";
+  EXPECT_FALSE((*job)->plan().complete);
+  ASSERT_TRUE((*job)->FinishDriving().ok());
+  ASSERT_NO_FATAL_FAILURE(RunOut(**job, &outputs));
+
+  EXPECT_TRUE((*job)->denoised());
+  EXPECT_TRUE((*job)->rendered());
+  EXPECT_TRUE((*job)->plan().complete);
+  ASSERT_EQ(outputs.size(), static_cast<size_t>(kFrames));
+  std::string bytes;
+  for (int i = 0; i < kFrames; ++i) {
+    EXPECT_EQ(outputs[i].first_frame, i);
+    EXPECT_EQ(outputs[i].pts, 10 * i);
+    EXPECT_EQ(outputs[i].time_base_den, 1000);
+    EXPECT_FALSE(outputs[i].repeated);
+    bytes += outputs[i].data;
+  }
+  EXPECT_TRUE(bytes == file.Bytes());
+  const JobSummary summary = (*job)->Summary();
+  EXPECT_EQ(summary.frames_in, kFrames);
+  EXPECT_EQ(summary.frames_out, kFrames);
+  EXPECT_EQ(summary.live.frames_in, kFrames);
+  EXPECT_EQ(summary.live.frames_skipped, 0);
+  EXPECT_GT(summary.live.lag, absl::ZeroDuration());
+  EXPECT_GT(summary.live.real_time_ratio, 0);
+}
+
+TEST_F(LiveTest, SkippedFramesRepeatTheOneBeforeAndKeepTheirTimes) {
+  for (const OutputFormat format : {OutputFormat::kRawRgb, OutputFormat::kFragmentedMp4}) {
+    JobRequest request = LiveRequest(SkipPolicy::kSkip);
+    request.format = format;
+    auto job = engine_->CreateJob(request);
+    ASSERT_TRUE(job.ok()) << job.status();
+    std::vector<Output> outputs;
+    // The anchor row, then a burst of seven frames in which only three fit.
+    for (int i = 0; i < kFrames; ++i) {
+      ASSERT_TRUE((*job)->AddFrame(Frame(faces_[i], 40 * i)).ok());
+      if (i == 3 || i == 10 || i == 11) {
+        ASSERT_NO_FATAL_FAILURE(RunOut(**job, &outputs));
+      }
+    }
+    ASSERT_TRUE((*job)->FinishDriving().ok());
+    ASSERT_NO_FATAL_FAILURE(RunOut(**job, &outputs));
+
+    EXPECT_TRUE((*job)->rendered());
+    const JobSummary summary = (*job)->Summary();
+    EXPECT_EQ(summary.frames_out, kFrames);
+    EXPECT_EQ(summary.live.frames_skipped, 4);
+    EXPECT_EQ((*job)->live_status().frames_skipped, 4);
+    std::vector<int64_t> noted;
+    for (const FrameNote& note : summary.frame_notes) {
+      noted.push_back(note.frame);
+      EXPECT_THAT(note.note, HasSubstr("skipped"));
+    }
+    EXPECT_THAT(noted, ::testing::ElementsAre(4, 5, 7, 9));
+    if (format == OutputFormat::kRawRgb) {
+      ASSERT_EQ(outputs.size(), static_cast<size_t>(kFrames));
+      for (int i = 0; i < kFrames; ++i) {
+        EXPECT_EQ(outputs[i].pts, 40 * i);
+        const bool skipped = i == 4 || i == 5 || i == 7 || i == 9;
+        EXPECT_EQ(outputs[i].repeated, skipped) << i;
+        if (i > 0) {
+          EXPECT_EQ(outputs[i].data == outputs[i - 1].data, skipped) << i;
+        }
+      }
+      continue;
+    }
+    std::string bytes;
+    for (const Output& output : outputs) bytes += output.data;
+    auto reader = VideoReader::Open(bytes);
+    ASSERT_TRUE(reader.ok()) << reader.status();
+    for (int i = 0; i < kFrames; ++i) {
+      const auto frame = (*reader)->Next();
+      ASSERT_TRUE(frame.ok() && frame->has_value()) << i;
+      EXPECT_EQ((*frame)->pts * (*reader)->info().time_base_num * 1000,
+                int64_t{40} * i * (*reader)->info().time_base_den);
+    }
+  }
+}
+
+TEST_F(LiveTest, PreparationStaysAFewRowsAheadWhereNothingMayBeSkipped) {
+  auto job = engine_->CreateJob(LiveRequest(SkipPolicy::kWait));
+  ASSERT_TRUE(job.ok());
+  int frames = 0;
+  auto prepared = EngineJob::Preparation::kNeedsInput;
+  while (prepared == EngineJob::Preparation::kNeedsInput && frames < 100) {
+    ASSERT_TRUE((*job)->AddFrame(Frame(faces_[frames % kFrames], frames)).ok());
+    ++frames;
+    const auto more = (*job)->Prepare();
+    ASSERT_TRUE(more.ok()) << more.status();
+    prepared = *more;
+    if (prepared == EngineJob::Preparation::kNeedsInput) (*job)->row_demand();
+  }
+  EXPECT_EQ(prepared, EngineJob::Preparation::kAhead);
+  EXPECT_GE(frames, 10);
+  EXPECT_LE(frames, 20);
+  // Steps make room.
+  for (int step = 0; step < 20 && prepared == EngineJob::Preparation::kAhead; ++step) {
+    ASSERT_TRUE(Step(*engine_, {job->get()})[0].ok());
+    const auto more = (*job)->Prepare();
+    ASSERT_TRUE(more.ok());
+    prepared = *more;
+  }
+  EXPECT_NE(prepared, EngineJob::Preparation::kAhead);
+}
+
+TEST_F(LiveTest, BadFramesAreNamed) {
+  const auto error = [](const std::vector<LiveFrame>& frames) {
+    auto job = engine_->CreateJob(LiveRequest(SkipPolicy::kSkip));
+    EXPECT_TRUE(job.ok()) << job.status();
+    absl::Status status;
+    for (const LiveFrame& frame : frames) status.Update((*job)->AddFrame(frame));
+    if (frames.empty()) status.Update((*job)->FinishDriving());
+    status.Update(PrepareAll(**job));
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    return std::string(status.message());
+  };
+  const LiveFrame good = Frame(faces_[0], 5);
+  EXPECT_THAT(error({}), HasSubstr("no driving media"));
+  EXPECT_THAT(error({good, Frame(faces_[1], 5)}),
+              HasSubstr("driving frame 1: pts is 5, must be above 5"));
+  EXPECT_THAT(error({good, {"no image", 6, absl::Now()}}), HasSubstr("driving frame 1"));
+  EXPECT_THAT(error({good, Frame(ResizeImage(faces_[1], 128, 96), 6)}),
+              HasSubstr("driving frame 1 has 128x96 pixels, must have 256x256"));
+
+  JobRequest request = LiveRequest(SkipPolicy::kSkip);
+  request.plan = SequencePlan::kCentralRandom;
+  EXPECT_EQ(engine_->CreateJob(request).status().code(), absl::StatusCode::kInvalidArgument);
+  auto live = engine_->CreateJob(LiveRequest(SkipPolicy::kSkip));
+  EXPECT_EQ((*live)->AddDriving("bytes").code(), absl::StatusCode::kInvalidArgument);
+  auto file = engine_->CreateJob(Request());
+  EXPECT_EQ((*file)->AddFrame(good).code(), absl::StatusCode::kInvalidArgument);
+  ExpectHealthy();
 }
 
 TEST_F(ReenactorTest, NoRoomForWaitingPicturesOnlyDelaysThem) {
@@ -548,6 +800,7 @@ TEST_F(ReenactorTest, JobsEndByDestructionAtAnyPoint) {
     }
     if (stage > 1) {
       ASSERT_TRUE((*job)->FinishDriving().ok());
+      ASSERT_TRUE(PrepareAll(**job).ok());
     }
     if (stage > 2) {
       ASSERT_TRUE(Step(*engine_, {job->get()})[0].ok());
@@ -563,6 +816,7 @@ TEST_F(ReenactorTest, CallsOutOfOrderAreErrors) {
   EXPECT_EQ(Step(*engine_, {job->get()})[0].code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_FALSE((*job)->denoised());
   EXPECT_FALSE((*job)->renderable());
+  EXPECT_EQ((*job)->Prepare().value(), EngineJob::Preparation::kNeedsInput);
   ASSERT_TRUE((*job)->AddDriving(Driving()).ok());
   ASSERT_TRUE((*job)->FinishDriving().ok());
   EXPECT_EQ((*job)->AddDriving("more").code(), absl::StatusCode::kFailedPrecondition);
@@ -575,8 +829,9 @@ TEST_F(ReenactorTest, CancelEndsTheReadingOfALongVideo) {
   auto job = engine_->CreateJob(Request());
   ASSERT_TRUE(job.ok());
   ASSERT_TRUE((*job)->AddDriving(Video(many)).ok());
+  ASSERT_TRUE((*job)->FinishDriving().ok());
   std::thread canceller([&] { (*job)->Cancel(); });
-  EXPECT_EQ((*job)->FinishDriving().code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(PrepareAll(**job).code(), absl::StatusCode::kCancelled);
   canceller.join();
   ExpectHealthy();
 }
@@ -586,6 +841,7 @@ TEST_F(ReenactorTest, CancelEndsRendering) {
   ASSERT_TRUE(job.ok());
   ASSERT_TRUE((*job)->AddDriving(Driving()).ok());
   ASSERT_TRUE((*job)->FinishDriving().ok());
+  ASSERT_TRUE(PrepareAll(**job).ok());
   while (!(*job)->renderable()) ASSERT_TRUE(Step(*engine_, {job->get()})[0].ok());
   (*job)->Cancel();
   EXPECT_EQ((*job)->Render().status().code(), absl::StatusCode::kCancelled);
@@ -605,6 +861,7 @@ TEST_F(ReenactorTest, RenderRunsBesideStepAndGivesTheSameBytes) {
   for (auto* job : {&a, &b}) {
     ASSERT_TRUE((**job)->AddDriving(driving).ok());
     ASSERT_TRUE((**job)->FinishDriving().ok());
+    ASSERT_TRUE(PrepareAll(***job).ok());
   }
   std::string bytes_a, bytes_b;
   std::thread renderer([&] {

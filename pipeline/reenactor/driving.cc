@@ -1,0 +1,165 @@
+#include "pipeline/reenactor/driving.h"
+
+#include <cstddef>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "pipeline/media/image_codec.h"
+
+namespace reenact {
+
+Driving::Driving(const Options& options, std::unique_ptr<FaceLandmarker> landmarker)
+    : options_(options), landmarker_(std::move(landmarker)) {
+  landmarker_->Reset();
+}
+
+absl::Status Driving::AddBytes(std::string_view bytes) {
+  if (finished_) return absl::FailedPreconditionError("the driving media has ended already");
+  if (options_.live.has_value()) {
+    return absl::InvalidArgumentError("live driving takes frames, not a file");
+  }
+  const auto limit = static_cast<size_t>(options_.max_bytes);
+  if (bytes.size() > limit || bytes_.size() > limit - bytes.size()) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the driving media is larger than ", limit, " bytes"));
+  }
+  bytes_.append(bytes);
+  return absl::OkStatus();
+}
+
+absl::Status Driving::AddFrame(LiveFrame frame) {
+  if (finished_) return absl::FailedPreconditionError("the driving media has ended already");
+  if (!options_.live.has_value()) {
+    return absl::InvalidArgumentError("driving that is not live is a file, not frames");
+  }
+  if (last_pts_.has_value() && frame.pts <= *last_pts_) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "driving frame ", num_frames() + static_cast<int64_t>(live_.size()), ": pts is ", frame.pts,
+        ", must be above ", *last_pts_, ", that of the frame before"));
+  }
+  last_pts_ = frame.pts;
+  live_.push_back(std::move(frame));
+  return absl::OkStatus();
+}
+
+absl::Status Driving::Finish() {
+  if (finished_) return absl::FailedPreconditionError("the driving media has ended already");
+  finished_ = true;
+  if (options_.live.has_value() ? !last_pts_.has_value() : bytes_.empty()) {
+    return absl::InvalidArgumentError("no driving media was sent");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Driving::Named(const absl::Status& status) {
+  return absl::Status(status.code(), absl::StrCat("driving video: ", status.message()));
+}
+
+absl::Status Driving::OpenFile() {
+  VideoLimits limits;
+  limits.max_frames = options_.max_frames;
+  limits.max_pixels = options_.max_pixels;
+  auto reader = VideoReader::Open(std::move(bytes_), limits);
+  bytes_.clear();
+  if (!reader.ok()) return Named(reader.status());
+  reader_ = *std::move(reader);
+  info_ = reader_->info();
+  if (!options_.read_audio) return absl::OkStatus();
+  auto audio = reader_->ReadAudio();
+  if (!audio.ok()) return Named(audio.status());
+  if (!audio->note.empty()) notes_.push_back(audio->note);
+  if (!audio->empty()) audio_ = *std::move(audio);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::optional<Driving::Picture>> Driving::NextPicture() {
+  if (!options_.live.has_value()) {
+    if (reader_ == nullptr) {
+      if (auto status = OpenFile(); !status.ok()) return status;
+    }
+    auto frame = reader_->Next();
+    if (!frame.ok()) return Named(frame.status());
+    if (!frame->has_value()) return std::nullopt;
+    return Picture{std::move((*frame)->image), (*frame)->pts, (*frame)->duration, {}};
+  }
+  if (live_.empty()) return std::nullopt;
+  const LiveFrame frame = std::move(live_.front());
+  live_.pop_front();
+  ImageLimits limits;
+  limits.max_pixels = options_.max_pixels;
+  auto image = DecodeImage(frame.image, limits);
+  if (!image.ok()) {
+    return absl::Status(image.status().code(), absl::StrCat("driving frame ", num_frames(), ": ",
+                                                            image.status().message()));
+  }
+  if (!track_.has_value()) {
+    info_.width = image->width;
+    info_.height = image->height;
+    info_.time_base_num = options_.live->time_base_num;
+    info_.time_base_den = options_.live->time_base_den;
+  } else if (image->width != info_.width || image->height != info_.height) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("driving frame ", num_frames(), " has ", image->width, "x", image->height,
+                     " pixels, must have ", info_.width, "x", info_.height, " like frame 0"));
+  }
+  return Picture{*std::move(image), frame.pts, 0, frame.arrived};
+}
+
+absl::Status Driving::Track(const Picture& picture) {
+  if (!track_.has_value()) {
+    NoFacePolicy policy = options_.no_face;
+    if (options_.live.has_value() && policy == NoFacePolicy::kInterpolate) {
+      policy = NoFacePolicy::kHold;  // what comes after the gap is not known
+    }
+    track_.emplace(policy, info_.width, info_.height, options_.crop_frames);
+  }
+  auto face = landmarker_->Track(picture.image);
+  if (!face.ok()) {
+    return absl::Status(face.status().code(), absl::StrCat("driving frame ", num_frames(), ": ",
+                                                           face.status().message()));
+  }
+  undecided_.push_back({picture.pts, picture.duration, picture.arrived, {}});
+  return track_->Add(
+      face->has_value() ? std::optional<Landmarks>((*face)->landmarks) : std::nullopt, picture.pts);
+}
+
+void Driving::TakeDecided(std::vector<Frame>* decided) {
+  for (const Landmarks& landmarks : track_->Take()) {
+    decided->push_back(undecided_.front());
+    decided->back().landmarks = landmarks;
+    undecided_.pop_front();
+  }
+}
+
+absl::StatusOr<Driving::Event> Driving::ReadFrame(std::vector<Frame>* decided) {
+  if (!options_.live.has_value() && !finished_) return Event::kNeedsInput;
+  const absl::Time start = absl::Now();
+  auto picture = NextPicture();
+  if (!picture.ok()) return picture.status();
+  const absl::Time decoded = absl::Now();
+  decode_time_ += decoded - start;
+  if (picture->has_value()) {
+    if (auto status = Track(**picture); !status.ok()) return status;
+    TakeDecided(decided);
+    landmark_time_ += absl::Now() - decoded;
+    return Event::kFrame;
+  }
+  if (!finished_) return Event::kNeedsInput;
+  if (!track_.has_value()) {
+    return absl::InvalidArgumentError("the driving video has no frames");
+  }
+  if (auto status = track_->Finish(); !status.ok()) return status;
+  TakeDecided(decided);
+  if (reader_ != nullptr) {
+    if (const int repaired = reader_->num_repaired_timestamps(); repaired > 0) {
+      notes_.push_back(absl::StrCat(
+          repaired, " frames of the driving video had a missing or backward time stamp"));
+    }
+  }
+  landmarker_.reset();
+  reader_.reset();
+  return Event::kEnd;
+}
+
+}  // namespace reenact

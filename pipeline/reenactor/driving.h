@@ -1,0 +1,109 @@
+// The driving side of a job: a video file or live pictures go in, one record per frame comes out,
+// in order. Pictures are looked at one by one and dropped.
+//
+// Thread-compatible.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "pipeline/face/face_landmarker.h"
+#include "pipeline/face/landmarks.h"
+#include "pipeline/media/audio_track.h"
+#include "pipeline/media/video_reader.h"
+#include "pipeline/reenactor/face_track.h"
+#include "pipeline/types.h"
+
+namespace reenact {
+
+class Driving {
+ public:
+  struct Options {
+    int64_t max_bytes = 0;  // of a file
+    int max_frames = 0;     // of a file
+    int max_pixels = 0;     // of a frame
+    NoFacePolicy no_face = NoFacePolicy::kInterpolate;
+    std::optional<int> crop_frames;  // see FaceTrack
+    bool read_audio = false;
+    std::optional<LiveOptions> live;  // empty: a file. kInterpolate then means kHold
+  };
+  // `landmarker` finds the faces.
+  Driving(const Options& options, std::unique_ptr<FaceLandmarker> landmarker);
+
+  // As EngineJob's methods of the same names.
+  absl::Status AddBytes(std::string_view bytes);
+  absl::Status AddFrame(LiveFrame frame);
+  absl::Status Finish();
+
+  struct Frame {
+    int64_t pts = 0;
+    // 1 or more; 0 if it is not known before the next frame's pts is.
+    int64_t duration = 0;
+    absl::Time arrived;   // of a live frame
+    Landmarks landmarks;  // in units of the crop
+  };
+
+  enum class Event {
+    kFrame,       // a frame was read
+    kNeedsInput,  // there is none before more comes in
+    kEnd,         // that was the last
+  };
+  // Reads the next frame. Appends to `decided` those frames whose landmarks are now certain: none,
+  // one, or many at once after a gap. kInvalidArgument, kResourceExhausted: the media is bad or too
+  // much; the message names it.
+  absl::StatusOr<Event> ReadFrame(std::vector<Frame>* decided);
+
+  // Known once a frame has been read. Of live driving only the size and the time base.
+  const VideoInfo& info() const { return info_; }
+  // Frames that have been read.
+  int64_t num_frames() const { return track_.has_value() ? track_->num_frames() : 0; }
+  // The file's sound, if read_audio; to be taken once, after the first frame.
+  std::optional<AudioTrack> TakeAudio() { return std::exchange(audio_, std::nullopt); }
+
+  // Complete after kEnd.
+  const std::vector<FrameNote>& frame_notes() const { return track_->notes(); }
+  const std::vector<std::string>& notes() const { return notes_; }
+  absl::Duration decode_time() const { return decode_time_; }
+  absl::Duration landmark_time() const { return landmark_time_; }
+
+ private:
+  struct Picture {
+    Image image;
+    int64_t pts = 0;
+    int64_t duration = 0;
+    absl::Time arrived;
+  };
+  absl::Status OpenFile();
+  // None: the end of the file, or no frame is there.
+  absl::StatusOr<std::optional<Picture>> NextPicture();
+  absl::Status Track(const Picture& picture);
+  void TakeDecided(std::vector<Frame>* decided);
+  // `status` as the caller should see it.
+  static absl::Status Named(const absl::Status& status);
+
+  const Options options_;
+  std::unique_ptr<FaceLandmarker> landmarker_;
+
+  bool finished_ = false;
+  std::string bytes_;                // of the file, until it is opened
+  std::deque<LiveFrame> live_;       // not yet read
+  std::optional<int64_t> last_pts_;  // of live frames
+
+  std::unique_ptr<VideoReader> reader_;
+  VideoInfo info_;
+  std::optional<AudioTrack> audio_;
+  std::optional<FaceTrack> track_;
+  std::deque<Frame> undecided_;  // without landmarks
+  std::vector<std::string> notes_;
+  absl::Duration decode_time_, landmark_time_;
+};
+
+}  // namespace reenact
