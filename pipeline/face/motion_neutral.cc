@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <utility>
 
 #include "absl/status/status.h"
 #include "pipeline/face/motion_regions.h"
@@ -35,7 +34,7 @@ constexpr double kFollowSeconds = 1, kUsualSeconds = 20;
 constexpr double kMaxPassedSeconds = 0.1;
 
 double Quantile(std::vector<double>& values, double q) {
-  const auto k = static_cast<ptrdiff_t>(q * static_cast<double>(values.size() - 1) + 0.5);
+  const auto k = static_cast<ptrdiff_t>(std::lround(q * static_cast<double>(values.size() - 1)));
   std::nth_element(values.begin(), values.begin() + k, values.end());
   return values[static_cast<size_t>(k)];
 }
@@ -185,7 +184,7 @@ void NeutralTracker::Observe(const Landmarks& frame, double seconds) {
   // A plain mean at first, then of the last while.
   Approach(usual_, candidate.shape,
            std::max(1.0 / num_frames_, 1 - std::exp(-passed / kUsualSeconds)));
-  candidates_.push_back(std::move(candidate));
+  candidates_.push_back(candidate);
   const NeutralFace target = Estimate();
   if (first) {
     neutral_ = target;
