@@ -34,6 +34,7 @@ int Main(int argc, char** argv) {
   AddDecode(app, subcommands);
   AddGemm(app, subcommands);
   AddServe(app, subcommands);
+  AddLive(app, subcommands);
   AddLandmarks(app, subcommands);
   AddCodec(app, subcommands);
   AddTable(app, subcommands);

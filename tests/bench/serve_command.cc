@@ -1,6 +1,5 @@
 // `serve`: load on a running server, or on a private one.
 #include <algorithm>
-#include <cstdio>
 #include <map>
 #include <memory>
 #include <optional>
@@ -11,11 +10,10 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
-#include "client/tool/server_access.h"
 #include "tests/bench/clip.h"
 #include "tests/bench/load.h"
 #include "tests/bench/measure.h"
+#include "tests/bench/served.h"
 #include "tests/bench/subcommand.h"
 
 namespace reenact::bench {
@@ -25,8 +23,7 @@ constexpr int kMaxClients = 1000;
 constexpr int kMaxJobs = 1'000'000;
 
 struct Flags {
-  std::string server, bundle, face_models, server_flags;
-  std::string source, driving;
+  ServerFlags server;
   std::string clients = "1";
   std::string frames = "0", steps, samplers, plan = "central-random", format = "mp4";
   double rate = 0;
@@ -39,16 +36,8 @@ struct Flags {
   int repeat = 1;
   uint64_t seed = 0;
   bool compare_sequential = false;
+  bool compare_lengths = false;
 };
-
-absl::StatusOr<v1::OutputFormat> FormatOf(const std::string& name) {
-  static const std::map<std::string, v1::OutputFormat> formats = {
-      {"mp4", v1::OUTPUT_FORMAT_FRAGMENTED_MP4},
-      {"jpeg", v1::OUTPUT_FORMAT_JPEG},
-      {"png", v1::OUTPUT_FORMAT_PNG},
-      {"raw", v1::OUTPUT_FORMAT_RAW_RGB}};
-  return formats.at(name);
-}
 
 v1::SequencePlan PlanOf(const std::string& name) {
   static const std::map<std::string, v1::SequencePlan> plans = {
@@ -56,17 +45,6 @@ v1::SequencePlan PlanOf(const std::string& name) {
       {"central-interleaved", v1::SEQUENCE_PLAN_CENTRAL_INTERLEAVED},
       {"contiguous", v1::SEQUENCE_PLAN_CONTIGUOUS}};
   return plans.at(name);
-}
-
-// The file named by the flag, else the demo's.
-absl::StatusOr<std::string> ReadInput(const std::string& flag, const std::string& path,
-                                      const std::string& demo_name) {
-  const std::string file = path.empty() ? FindDemoFile(demo_name) : path;
-  if (file.empty()) {
-    return absl::NotFoundError(
-        absl::StrCat(flag, ": there is no demo file ", demo_name, " to fall back on; name a file"));
-  }
-  return ReadFileBytes(flag, file);
 }
 
 struct Load {
@@ -94,11 +72,16 @@ absl::StatusOr<Load> MakeLoad(const Flags& flags) {
   if (flags.cancel_share + flags.slow_readers > 1) {
     return absl::InvalidArgumentError("--cancel-share and --slow-readers: together at most 1");
   }
-  if (!flags.server.empty() && !(flags.bundle + flags.face_models + flags.server_flags).empty()) {
+  if (flags.compare_lengths &&
+      (flags.compare_sequential || flags.rate > 0 || flags.cancel_share > 0 ||
+       flags.slow_readers > 0 || flags.deadline > 0 || flags.duration > 0 ||
+       !flags.server.server.empty() || flags.clients != "1")) {
     return absl::InvalidArgumentError(
-        "--server: names a running server; --bundle, --face-models and --server-flags are for a "
-        "private one");
+        "--compare-lengths: one client on a private server for each length, so it excludes "
+        "--server, --clients, --rate, --compare-sequential, --cancel-share, --slow-readers, "
+        "--deadline and --duration");
   }
+  if (absl::Status status = flags.server.Check(); !status.ok()) return status;
   Load load;
   auto clients = ParseIntList("--clients", flags.clients, 1, kMaxClients);
   if (!clients.ok()) return clients.status();
@@ -122,9 +105,7 @@ absl::StatusOr<Load> MakeLoad(const Flags& flags) {
     if (!names.ok()) return names.status();
     load.mix.samplers.clear();
     for (const std::string& name : *names) {
-      load.mix.samplers.push_back(name == "ddim"   ? v1::SAMPLER_DDIM
-                                  : name == "ddpm" ? v1::SAMPLER_DDPM
-                                                   : v1::SAMPLER_DPM_SOLVER_PP);
+      load.mix.samplers.push_back(SamplerOf(name));
     }
     load.facts["samplers"] = *names;
   }
@@ -134,15 +115,14 @@ absl::StatusOr<Load> MakeLoad(const Flags& flags) {
   load.facts["format"] = flags.format;
   if (flags.deadline > 0) load.facts["deadline_s"] = flags.deadline;
 
-  auto source = ReadInput("--source", flags.source, "portrait.png");
+  auto source = ReadSource(flags.server);
   if (!source.ok()) return source.status();
-  auto driving = ReadInput("--driving", flags.driving, "driving.mp4");
+  auto driving = ReadDriving(flags.server);
   if (!driving.ok()) return driving.status();
   LoadOptions& options = load.options;
   *options.config.mutable_source()->mutable_image() = *std::move(source);
   options.config.set_sequence_plan(PlanOf(flags.plan));
-  const auto format = FormatOf(flags.format);
-  options.config.mutable_output()->set_format(*format);
+  options.config.mutable_output()->set_format(FormatOf(flags.format));
   for (const int n : load.mix.num_frames) {
     if (n == 0) {
       options.clips[0] = *driving;
@@ -166,28 +146,6 @@ absl::StatusOr<Load> MakeLoad(const Flags& flags) {
   return load;
 }
 
-// Processor time and memory of a private server over one load.
-class ServerCost {
- public:
-  explicit ServerCost(const tool::ServerAccess& access)
-      : pid_(access.process != nullptr ? access.process->pid() : 0), start_(Cpu()) {}
-
-  void AddTo(Json& json, double seconds) const {
-    if (pid_ == 0) return;
-    const auto end = Cpu();
-    if (start_.has_value() && end.has_value() && seconds > 0) {
-      json["server_cores_used"] = Number((*end - *start_) / seconds, 4);
-    }
-    json["server_peak_rss_mb"] = Number(PeakRssMb(pid_));
-  }
-
- private:
-  std::optional<double> Cpu() const { return pid_ == 0 ? std::nullopt : CpuSeconds(pid_); }
-
-  const pid_t pid_;
-  const std::optional<double> start_;
-};
-
 absl::Status CheckAllSucceeded(const LoadResult& result) {
   for (const LoadOutcome& outcome : result.outcomes) {
     if (!outcome.status.ok()) {
@@ -197,6 +155,20 @@ absl::Status CheckAllSucceeded(const LoadResult& result) {
                           absl::StrCat("a job did not succeed: ", outcome.status.message()));
     }
   }
+  return absl::OkStatus();
+}
+
+absl::Status WarmUp(const Flags& flags, const Load& load, const tool::ServerAccess& access,
+                    const tool::Interruption& interruption) {
+  if (flags.warm_up == 0) return absl::OkStatus();
+  LoadMix plain = load.mix;
+  plain.cancel_share = plain.slow_reader_share = 0;
+  LoadOptions options = load.options;
+  options.deadline = options.duration = absl::InfiniteDuration();
+  const LoadResult result = RunClosedLoop(
+      *access.client, MakeJobs(plain, flags.warm_up, flags.seed), 1, options, interruption);
+  if (interruption.count() > 0) return absl::CancelledError("interrupted");
+  if (auto status = CheckAllSucceeded(result); !status.ok()) return access.Why(status);
   return absl::OkStatus();
 }
 
@@ -295,31 +267,86 @@ absl::Status Measure(const Flags& flags, const Load& load, const tool::ServerAcc
   return absl::OkStatus();
 }
 
+// One clip length after another on a server of its own, in turn: what a job needs before its first
+// frame, and the most memory that the server needs, as functions of the length.
+absl::Status CompareLengths(const Flags& flags, const Load& load, tool::Interruption& interruption,
+                            Report& report) {
+  struct Length {
+    int num_frames = 0;
+    std::vector<LoadJob> jobs;
+    tool::ServerAccess access;
+    std::vector<double> first_frames, seconds;
+    double peak_rss_mb = 0;
+  };
+  std::vector<Length> lengths(load.mix.num_frames.size());
+  // All of them are warmed up by the same jobs: those of the first length.
+  LoadMix mix = load.mix;
+  for (size_t i = 0; i < lengths.size(); ++i) {
+    Length& length = lengths[i];
+    length.num_frames = load.mix.num_frames[i];
+    mix.num_frames = {length.num_frames};
+    length.jobs = MakeJobs(mix, flags.repeat, flags.seed);
+    auto access = OpenServer(flags.server, interruption);
+    if (!access.ok()) return access.status();
+    length.access.process = std::move(access->process);
+    length.access.client = std::move(access->client);
+    Load first = load;
+    first.mix.num_frames = {load.mix.num_frames[0]};
+    if (auto status = WarmUp(flags, first, length.access, interruption); !status.ok()) {
+      return status;
+    }
+  }
+  for (int i = 0; i < flags.repeat; ++i) {
+    for (size_t j = 0; j < lengths.size(); ++j) {
+      // Which of them goes first alternates.
+      Length& length = lengths[i % 2 == 0 ? j : lengths.size() - 1 - j];
+      const LoadResult result =
+          RunClosedLoop(*length.access.client, {length.jobs[static_cast<size_t>(i)]}, 1,
+                        load.options, interruption);
+      if (interruption.count() > 0) return absl::CancelledError("interrupted");
+      if (auto status = CheckAllSucceeded(result); !status.ok()) return length.access.Why(status);
+      const LoadOutcome& outcome = result.outcomes.at(0);
+      if (!outcome.first_frame.has_value()) return absl::InternalError("a job without frames");
+      length.first_frames.push_back(*outcome.first_frame - outcome.start);
+      length.seconds.push_back(outcome.end - outcome.start);
+      length.peak_rss_mb = PeakRssMb(length.access.process->pid());
+    }
+  }
+  for (const Length& length : lengths) {
+    const Length& base = lengths[0];
+    std::vector<double> ratios;
+    for (size_t i = 0; i < length.first_frames.size(); ++i) {
+      ratios.push_back(length.first_frames[i] / base.first_frames[i]);
+    }
+    const auto least = [](const std::vector<double>& values) {
+      return *std::min_element(values.begin(), values.end());
+    };
+    Json json;
+    json["bench"] = "serve-lengths";
+    json.update(load.facts);
+    json["frames"] = length.num_frames;
+    json["repeats"] = flags.repeat;
+    json["first_frame_s"] = Number(least(length.first_frames));
+    json["first_frame_median_s"] = Number(Median(length.first_frames));
+    json["first_frame_ratio"] = Number(least(length.first_frames) / least(base.first_frames));
+    json["first_frame_ratio_median"] = Number(Median(ratios));
+    json["job_s"] = Number(least(length.seconds));
+    json["server_peak_rss_mb"] = Number(length.peak_rss_mb);
+    json["rss_ratio"] = Number(length.peak_rss_mb / base.peak_rss_mb);
+    report.Add(json);
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Run(const Flags& flags, Report& report) {
   auto load = MakeLoad(flags);
   if (!load.ok()) return load.status();
 
   tool::Interruption interruption;
-  tool::Progress progress(stderr, tool::Progress::StyleFor(stderr, false));
-  tool::CommonOptions common;
-  common.server = flags.server;
-  common.bundle = flags.bundle;
-  common.face_models = flags.face_models;
-  common.server_arguments = absl::StrSplit(flags.server_flags, ' ', absl::SkipEmpty());
-  auto access = tool::OpenServer(common, interruption, progress);
-  progress.Finish();
+  if (flags.compare_lengths) return CompareLengths(flags, *load, interruption, report);
+  auto access = OpenServer(flags.server, interruption);
   if (!access.ok()) return access.status();
-
-  if (flags.warm_up > 0) {
-    LoadMix plain = load->mix;
-    plain.cancel_share = plain.slow_reader_share = 0;
-    LoadOptions options = load->options;
-    options.deadline = options.duration = absl::InfiniteDuration();
-    const LoadResult result = RunClosedLoop(
-        *access->client, MakeJobs(plain, flags.warm_up, flags.seed), 1, options, interruption);
-    if (interruption.count() > 0) return absl::CancelledError("interrupted");
-    if (auto status = CheckAllSucceeded(result); !status.ok()) return access->Why(status);
-  }
+  if (auto status = WarmUp(flags, *load, *access, interruption); !status.ok()) return status;
   return flags.compare_sequential ? Compare(flags, *load, *access, interruption, report)
                                   : Measure(flags, *load, *access, interruption, report);
 }
@@ -330,23 +357,7 @@ void AddServe(CLI::App& app, std::vector<Subcommand>& subcommands) {
   CLI::App* command = app.add_subcommand(
       "serve", "Load on a server: throughput, time to the first frame, outcomes");
   const auto flags = std::make_shared<Flags>();
-  command->add_option("--server", flags->server, "A running server: host:port or unix:PATH")
-      ->type_name("ADDRESS");
-  command
-      ->add_option("--bundle", flags->bundle,
-                   "Model bundle of a private server, started for this run. Default: the demo "
-                   "bundle")
-      ->type_name("FOLDER");
-  command->add_option("--face-models", flags->face_models, "Landmark models of a private server")
-      ->type_name("FOLDER");
-  command
-      ->add_option("--server-flags", flags->server_flags,
-                   "More flags for a private server, such as \"--max-batch-rows 1\"")
-      ->type_name("FLAGS");
-  command->add_option("--source", flags->source, "Portrait. Default: the demo's")
-      ->type_name("IMAGE");
-  command->add_option("--driving", flags->driving, "Driving video. Default: the demo's")
-      ->type_name("VIDEO");
+  flags->server.AddTo(*command);
   CLI::Option* clients =
       command->add_option("--clients", flags->clients,
                           "Closed loop: clients at once, several one after another: 1,2,4");
@@ -395,6 +406,9 @@ void AddServe(CLI::App& app, std::vector<Subcommand>& subcommands) {
   command->add_option("--seed", flags->seed, "Of arrivals, mixes and jobs")->capture_default_str();
   command->add_flag("--compare-sequential", flags->compare_sequential,
                     "For each number of clients: the same jobs one after another and at once");
+  command->add_flag("--compare-lengths", flags->compare_lengths,
+                    "For each of --frames, in turn and on servers of their own: time to the first "
+                    "frame and the server's memory");
   subcommands.push_back({command, [flags](Report& report) { return Run(*flags, report); }});
 }
 
