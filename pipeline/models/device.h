@@ -11,7 +11,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -43,7 +42,7 @@ class DeviceLane {
   // Calls work(), which computes on device(), and returns its value when the device has done it. On
   // a GPU one caller at a time. Exceptions pass, if the device survived what they tell of.
   template <typename Work>
-  auto Run(Work&& work) -> decltype(work()) ABSL_LOCKS_EXCLUDED(mu_) {
+  auto Run(Work&& work) -> decltype(work()) {
     if (!stream_.has_value()) return work();
     const absl::MutexLock lock(&mu_);
     const c10::StreamGuard guard(*stream_);
