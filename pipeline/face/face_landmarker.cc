@@ -21,6 +21,14 @@ namespace {
 
 constexpr float kMinDetectionScore = 0.5f;
 constexpr float kMinPresence = 0.5f;
+// Boxes that overlap more show one face.
+constexpr float kSameFace = 0.3f;
+// A smaller face that a larger one covers by more is a part of it.
+constexpr float kPartOfFace = 0.6f;
+// Of Search(); one level more costs four times as much.
+constexpr int kMaxDepth = 2;
+// A box may reach this far out of a square, in units of the picture.
+constexpr float kEdge = 1e-3f;
 constexpr int kNumMeshPoints = 468;
 constexpr int kNumIrisPoints = 5;
 constexpr int kNumBlendshapes = 52;
@@ -112,9 +120,8 @@ class FaceDetector {
     return detector;
   }
 
-  // Best first, in units of the picture.
-  std::vector<Detection> Run(const Image& image) {
-    const Roi roi = LetterboxRoi(image.width, image.height);
+  // Best first, in units of the picture. `roi` is not turned.
+  std::vector<Detection> Run(const Image& image, const Roi& roi) {
     // Bytes to -1..1.
     SampleRoi(image, roi, kDetectorSide, Border::kZero, 2.0f / 255, -1, network_->input(0));
     network_->Run();
@@ -286,7 +293,8 @@ class MediaPipeLandmarker : public FaceLandmarker {
   absl::StatusOr<std::vector<Result>> DetectAll(const Image& image, int max_faces) override {
     if (absl::Status status = Check(image); !status.ok()) return status;
     std::vector<Result> faces;
-    std::vector<Detection> detections = detector_.Run(image);
+    std::vector<Detection> detections =
+        detector_.Run(image, LetterboxRoi(image.width, image.height));
     detections.resize(std::min(detections.size(), static_cast<size_t>(std::max(max_faces, 0))));
     for (const Detection& detection : detections) {
       std::optional<Result> face = Face(image, Around(detection, image));
@@ -295,10 +303,53 @@ class MediaPipeLandmarker : public FaceLandmarker {
     return faces;
   }
 
+  absl::StatusOr<std::vector<Result>> Search(const Image& image, int depth,
+                                             int max_faces) override {
+    if (absl::Status status = Check(image); !status.ok()) return status;
+    std::vector<Detection> found = detector_.Run(image, LetterboxRoi(image.width, image.height));
+    for (int level = 1; level <= std::min(depth, kMaxDepth); ++level) {
+      for (const Roi& square : Squares(image.width, image.height, level)) {
+        for (const Detection& detection : detector_.Run(image, square)) {
+          if (!Within(detection.box, square)) continue;
+          const bool known = std::any_of(found.begin(), found.end(), [&](const Detection& other) {
+            return IntersectionOverUnion(detection.box, other.box) > kSameFace;
+          });
+          if (!known) found.push_back(detection);
+        }
+      }
+    }
+    std::stable_sort(found.begin(), found.end(), [](const Detection& a, const Detection& b) {
+      return Area(a.box) > Area(b.box);
+    });
+    std::vector<Result> faces;
+    std::vector<Box> boxes;
+    for (const Detection& detection : found) {
+      if (faces.size() >= static_cast<size_t>(std::max(max_faces, 0))) break;
+      std::optional<Result> face = Face(image, Around(detection, image));
+      if (!face) continue;
+      // Another look at a face found already, or at a part of one.
+      const Box box = BoxOf(face->landmarks);
+      if (std::any_of(boxes.begin(), boxes.end(),
+                      [&box](const Box& other) { return Covered(box, other) > kPartOfFace; })) {
+        continue;
+      }
+      boxes.push_back(box);
+      faces.push_back(*std::move(face));
+    }
+    return faces;
+  }
+
+  absl::StatusOr<std::optional<Result>> Follow(const Image& image,
+                                               const Landmarks& before) override {
+    if (absl::Status status = Check(image); !status.ok()) return status;
+    return Face(image, RoiFromLandmarks(before, image.width, image.height));
+  }
+
   absl::StatusOr<std::optional<Result>> Track(const Image& image) override {
     if (absl::Status status = Check(image); !status.ok()) return status;
     if (!next_roi_) {
-      const std::vector<Detection> detections = detector_.Run(image);
+      const std::vector<Detection> detections =
+          detector_.Run(image, LetterboxRoi(image.width, image.height));
       if (detections.empty()) return std::optional<Result>();
       next_roi_ = Around(detections.front(), image);
     }
@@ -319,6 +370,47 @@ class MediaPipeLandmarker : public FaceLandmarker {
     return Invalid(absl::StrCat("image of ", image.width, " x ", image.height, " with ",
                                 image.rgb.size(), " bytes"));
   }
+
+  // Upright squares that cover the picture, each half over the next. Their side is its longer side
+  // halved `level` times.
+  static std::vector<Roi> Squares(int width, int height, int level) {
+    const double side = std::ldexp(std::max(width, height), -level);
+    const auto steps = [side](int length) {
+      return std::max(static_cast<int>(std::ceil(2 * (length - side) / side - 1e-9)), 0) + 1;
+    };
+    const auto center = [side](int i, int count, int length) {
+      const double share = count == 1 ? 0.5 : static_cast<double>(i) / (count - 1);
+      const double first = std::min(side, double{1} * length) / 2;
+      return static_cast<float>((first + share * (length - 2 * first)) / length);
+    };
+    const int columns = steps(width), rows = steps(height);
+    std::vector<Roi> squares;
+    for (int y = 0; y < rows; ++y) {
+      for (int x = 0; x < columns; ++x) {
+        squares.push_back({center(x, columns, width), center(y, rows, height),
+                           static_cast<float>(side / width), static_cast<float>(side / height), 0});
+      }
+    }
+    return squares;
+  }
+
+  // Whether the square shows all of the box that is in the picture.
+  static bool Within(const Box& box, const Roi& square) {
+    const float half_width = square.width / 2, half_height = square.height / 2;
+    return std::max(box.left, 0.0f) >= square.center_x - half_width - kEdge &&
+           std::max(box.top, 0.0f) >= square.center_y - half_height - kEdge &&
+           std::min(box.right, 1.0f) <= square.center_x + half_width + kEdge &&
+           std::min(box.bottom, 1.0f) <= square.center_y + half_height + kEdge;
+  }
+
+  // The share of `box` that `other` covers.
+  static float Covered(const Box& box, const Box& other) {
+    const float width = std::min(box.right, other.right) - std::max(box.left, other.left);
+    const float height = std::min(box.bottom, other.bottom) - std::max(box.top, other.top);
+    return width > 0 && height > 0 ? width * height / std::max(Area(box), 1e-12f) : 0;
+  }
+
+  static float Area(const Box& box) { return (box.right - box.left) * (box.bottom - box.top); }
 
   Roi Around(const Detection& detection, const Image& image) const {
     return RoiAround(detection.box, detection.keypoints[0], detection.keypoints[1],

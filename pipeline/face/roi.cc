@@ -160,7 +160,7 @@ Roi RoiAround(const Box& box, const Point3& from, const Point3& to, bool square,
   return roi;
 }
 
-Roi RoiFromLandmarks(const Landmarks& landmarks, int width, int height) {
+Box BoxOf(const Landmarks& landmarks) {
   Box box = {landmarks[0].x, landmarks[0].y, landmarks[0].x, landmarks[0].y};
   for (const Point3& p : landmarks) {
     box.left = std::min(box.left, p.x);
@@ -168,8 +168,12 @@ Roi RoiFromLandmarks(const Landmarks& landmarks, int width, int height) {
     box.top = std::min(box.top, p.y);
     box.bottom = std::max(box.bottom, p.y);
   }
-  return RoiAround(box, landmarks[kEyeCornerFrom], landmarks[kEyeCornerTo], /*square=*/true, width,
-                   height);
+  return box;
+}
+
+Roi RoiFromLandmarks(const Landmarks& landmarks, int width, int height) {
+  return RoiAround(BoxOf(landmarks), landmarks[kEyeCornerFrom], landmarks[kEyeCornerTo],
+                   /*square=*/true, width, height);
 }
 
 Roi LetterboxRoi(int width, int height) {

@@ -31,6 +31,9 @@ float WrapAngle(float radians);
 Roi RoiAround(const Box& box, const Point3& from, const Point3& to, bool square, int width,
               int height);
 
+// The smallest box that holds all landmarks.
+Box BoxOf(const Landmarks& landmarks);
+
 // RoiAround() the box of all landmarks, turned by the outer corners of the eyes, square.
 Roi RoiFromLandmarks(const Landmarks& landmarks, int width, int height);
 
