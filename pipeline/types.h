@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "pipeline/face/motion_options.h"
 
 namespace reenact {
 
@@ -63,7 +64,7 @@ struct LiveFrame {
 struct LiveStatus {
   int64_t frames_in = 0;       // frames that have been read
   int64_t frames_skipped = 0;  // of those, left out
-  // From the arrival of the frame last rendered until then.
+  // From the arrival of a frame until it was rendered: the largest of those rendered last together.
   absl::Duration lag;
   // Media time rendered by wall time since the first frame arrived: below 1 the output falls
   // behind. 0: not known yet.
@@ -89,6 +90,10 @@ struct JobRequest {
   int quality = 20;                // H.264 CRF 0..51 (lower is better); for JPEG see jpeg_quality
   int jpeg_quality = 90;           // 1..100
   bool copy_audio = true;
+  // Empty: kRelative for a source with a face, else kAbsolute.
+  std::optional<MotionMode> motion_mode;
+  MotionOptions motion;             // but for the mode
+  double smoothing = 1;             // SmoothingOptions::strength: 0 (off) to 4
   std::optional<LiveOptions> live;  // empty: the driving media is a file
 };
 

@@ -74,7 +74,7 @@ absl::StatusOr<MotionTransfer> MotionTransfer::Create(const std::optional<Landma
   MotionTransfer transfer(options);
   if (!source.has_value()) {
     if (options.mode == MotionMode::kRelative) {
-      return absl::InvalidArgumentError("relative motion needs a source with a face");
+      return absl::InvalidArgumentError("motion.mode is relative, which needs a source image; must be absolute for a text alone");
     }
     return transfer;
   }

@@ -9,8 +9,9 @@
 
 namespace reenact {
 
-Driving::Driving(const Options& options, std::unique_ptr<FaceLandmarker> landmarker)
-    : options_(options), landmarker_(std::move(landmarker)) {
+Driving::Driving(const Options& options, std::unique_ptr<FaceLandmarker> landmarker,
+                 DriverMotion motion)
+    : options_(options), landmarker_(std::move(landmarker)), motion_(std::move(motion)) {
   landmarker_->Reset();
 }
 
@@ -124,8 +125,25 @@ absl::Status Driving::Track(const Picture& picture) {
       face->has_value() ? std::optional<Landmarks>((*face)->landmarks) : std::nullopt, picture.pts);
 }
 
+double Driving::Seconds(int64_t pts) const {
+  return static_cast<double>(pts) * info_.time_base_num / info_.time_base_den;
+}
+
 void Driving::TakeDecided(std::vector<Frame>* decided) {
-  for (const Landmarks& landmarks : track_->Take()) {
+  const std::vector<Landmarks> taken = track_->Take();
+  if (taken.empty()) return;
+  std::vector<Landmarks> moved;
+  if (options_.crop_frames.has_value()) {
+    for (size_t i = 0; i < taken.size(); ++i) {
+      moved.push_back(motion_.Next(taken[i], Seconds(undecided_[i].pts)));
+    }
+  } else {
+    // The whole clip: its crop is decided at its end, and with it every frame.
+    std::vector<double> seconds;
+    for (size_t i = 0; i < taken.size(); ++i) seconds.push_back(Seconds(undecided_[i].pts));
+    moved = motion_.Clip(taken, seconds);
+  }
+  for (Landmarks& landmarks : moved) {
     decided->push_back(undecided_.front());
     decided->back().landmarks = landmarks;
     undecided_.pop_front();

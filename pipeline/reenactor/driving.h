@@ -19,6 +19,7 @@
 #include "pipeline/face/landmarks.h"
 #include "pipeline/media/audio_track.h"
 #include "pipeline/media/video_reader.h"
+#include "pipeline/reenactor/driver_motion.h"
 #include "pipeline/reenactor/face_track.h"
 #include "pipeline/types.h"
 
@@ -35,8 +36,8 @@ class Driving {
     bool read_audio = false;
     std::optional<LiveOptions> live;  // empty: a file. kInterpolate then means kHold
   };
-  // `landmarker` finds the faces.
-  Driving(const Options& options, std::unique_ptr<FaceLandmarker> landmarker);
+  // `landmarker` finds the faces; `motion` makes of their landmarks what the frames have.
+  Driving(const Options& options, std::unique_ptr<FaceLandmarker> landmarker, DriverMotion motion);
 
   // As EngineJob's methods of the same names.
   absl::Status AddBytes(std::string_view bytes);
@@ -48,7 +49,7 @@ class Driving {
     // 1 or more; 0 if it is not known before the next frame's pts is.
     int64_t duration = 0;
     absl::Time arrived;   // of a live frame
-    Landmarks landmarks;  // in units of the crop
+    Landmarks landmarks;  // in units of the source's crop
   };
 
   enum class Event {
@@ -85,12 +86,14 @@ class Driving {
   // None: the end of the file, or no frame is there.
   absl::StatusOr<std::optional<Picture>> NextPicture();
   absl::Status Track(const Picture& picture);
+  double Seconds(int64_t pts) const;
   void TakeDecided(std::vector<Frame>* decided);
   // `status` as the caller should see it.
   static absl::Status Named(const absl::Status& status);
 
   const Options options_;
   std::unique_ptr<FaceLandmarker> landmarker_;
+  DriverMotion motion_;
 
   bool finished_ = false;
   std::string bytes_;                // of the file, until it is opened

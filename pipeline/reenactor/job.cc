@@ -90,7 +90,14 @@ absl::StatusOr<std::unique_ptr<ReenactorJob>> ReenactorJob::Create(const Model& 
     auto source = model.EmbedSource(request, **landmarker);
     if (!source.ok()) return source.status();
     job->source_ = *std::move(source);
-    job->driving_.emplace(job->DrivingOptions(), *std::move(landmarker));
+    MotionOptions motion = request.motion;
+    motion.mode = request.motion_mode.value_or(
+        job->source_.landmarks.has_value() ? MotionMode::kRelative : MotionMode::kAbsolute);
+    SmoothingOptions smoothing;
+    smoothing.strength = request.smoothing;
+    auto moves = DriverMotion::Create(job->source_.landmarks, motion, smoothing);
+    if (!moves.ok()) return moves.status();
+    job->driving_.emplace(job->DrivingOptions(), *std::move(landmarker), *std::move(moves));
     return absl::OkStatus();
   });
   if (!status.ok()) return status;
@@ -488,7 +495,7 @@ void ReenactorJob::NoteEmitted(int frame, const ClipFrames::Times& times) {
   if (grows() && frame >= model_.info().frames_per_row) frames_.Forget(frame);
   if (!live()) return;
   const absl::Time now = absl::Now();
-  live_status_.lag = now - times.arrived;
+  lag_ = std::max(lag_, now - times.arrived);
   const double media = static_cast<double>(times.pts + times.duration - first_pts_) *
                        time_base_num_ / time_base_den_;
   const double wall = absl::ToDoubleSeconds(now - first_arrived_);
@@ -541,6 +548,7 @@ absl::StatusOr<std::vector<Output>> ReenactorJob::Render() {
   const absl::Time start = absl::Now();
   std::vector<Output> outputs;
   bool finished = false;
+  lag_ = absl::ZeroDuration();
   const absl::Status status = CatchErrors("rendering", [&]() -> absl::Status {
     if (auto emitted = EmitReady(&outputs); !emitted.ok()) return emitted;
     bool decoded = true;
@@ -552,6 +560,7 @@ absl::StatusOr<std::vector<Output>> ReenactorJob::Render() {
     {
       absl::MutexLock lock(&mu_);
       finished = CanFinish();
+      if (lag_ > absl::ZeroDuration()) live_status_.lag = lag_;
     }
     if (!finished || writer_ == nullptr) return absl::OkStatus();
     auto pieces = writer_->Finish();

@@ -149,6 +149,7 @@ class ReenactorJob : public EngineJob {
   // Rendering's thread.
   Image picture_;  // the last emitted
   std::unique_ptr<Mp4Writer> writer_;
+  absl::Duration lag_;  // the largest of the frames emitted by this call
   int64_t bytes_out_ = 0;
   absl::Duration render_time_;
   std::atomic<int64_t> frames_done_{0};

@@ -457,12 +457,19 @@ class LiveTest : public ReenactorTest {
 };
 
 TEST_F(LiveTest, GivesWhatAFileOfTheSameFramesGives) {
-  JobRequest request = LiveRequest(SkipPolicy::kWait);
+  // At other times, which filters see.
+  const auto plain = [] {
+    JobRequest request = LiveRequest(SkipPolicy::kWait);
+    request.smoothing = 0;
+    request.motion_mode = MotionMode::kAbsolute;
+    return request;
+  };
+  JobRequest request = plain();
   request.live.reset();
   const std::string driving = Driving();
   const Result file = Run(*engine_, request, driving);
 
-  auto job = engine_->CreateJob(LiveRequest(SkipPolicy::kWait));
+  auto job = engine_->CreateJob(plain());
   ASSERT_TRUE(job.ok()) << job.status();
   auto reader = VideoReader::Open(driving);
   ASSERT_TRUE(reader.ok());
@@ -697,6 +704,36 @@ TEST_F(ReenactorTest, SamplersStepsAndGuidanceMatter) {
   }
 }
 
+TEST_F(ReenactorTest, MotionOptionsMatter) {
+  JobRequest request = Request();
+  request.format = OutputFormat::kRawRgb;
+  const std::string driving = Driving();
+  for (const SequencePlan plan : {SequencePlan::kCentralRandom, SequencePlan::kContiguous}) {
+    request = Request();
+    request.format = OutputFormat::kRawRgb;
+    request.plan = plan;
+    std::vector<std::string> all = {Run(*engine_, request, driving).Bytes()};
+    request.motion_mode = MotionMode::kRelative;
+    EXPECT_TRUE(Run(*engine_, request, driving).Bytes() == all[0]) << "the source has a face";
+    request.motion_mode = MotionMode::kAbsolute;
+    all.push_back(Run(*engine_, request, driving).Bytes());
+    request.smoothing = 0;
+    all.push_back(Run(*engine_, request, driving).Bytes());
+    request.motion.mouth = 0;
+    all.push_back(Run(*engine_, request, driving).Bytes());
+    for (size_t i = 0; i < all.size(); ++i) {
+      for (size_t k = 0; k < i; ++k) EXPECT_FALSE(all[i] == all[k]) << i << " and " << k;
+    }
+    // Without motion every frame is told the same: only its noise differs.
+    request.motion_mode = MotionMode::kRelative;
+    request.motion.strength = 0;
+    const std::string still = Run(*engine_, request, driving).Bytes();
+    request.no_face = NoFacePolicy::kHold;
+    EXPECT_TRUE(Run(*engine_, request, Video(std::vector<Image>(kFrames, faces_[2]))).Bytes() ==
+                still);
+  }
+}
+
 TEST_F(ReenactorTest, FramesWithoutAFaceAreInterpolatedAndNamed) {
   std::vector<Image> images = faces_;
   images[3] = images[4] = images[11] = cup_;
@@ -785,6 +822,17 @@ TEST_F(ReenactorTest, BadRequestsNameTheField) {
   request = Request();
   request.edit_strength = 1.5;
   EXPECT_THAT(message(request), HasSubstr("edit_strength"));
+  request = Request();
+  request.smoothing = 4.5;
+  EXPECT_THAT(message(request), HasSubstr("smoothing"));
+  request = Request();
+  request.motion.strength = 2;
+  EXPECT_THAT(message(request), HasSubstr("motion.strength"));
+  request = Request();
+  request.source_image.clear();
+  request.source_text = "a face";
+  request.motion_mode = MotionMode::kRelative;
+  EXPECT_THAT(message(request), HasSubstr("motion.mode"));
   request = Request();
   request.model = "nobody";
   EXPECT_EQ(engine_->CreateJob(request).status().code(), absl::StatusCode::kNotFound);
