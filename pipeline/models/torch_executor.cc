@@ -2,11 +2,10 @@
 // made for that shape: rows are packed into them, and what comes out is handed out. So the work of
 // a shape can be recorded and launched again.
 //
-// Attention on a GPU: a head size that is a multiple of 8, as DiT-XL's 72, is what libtorch's fused
-// kernels take as it is (scaled_dot_product_attention pads others up to that, and so does nothing
-// here). Keys and values are passed as [.., tokens, head size] without a mask, which keeps the
-// flash kernel eligible; the kernel itself works in tiles of 96 columns for 72 and leaves out what
-// is beyond when it loads and stores.
+// Attention on a GPU: no head is padded here, and none whose size is a multiple of 8, as DiT-XL's
+// 72, by libtorch (pytorch, aten/src/ATen/native/transformers/attention.cpp, pad_last_dim). There
+// is no mask, which the flash kernel would not take. That kernel rounds 72 columns up to 96 inside
+// a tile (flash_attn/flash_api.cpp, head_size_rounded), without reading or writing what is beyond.
 #include "pipeline/models/torch_executor.h"
 
 #include <algorithm>
