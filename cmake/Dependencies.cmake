@@ -14,7 +14,7 @@ pkg_check_modules(FFMPEG REQUIRED IMPORTED_TARGET libavformat libavcodec libavut
 add_library(reenact_opencv INTERFACE)
 find_path(OPENCV_INCLUDE_DIR opencv2/core.hpp PATH_SUFFIXES opencv4 REQUIRED)
 target_include_directories(reenact_opencv SYSTEM INTERFACE ${OPENCV_INCLUDE_DIR})
-foreach(component imgcodecs imgproc core)
+foreach(component imgproc core)
   find_library(OPENCV_${component} opencv_${component} REQUIRED)
   target_link_libraries(reenact_opencv INTERFACE ${OPENCV_${component}})
 endforeach()
@@ -28,8 +28,8 @@ if(REENACT_WITH_TORCH)
   endif()
   if(NOT EXISTS ${REENACT_TORCH_DIR}/lib/libtorch_cpu.so)
     if(REENACT_WITH_CUDA)
-      message(FATAL_ERROR "libtorch with CUDA is not in ${REENACT_TORCH_DIR}: run scripts/setup.sh --cuda, or configure "
-                          "with -DREENACT_WITH_CUDA=OFF")
+      message(FATAL_ERROR "libtorch with CUDA is not in ${REENACT_TORCH_DIR}: run scripts/setup.sh --cuda, or "
+                          "configure with -DREENACT_WITH_CUDA=OFF")
     endif()
     message(FATAL_ERROR "libtorch is not in ${REENACT_TORCH_DIR}: run scripts/setup.sh, or configure with "
                         "-DREENACT_WITH_TORCH=OFF")

@@ -35,6 +35,6 @@ for target in "${targets[@]}"; do
   corpus=$build/corpus/$target
   "$build/tests/$target" "--write-seeds=$corpus"
   printf '%s: %s seconds from %s inputs\n' "$target" "$seconds" "$(find "$corpus" -type f | wc -l)"
-  "$build/tests/$target" -max_total_time="$seconds" -max_len=65536 -timeout=30 -rss_limit_mb=2048 -verbosity=0 \
+  "$build/tests/$target" -max_total_time="$seconds" -max_len=65536 -timeout=30 -rss_limit_mb=2048 -malloc_limit_mb=512 -verbosity=0 \
     -print_final_stats=1 -artifact_prefix="$build/findings/$target-" "$corpus"
 done

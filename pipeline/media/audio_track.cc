@@ -20,15 +20,38 @@ namespace {
 // Ticks; no packet of sound lasts that long.
 constexpr int64_t kLongestPacket = int64_t{1} << 31;
 
-// Whether MP4 can hold the track: all of it is written to nowhere. So VideoWriter does not fail on
-// it in the middle of a job.
+// Whether what MP4 says of a codec can be written. FFmpeg's muxer fails late, and forgets memory,
+// when the codec's own header is not there or not whole.
+bool HasDescription(const AVCodecParameters& codecpar) {
+  switch (codecpar.codec_id) {
+    case AV_CODEC_ID_FLAC:
+      return codecpar.extradata_size == 34;  // STREAMINFO
+    case AV_CODEC_ID_OPUS:
+      return codecpar.extradata_size >= 19;  // RFC 7845, 5.1
+    case AV_CODEC_ID_ALAC:
+      return codecpar.extradata_size >= 36;
+    default:
+      return true;
+  }
+}
+
+// Whether MP4 can hold the track: all of it is written, and the beginning read back. So VideoWriter
+// does not fail on it in the middle of a job, and players know the track.
 bool FitsMp4(const AudioTrack& track, const AVCodecParameters& codecpar) {
+  if (!HasDescription(codecpar)) return false;
   AVFormatContext* context = nullptr;
   if (avformat_alloc_output_context2(&context, nullptr, "mp4", nullptr) < 0) return false;
   bool fits = false;
   AVStream* stream = avformat_new_stream(context, nullptr);
   LibavPtr<AVPacket> packet(av_packet_alloc());
-  LibavPtr<AVIOContext> sink = OpenSink(nullptr, [](void*, uint8_t*, int size) { return size; });
+  std::string beginning;
+  LibavPtr<AVIOContext> sink = OpenSink(&beginning, [](void* self, uint8_t* data, int size) {
+    // The init segment comes first; sound after it need not be kept.
+    constexpr size_t kEnough = 1 << 20;
+    std::string& kept = *static_cast<std::string*>(self);
+    if (kept.size() < kEnough) kept.append(reinterpret_cast<const char*>(data), size);
+    return size;
+  });
   if (stream != nullptr && packet != nullptr && sink != nullptr) {
     context->pb = sink.get();
     AVDictionary* options = nullptr;
@@ -45,12 +68,18 @@ bool FitsMp4(const AudioTrack& track, const AVCodecParameters& codecpar) {
         if (fits && ends_fragment) fits = av_write_frame(context, nullptr) >= 0;
       }
       fits = av_write_trailer(context) >= 0 && fits;
+      avio_flush(sink.get());
     }
     av_dict_free(&options);
   }
   context->pb = nullptr;
   avformat_free_context(context);
-  return fits;
+  if (!fits) return false;
+  constexpr Demuxer::Limits kLimits = {
+      .max_pixels = 1, .max_streams = 1, .max_work_seconds = 10, .max_duration_seconds = 1};
+  const absl::StatusOr<std::unique_ptr<Demuxer>> again = Demuxer::Open(beginning, kLimits);
+  return again.ok() && (*again)->audio() != nullptr &&
+         (*again)->audio()->codecpar->codec_id == codecpar.codec_id;
 }
 
 // AAC as broadcast has a header on every packet and none for the track; MP4 has it the other way

@@ -1,20 +1,22 @@
 #include "pipeline/media/image_codec.h"
 
+extern "C" {
+#include <libavutil/mem.h>
+#include <libavutil/pixdesc.h>
+}
+
 #include <algorithm>
 #include <cstdlib>
-#include <exception>
+#include <cstring>
 #include <limits>
-#include <new>
-#include <opencv2/core.hpp>
-#include <opencv2/core/utils/logger.hpp>
-#include <opencv2/imgcodecs.hpp>
-#include <opencv2/imgproc.hpp>
 #include <optional>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "pipeline/media/jpeg.h"
+#include "pipeline/media/libav.h"
 
 namespace reenact {
 namespace {
@@ -54,13 +56,12 @@ struct Header {
   const char* format = "";
   int64_t width = 0;
   int64_t height = 0;
-  int orientation = 1;       // EXIF's 1..8
-  std::string problem = {};  // why it cannot be decoded; empty: nothing found
-  std::optional<size_t> tiff_orientation_tag = {};  // where the value lies
-  bool tiff_little = true;
-  bool alpha_is_padding = false;  // a fourth channel without meaning
-  // PNG: where colour profiles lie (begin, size). Nobody reads them, but libpng complains of some.
-  std::vector<std::pair<size_t, size_t>> png_profiles = {};
+  int orientation = 1;                 // EXIF's 1..8
+  std::string problem = {};            // why it cannot be decoded; empty: nothing found
+  AVCodecID codec = AV_CODEC_ID_NONE;  // NONE: JPEG, which libjpeg decodes
+  bool alpha_is_padding = false;       // a fourth channel without meaning
+  // PNG: where ancillary chunks lie (begin, size) that nobody reads.
+  std::vector<std::pair<size_t, size_t>> unread = {};
 };
 
 // Tag 274 of the first directory of a TIFF structure (EXIF data is one); 1 if it says nothing
@@ -82,7 +83,7 @@ int ExifOrientation(std::string_view tiff) {
 constexpr char kCutOff[] = "it is cut off";
 
 Header ReadPng(std::string_view data) {
-  Header header{.format = "PNG"};
+  Header header{.format = "PNG", .codec = AV_CODEC_ID_PNG};
   Bytes bytes(data);
   if (data.size() < 33 || data.substr(12, 4) != "IHDR") {
     header.problem = kCutOff;
@@ -97,7 +98,7 @@ Header ReadPng(std::string_view data) {
     if (size > data.size() - at - 12) break;
     const std::string_view name = data.substr(at + 4, 4);
     if (name == "eXIf") header.orientation = ExifOrientation(data.substr(at + 8, size));
-    if (name == "iCCP") header.png_profiles.emplace_back(at, 12 + size);
+    if (name == "iCCP" || name == "eXIf") header.unread.emplace_back(at, 12 + size);
     ended = name == "IEND";
     at += 12 + size;
   }
@@ -141,7 +142,7 @@ Header ReadJpeg(std::string_view data) {
 }
 
 Header ReadWebp(std::string_view data) {
-  Header header{.format = "WebP"};
+  Header header{.format = "WebP", .codec = AV_CODEC_ID_WEBP};
   Bytes bytes(data, /*little=*/true);
   const uint64_t declared = uint64_t{bytes.U32(4)} + 8;
   if (declared > data.size()) header.problem = kCutOff;
@@ -177,7 +178,7 @@ Header ReadWebp(std::string_view data) {
 }
 
 Header ReadBmp(std::string_view data) {
-  Header header{.format = "BMP", .alpha_is_padding = true};
+  Header header{.format = "BMP", .codec = AV_CODEC_ID_BMP, .alpha_is_padding = true};
   Bytes bytes(data, /*little=*/true);
   const uint64_t pixels_at = bytes.U32(10);
   uint32_t bits = 0;
@@ -203,8 +204,8 @@ Header ReadBmp(std::string_view data) {
 }
 
 Header ReadTiff(std::string_view data) {
-  Header header{.format = "TIFF", .tiff_little = data[0] == 'I'};
-  Bytes bytes(data, header.tiff_little);
+  Header header{.format = "TIFF", .codec = AV_CODEC_ID_TIFF};
+  Bytes bytes(data, /*little=*/data[0] == 'I');
   const size_t directory = bytes.U32(4);
   const uint32_t count = bytes.U16(directory);
   // Where the strips or tiles lie and how long they are: directory entries of these two lists.
@@ -230,7 +231,6 @@ Header ReadTiff(std::string_view data) {
         const uint64_t orientation = value(entry, 0);
         if (orientation >= 1 && orientation <= 8 && bytes.U16(entry + 2) == 3) {
           header.orientation = static_cast<int>(orientation);
-          header.tiff_orientation_tag = entry + 8;
         }
         break;
       }
@@ -272,101 +272,199 @@ std::optional<Header> ReadHeader(std::string_view data) {
 }
 
 // Turns and mirrors stored pixels into the upright picture of EXIF's orientations 1..8.
-cv::Mat Upright(const cv::Mat& stored, int orientation) {
-  cv::Mat turned = stored;
-  if (orientation >= 5) cv::transpose(stored, turned);
-  cv::Mat out;
-  switch (orientation) {
-    case 2:  // mirrored left-right
-    case 6:  // transposed, then mirrored: a quarter turn clockwise
-      cv::flip(turned, out, 1);
-      return out;
-    case 3:  // half turn
-    case 7:
-      cv::flip(turned, out, -1);
-      return out;
-    case 4:  // mirrored top-bottom
-    case 8:  // a quarter turn counter-clockwise
-      cv::flip(turned, out, 0);
-      return out;
-    default:
-      return turned;
-  }
-}
-
-// 8- or 16-bit grey, BGR or BGRA to RGB. The channels of `pixels` have the type T.
-template <typename T>
-Image ToRgb(const cv::Mat& pixels, bool has_alpha) {
-  constexpr uint64_t kMax = std::numeric_limits<T>::max();
-  const int channels = pixels.channels();
-  Image out{pixels.cols, pixels.rows, {}};
-  out.rgb.resize(static_cast<size_t>(out.width) * out.height * 3);
-  for (int y = 0; y < out.height; ++y) {
-    const T* from = pixels.ptr<T>(y);
-    uint8_t* to = out.row(y);
-    for (int x = 0; x < out.width; ++x, from += channels, to += 3) {
-      const uint64_t alpha = has_alpha ? from[channels - 1] : kMax;
-      for (int c = 0; c < 3; ++c) {
-        const uint64_t value = channels >= 3 ? from[2 - c] : from[0];
-        // (value * alpha + white * (max - alpha)) / max, scaled to 255 and rounded.
-        const uint64_t sum = value * alpha + kMax * (kMax - alpha);
-        to[c] = static_cast<uint8_t>((sum * 255 + kMax * kMax / 2) / (kMax * kMax));
-      }
+Image Upright(Image stored, int orientation) {
+  if (orientation == 1) return stored;
+  const bool is_turned = orientation >= 5;
+  // Which side of the scene row 0 and column 0 are.
+  const bool from_right =
+      orientation == 2 || orientation == 3 || orientation == 6 || orientation == 7;
+  const bool from_bottom =
+      orientation == 3 || orientation == 4 || orientation == 7 || orientation == 8;
+  Image out;
+  out.width = is_turned ? stored.height : stored.width;
+  out.height = is_turned ? stored.width : stored.height;
+  out.rgb.resize(stored.rgb.size());
+  for (int y = 0; y < stored.height; ++y) {
+    const uint8_t* from = stored.row(y);
+    for (int x = 0; x < stored.width; ++x, from += 3) {
+      const int to_x = is_turned ? y : x;
+      const int to_y = is_turned ? x : y;
+      uint8_t* to = out.row(from_bottom ? out.height - 1 - to_y : to_y) +
+                    3 * static_cast<ptrdiff_t>(from_right ? out.width - 1 - to_x : to_x);
+      std::copy_n(from, 3, to);
     }
   }
   return out;
 }
 
-absl::StatusOr<cv::Mat> Decode(std::string_view bytes, const Header& header) {
-  // What a caller's file is like is no event for this process's log. Setting it again does no harm.
-  cv::utils::logging::setLogLevel(cv::utils::logging::LOG_LEVEL_SILENT);
-  std::string copy;
-  if (header.tiff_orientation_tag.has_value() && header.orientation != 1) {
-    // The TIFF decoder turns some orientations and not others; with the tag at 1 it turns none.
-    copy = std::string(bytes);
-    copy[*header.tiff_orientation_tag] = header.tiff_little ? 1 : 0;
-    copy[*header.tiff_orientation_tag + 1] = header.tiff_little ? 0 : 1;
-    bytes = copy;
-  }
-  if (!header.png_profiles.empty()) {
-    copy = std::string(bytes);
-    for (auto i = header.png_profiles.rbegin(); i != header.png_profiles.rend(); ++i) {
-      copy.erase(i->first, i->second);
+// One sample over white, scaled from 0..max to 0..255 and rounded.
+uint8_t OverWhite(uint64_t value, uint64_t alpha, uint64_t max) {
+  const uint64_t sum = value * alpha + max * (max - alpha);
+  return static_cast<uint8_t>((sum * 255 + max * max / 2) / (max * max));
+}
+
+// A palette holds 32-bit numbers: alpha, red, green and blue from the highest byte down.
+void PaletteToRgb(const AVFrame& frame, Image& out) {
+  for (int y = 0; y < frame.height; ++y) {
+    const uint8_t* from = frame.data[0] + static_cast<ptrdiff_t>(y) * frame.linesize[0];
+    uint8_t* to = out.row(y);
+    for (int x = 0; x < frame.width; ++x, to += 3) {
+      uint32_t colour;
+      std::memcpy(&colour, frame.data[1] + 4 * size_t{from[x]}, sizeof(colour));
+      for (int c = 0; c < 3; ++c) {
+        to[c] = OverWhite(colour >> (16 - 8 * c) & 0xFF, colour >> 24, 255);
+      }
     }
-    bytes = copy;
-  }
-  try {
-    // OpenCV has no const view; the bytes are only read.
-    const cv::Mat view(1, static_cast<int>(bytes.size()), CV_8UC1, const_cast<char*>(bytes.data()));
-    const int flags = header.alpha_is_padding ? cv::IMREAD_COLOR | cv::IMREAD_IGNORE_ORIENTATION
-                                              : cv::IMREAD_UNCHANGED;
-    return cv::imdecode(view, flags);
-  } catch (const std::bad_alloc&) {
-    return absl::ResourceExhaustedError("not enough memory to decode the image");
-  } catch (const std::exception&) {
-    return cv::Mat();  // a damaged file; what OpenCV says of it is not for our callers
   }
 }
 
-absl::StatusOr<std::string> Encode(const Image& image, const char* extension,
-                                   const std::vector<int>& options) {
-  const size_t expected = static_cast<size_t>(image.width) * image.height * 3;
-  if (image.width < 1 || image.height < 1 || image.rgb.size() != expected) {
-    return absl::InvalidArgumentError("encoding an image: it is empty or has the wrong size");
-  }
-  try {
-    const cv::Mat rgb(image.height, image.width, CV_8UC3, const_cast<uint8_t*>(image.rgb.data()));
-    cv::Mat bgr;
-    cv::cvtColor(rgb, bgr, cv::COLOR_RGB2BGR);
-    std::vector<uint8_t> out;
-    if (!cv::imencode(extension, bgr, out, options)) {
-      return absl::InternalError(absl::StrCat("encoding a ", extension, " image failed"));
+// Grey and RGB of up to 16 bits, any layout.
+void SamplesToRgb(const AVFrame& frame, const AVPixFmtDescriptor& format, bool has_alpha,
+                  Image& out) {
+  const bool is_grey = format.nb_components <= 2;
+  const int num_colours = is_grey ? 1 : 3;
+  const int alpha_index = is_grey ? 1 : 3;
+  const bool is_inverted = frame.format == AV_PIX_FMT_MONOWHITE;
+  std::vector<uint16_t> line(static_cast<size_t>(frame.width));
+  std::vector<uint16_t> alpha(static_cast<size_t>(frame.width));
+  const auto read = [&](int component, int y, std::vector<uint16_t>& to) {
+    av_read_image_line2(to.data(), const_cast<const uint8_t**>(frame.data), frame.linesize, &format,
+                        0, y, component, frame.width, 0, sizeof(uint16_t));
+  };
+  for (int y = 0; y < frame.height; ++y) {
+    if (has_alpha) read(alpha_index, y, alpha);
+    for (int c = 0; c < num_colours; ++c) {
+      const uint64_t max = (uint64_t{1} << format.comp[c].depth) - 1;
+      read(c, y, line);
+      uint8_t* to = out.row(y) + c;
+      for (int x = 0; x < frame.width; ++x, to += 3) {
+        const uint64_t value = is_inverted ? max - line[x] : line[x];
+        // Colours and alpha have as many bits wherever there are both.
+        *to = OverWhite(value, has_alpha ? std::min<uint64_t>(alpha[x], max) : max, max);
+        if (is_grey) to[1] = to[2] = to[0];
+      }
     }
-    return std::string(out.begin(), out.end());
-  } catch (const std::exception&) {
-    return absl::InternalError(absl::StrCat("encoding a ", extension, " image of ", image.width,
-                                            " x ", image.height, " pixels failed"));
   }
+}
+
+// YUV, as lossy WebP has it, through RGBA.
+absl::Status YuvToRgb(const AVFrame& frame, bool has_alpha, Image& out) {
+  LibavPtr<SwsContext> scaler(sws_getContext(
+      frame.width, frame.height, static_cast<AVPixelFormat>(frame.format), frame.width,
+      frame.height, AV_PIX_FMT_RGBA, SWS_BICUBIC | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT, nullptr,
+      nullptr, nullptr));
+  if (scaler == nullptr) return absl::InvalidArgumentError("pixels of an unknown kind");
+  const int full_range = frame.color_range == AVCOL_RANGE_JPEG ? 1 : 0;
+  const int* matrix = sws_getCoefficients(SWS_CS_DEFAULT);
+  sws_setColorspaceDetails(scaler.get(), matrix, full_range, matrix, 1, 0, 1 << 16, 1 << 16);
+  LibavPtr<AVFrame> rgba(av_frame_alloc());
+  if (rgba == nullptr) return absl::ResourceExhaustedError("not enough memory");
+  rgba->width = frame.width;
+  rgba->height = frame.height;
+  rgba->format = AV_PIX_FMT_RGBA;
+  if (av_frame_get_buffer(rgba.get(), 0) < 0) {
+    return absl::ResourceExhaustedError("not enough memory to decode the image");
+  }
+  sws_scale(scaler.get(), frame.data, frame.linesize, 0, frame.height, rgba->data, rgba->linesize);
+  for (int y = 0; y < frame.height; ++y) {
+    const uint8_t* from = rgba->data[0] + static_cast<ptrdiff_t>(y) * rgba->linesize[0];
+    uint8_t* to = out.row(y);
+    for (int x = 0; x < frame.width; ++x, from += 4, to += 3) {
+      for (int c = 0; c < 3; ++c) to[c] = OverWhite(from[c], has_alpha ? from[3] : 255, 255);
+    }
+  }
+  return absl::OkStatus();
+}
+
+// The first picture in the whole file `bytes`, by FFmpeg; empty if it is damaged.
+absl::StatusOr<LibavPtr<AVFrame>> DecodeFrame(std::string_view bytes, const Header& header) {
+  InitLibav();
+  const absl::Status no_memory =
+      absl::ResourceExhaustedError("not enough memory to decode the image");
+  const AVCodec* codec = avcodec_find_decoder(header.codec);
+  if (codec == nullptr) {
+    return absl::InternalError(absl::StrCat("the ", header.format, " decoder is not available"));
+  }
+  LibavPtr<AVCodecContext> decoder(avcodec_alloc_context3(codec));
+  LibavPtr<AVPacket> packet(av_packet_alloc());
+  LibavPtr<AVFrame> frame(av_frame_alloc());
+  if (decoder == nullptr || packet == nullptr || frame == nullptr) return no_memory;
+  decoder->thread_count = 1;
+  // The decoder counts lines that are rounded up; the size itself is compared afterwards.
+  decoder->max_pixels = 2 * header.width * header.height + 65536;
+  // The TIFF decoder counts a tag that it does not know as an error.
+  if (header.codec != AV_CODEC_ID_TIFF) {
+    decoder->err_recognition = AV_EF_CRCCHECK | AV_EF_EXPLODE;
+  }
+  if (avcodec_open2(decoder.get(), codec, nullptr) < 0) return no_memory;
+  size_t size = bytes.size();
+  for (const auto& [begin, length] : header.unread) size -= length;
+  if (av_new_packet(packet.get(), static_cast<int>(size)) < 0) return no_memory;
+  size_t from = 0;
+  uint8_t* to = packet->data;
+  const auto copy_until = [&](size_t end) {
+    std::memcpy(to, bytes.data() + from, end - from);
+    to += end - from;
+  };
+  for (const auto& [begin, length] : header.unread) {
+    copy_until(begin);
+    from = begin + length;
+  }
+  copy_until(bytes.size());
+  int error = avcodec_send_packet(decoder.get(), packet.get());
+  if (error >= 0) error = avcodec_receive_frame(decoder.get(), frame.get());
+  if (error == AVERROR(EAGAIN)) {
+    avcodec_send_packet(decoder.get(), nullptr);
+    error = avcodec_receive_frame(decoder.get(), frame.get());
+  }
+  if (error == AVERROR(ENOMEM)) return no_memory;
+  if (error < 0) return LibavPtr<AVFrame>();
+  return frame;
+}
+
+// All of the file but its orientation. Empty if it is damaged.
+absl::StatusOr<Image> Decode(std::string_view bytes, const Header& header) {
+  if (header.codec == AV_CODEC_ID_NONE) {
+    return DecodeJpeg(bytes, static_cast<int>(header.width), static_cast<int>(header.height));
+  }
+  absl::StatusOr<LibavPtr<AVFrame>> decoded = DecodeFrame(bytes, header);
+  if (!decoded.ok()) return decoded.status();
+  if (*decoded == nullptr) return Image{};
+  const AVFrame& frame = **decoded;
+  if (frame.width != header.width || frame.height != header.height) return Image{};
+  const AVPixFmtDescriptor* format = av_pix_fmt_desc_get(static_cast<AVPixelFormat>(frame.format));
+  constexpr uint64_t kUnreadable =
+      AV_PIX_FMT_FLAG_HWACCEL | AV_PIX_FMT_FLAG_BAYER | AV_PIX_FMT_FLAG_FLOAT;
+  const bool is_readable = format != nullptr && (format->flags & kUnreadable) == 0;
+  if (!is_readable) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the ", header.format, " image has pixels of a kind that is not supported"));
+  }
+  const bool has_palette = (format->flags & AV_PIX_FMT_FLAG_PAL) != 0;
+  const bool has_alpha = !header.alpha_is_padding && (format->flags & AV_PIX_FMT_FLAG_ALPHA) != 0;
+  Image out{frame.width, frame.height, {}};
+  out.rgb.resize(static_cast<size_t>(frame.width) * frame.height * 3);
+  const bool is_yuv =
+      format->nb_components >= 3 && (format->flags & AV_PIX_FMT_FLAG_RGB) == 0 && !has_palette;
+  if (has_palette) {
+    PaletteToRgb(frame, out);
+    return out;
+  }
+  if (!is_yuv) {
+    SamplesToRgb(frame, *format, has_alpha, out);
+    return out;
+  }
+  absl::Status status = YuvToRgb(frame, has_alpha, out);
+  if (!status.ok()) return status;
+  return out;
+}
+
+absl::Status CheckImage(const Image& image) {
+  const size_t expected = static_cast<size_t>(image.width) * image.height * 3;
+  if (image.width >= 1 && image.height >= 1 && image.rgb.size() == expected) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError("encoding an image: it is empty or has the wrong size");
 }
 
 }  // namespace
@@ -394,22 +492,14 @@ absl::StatusOr<Image> DecodeImage(std::string_view bytes, const ImageLimits& lim
         absl::StrCat("the ", header->format, " image has no usable size"));
   }
 
-  absl::StatusOr<cv::Mat> decoded = Decode(bytes, *header);
+  absl::StatusOr<Image> decoded = Decode(bytes, *header);
   if (!decoded.ok()) return decoded.status();
-  if (decoded->empty() || decoded->cols != header->width || decoded->rows != header->height) {
+  if (decoded->empty()) {
     return absl::InvalidArgumentError(
         absl::StrCat("the ", header->format, " image does not decode: it is damaged"));
   }
-  const int channels = decoded->channels();
-  const bool has_alpha = channels == 4 || channels == 2;
-  if ((decoded->depth() != CV_8U && decoded->depth() != CV_16U) || channels > 4) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the ", header->format, " image has pixels of a kind that is not supported"));
-  }
-  const cv::Mat upright =
-      Upright(*decoded, orientation == Orientation::kHonour ? header->orientation : 1);
-  return decoded->depth() == CV_8U ? ToRgb<uint8_t>(upright, has_alpha)
-                                   : ToRgb<uint16_t>(upright, has_alpha);
+  return Upright(*std::move(decoded),
+                 orientation == Orientation::kHonour ? header->orientation : 1);
 }
 
 absl::StatusOr<std::string> EncodeJpeg(const Image& image, int quality) {
@@ -417,9 +507,50 @@ absl::StatusOr<std::string> EncodeJpeg(const Image& image, int quality) {
     return absl::InvalidArgumentError(
         absl::StrCat("JPEG quality is ", quality, "; it must be 1 to 100"));
   }
-  return Encode(image, ".jpg", {cv::IMWRITE_JPEG_QUALITY, quality});
+  if (absl::Status status = CheckImage(image); !status.ok()) return status;
+  return CompressJpeg(image, quality);
 }
 
-absl::StatusOr<std::string> EncodePng(const Image& image) { return Encode(image, ".png", {}); }
+absl::StatusOr<std::string> EncodePng(const Image& image) {
+  if (absl::Status status = CheckImage(image); !status.ok()) return status;
+  InitLibav();
+  const AVCodec* codec = avcodec_find_encoder(AV_CODEC_ID_PNG);
+  if (codec == nullptr) return absl::InternalError("the PNG encoder is not available");
+  LibavPtr<AVCodecContext> encoder(avcodec_alloc_context3(codec));
+  LibavPtr<AVPacket> packet(av_packet_alloc());
+  LibavPtr<AVFrame> frame(av_frame_alloc());
+  if (encoder == nullptr || packet == nullptr || frame == nullptr) {
+    return absl::ResourceExhaustedError("encoding a PNG image: out of memory");
+  }
+  encoder->width = frame->width = image.width;
+  encoder->height = frame->height = image.height;
+  encoder->pix_fmt = AV_PIX_FMT_RGB24;
+  frame->format = AV_PIX_FMT_RGB24;
+  encoder->time_base = {1, 25};
+  encoder->thread_count = 1;
+  encoder->compression_level = 1;
+  encoder->flags |= AV_CODEC_FLAG_BITEXACT;
+  AVDictionary* options = nullptr;
+  av_dict_set(&options, "pred", "sub", 0);
+  int error = avcodec_open2(encoder.get(), codec, &options);
+  av_dict_free(&options);
+  if (error >= 0) error = av_frame_get_buffer(frame.get(), 0);
+  if (error >= 0) {
+    for (int y = 0; y < image.height; ++y) {
+      std::memcpy(frame->data[0] + static_cast<ptrdiff_t>(y) * frame->linesize[0], image.row(y),
+                  static_cast<size_t>(image.width) * 3);
+    }
+    frame->pts = 0;
+    error = avcodec_send_frame(encoder.get(), frame.get());
+  }
+  if (error >= 0) error = avcodec_receive_packet(encoder.get(), packet.get());
+  if (error < 0) {
+    return LibavStatus(
+        error, absl::StatusCode::kInternal,
+        absl::StrCat("encoding a PNG image of ", image.width, " x ", image.height, " pixels"));
+  }
+  return std::string(reinterpret_cast<const char*>(packet->data),
+                     static_cast<size_t>(packet->size));
+}
 
 }  // namespace reenact

@@ -9,6 +9,7 @@ namespace reenact::fuzz {
 
 std::vector<std::string> Seeds() {
   const std::string file = BundleConfigToJson(SmallBundleConfig(), {});
+  Require(BundleConfigFromJson(file, nullptr).ok(), "the first seed is a bundle.json");
   return {file, R"({"format_version":1,"name":"a","sdit":{},"files":{"x":"y"}})", "[1,2,{}]"};
 }
 

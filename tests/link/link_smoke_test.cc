@@ -13,7 +13,6 @@ extern "C" {
 #include <libavformat/avformat.h>
 }
 
-#include <opencv2/imgcodecs.hpp>
 #include <opencv2/imgproc.hpp>
 
 #include "absl/status/status.h"
@@ -35,12 +34,11 @@ TEST(LinkSmokeTest, EveryLibraryWorksInOneProcess) {
   conv(x).sum().backward();
   EXPECT_EQ(x.grad().sizes(), x.sizes());
 
-  // OpenCV: resize and encode a picture.
+  // OpenCV: resize a picture.
   cv::Mat picture(side, side, CV_8UC3, cv::Scalar(10, 20, 30)), larger;
   cv::resize(picture, larger, cv::Size(2 * side, 2 * side));
-  std::vector<uchar> png;
-  ASSERT_TRUE(cv::imencode(".png", larger, png));
-  EXPECT_GT(png.size(), 8u);
+  EXPECT_EQ(larger.cols, 2 * side);
+  EXPECT_EQ(larger.at<cv::Vec3b>(side, side), cv::Vec3b(10, 20, 30));
 
   // FFmpeg: the H.264 encoder is there.
   EXPECT_NE(avcodec_find_encoder_by_name("libx264"), nullptr);

@@ -292,6 +292,21 @@ TEST(ImageCodecTest, OtherBytesAreNoImage) {
   }
 }
 
+// Found by fuzzing: behind a damaged WebP header, the picture library went on to formats that
+// nobody accepts (here DICOM's mark), with gigabytes of memory and files of its own.
+TEST(ImageCodecTest, DamagedHeadersLeadToNoOtherFormat) {
+  std::string webp = "RIFF";
+  Append(webp, 300, 4, true);
+  webp += "WEBPVP8 ";
+  Append(webp, 200, 4, true);
+  webp += std::string("\x00\x02\x00\x9d\x01\x2a\x07\x00\x07\x00", 10);
+  webp.resize(128, '\0');
+  webp += "DICM";
+  webp.resize(308, '\x7F');
+
+  EXPECT_THAT(DecodeImage(webp), FailsWith(kInvalid, "the WebP image does not decode"));
+}
+
 // A header alone is enough to refuse: nothing of that size is ever allocated.
 TEST(ImageCodecTest, HugeHeadersAreRefusedBySize) {
   const Image small = Gradient(16, 16);

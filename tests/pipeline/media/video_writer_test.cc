@@ -542,6 +542,29 @@ INSTANTIATE_TEST_SUITE_P(All, TranscodedSoundTest,
                                            Sound{"Adpcm", "a.avi", "-c:a adpcm_ms -ar 22050"}),
                          [](const auto& param) { return std::string(param.param.name); });
 
+// Found by fuzzing: FLAC without its header decodes, but MP4 has nothing to say of it.
+TEST(VideoWriterTest, FlacWithoutItsHeaderIsTranscoded) {
+  TemporaryFolder folder;
+  testing::Ffmpeg(folder,
+                  "-f lavfi -i testsrc2=size=32x32:duration=0.5 -f lavfi -i sine=duration=0.5 "
+                  "-c:v mpeg4 -c:a flac " +
+                      (folder / "a.mkv"));
+  std::string bytes = testing::ReadFile(folder / "a.mkv");
+  const size_t header = bytes.find("fLaC");
+  ASSERT_NE(header, std::string::npos);
+  const size_t element = bytes.rfind("\x63\xA2", header);  // CodecPrivate
+  ASSERT_NE(element, std::string::npos);
+  bytes.replace(element, 2, "\x53\x78");  // an element that is ignored there
+  auto reader = VideoReader::Open(bytes);
+  ASSERT_THAT(reader, IsOk());
+
+  const auto track = (*reader)->ReadAudio();
+
+  ASSERT_THAT(track, IsOk());
+  EXPECT_EQ(track->codec, "aac");
+  EXPECT_EQ(track->transcoded_from, "flac");
+}
+
 // A hole in the sound becomes silence: what follows stays with its picture.
 TEST(VideoWriterTest, HolesInTranscodedSoundBecomeSilence) {
   TemporaryFolder folder;

@@ -1,5 +1,4 @@
-#include <opencv2/imgcodecs.hpp>
-
+#include "pipeline/media/image_codec.h"
 #include "pipeline/models/autoencoder_kl.h"
 #include "pipeline/models/checkpoint_names.h"
 #include "pipeline/models/clip.h"
@@ -194,17 +193,9 @@ Image FromTensor(const Tensor& tensor) {  // [H, W, 3] uint8
 }
 
 Image FromFile(const std::string& path) {
-  const cv::Mat bgr = cv::imread(path, cv::IMREAD_COLOR);
-  Image image;
-  image.width = bgr.cols;
-  image.height = bgr.rows;
-  for (int y = 0; y < bgr.rows; ++y) {
-    for (int x = 0; x < bgr.cols; ++x) {
-      const auto pixel = bgr.at<cv::Vec3b>(y, x);
-      image.rgb.insert(image.rgb.end(), {pixel[2], pixel[1], pixel[0]});
-    }
-  }
-  return image;
+  auto image = DecodeImage(testing::ReadFile(path), {}, Orientation::kIgnore);
+  EXPECT_TRUE(image.ok()) << path << ": " << image.status();
+  return image.ok() ? *std::move(image) : Image{};
 }
 
 // Not one of the 8-bit values differs.
