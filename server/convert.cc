@@ -8,6 +8,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "pipeline/face/motion_options.h"
+#include "pipeline/face/motion_smoothing.h"
 #include "server/proto_time.h"
 
 namespace reenact {
@@ -209,6 +211,43 @@ void ReadSampling(const v1::JobConfig& config, const ModelInfo& model, JobReques
   }
 }
 
+void ReadMotion(const v1::JobConfig& config, JobRequest& request, Problems& problems) {
+  const v1::MotionConfig& motion = config.motion();
+  switch (motion.mode()) {
+    case v1::MOTION_MODE_UNSPECIFIED:
+      break;
+    case v1::MOTION_MODE_RELATIVE:
+      if (request.source_image.empty()) {
+        problems.push_back(
+            "motion.mode is MOTION_MODE_RELATIVE, must be MOTION_MODE_ABSOLUTE or unset without a "
+            "source.image");
+      }
+      request.motion_mode = MotionMode::kRelative;
+      break;
+    case v1::MOTION_MODE_ABSOLUTE:
+      request.motion_mode = MotionMode::kAbsolute;
+      break;
+    default:
+      AddUnknownEnum("motion.mode", motion.mode(), v1::MotionMode_ARRAYSIZE, problems);
+  }
+  if (motion.has_strength()) request.motion.strength = motion.strength();
+  if (motion.has_pose()) request.motion.pose = motion.pose();
+  if (motion.has_mouth()) request.motion.mouth = motion.mouth();
+  if (motion.has_eyes()) request.motion.eyes = motion.eyes();
+  if (motion.has_gaze()) request.motion.gaze = motion.gaze();
+  if (motion.has_source_expression()) {
+    request.motion.source_expression = motion.source_expression();
+  }
+  if (const absl::Status status = CheckMotionOptions(request.motion); !status.ok()) {
+    problems.emplace_back(status.message());
+  }
+  if (config.has_smoothing()) request.smoothing = config.smoothing();
+  if (const absl::Status status = CheckSmoothingOptions({.strength = request.smoothing});
+      !status.ok()) {
+    problems.emplace_back(status.message());
+  }
+}
+
 // The fields that are the server's business and not the engine's.
 void CheckTerms(const v1::JobConfig& config, Problems& problems) {
   CheckRange("priority", config.priority(), -kMaxPriority, kMaxPriority, problems);
@@ -281,6 +320,7 @@ absl::StatusOr<JobRequest> ToJobRequest(v1::JobConfig config,
   Problems problems;
   ReadSource(*config.mutable_source(), *model, request, problems);
   ReadSampling(config, *model, request, problems);
+  ReadMotion(config, request, problems);
   ReadOutput(config.output(), *model, request, problems);
   CheckTerms(config, problems);
   if (!problems.empty()) return absl::InvalidArgumentError(absl::StrJoin(problems, "; "));

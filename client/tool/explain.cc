@@ -19,7 +19,7 @@ struct FieldFlag {
   absl::string_view field;
   absl::string_view flag;
 };
-constexpr std::array<FieldFlag, 13> kFlags = {{
+constexpr std::array<FieldFlag, 21> kFlags = {{
     {"num_steps", "--steps"},
     {"ddim_eta", "--eta"},
     {"guidance_scale", "--guidance"},
@@ -33,6 +33,14 @@ constexpr std::array<FieldFlag, 13> kFlags = {{
     {"source.text", "--text"},
     {"crf", "--quality"},
     {"seed", "--seed"},
+    {"motion.mode", "--motion"},
+    {"motion.strength", "--motion-strength"},
+    {"motion.pose", "--motion-pose"},
+    {"motion.mouth", "--motion-mouth"},
+    {"motion.eyes", "--motion-eyes"},
+    {"motion.gaze", "--motion-gaze"},
+    {"source_expression", "--source-expression"},
+    {"smoothing", "--smoothing"},
 }};
 
 bool Mentions(const absl::Status& status, absl::string_view word) {

@@ -100,6 +100,7 @@ struct JobFlags {
   v1::Sampler sampler = v1::SAMPLER_UNSPECIFIED;
   v1::SequencePlan plan = v1::SEQUENCE_PLAN_UNSPECIFIED;
   v1::NoFacePolicy no_face = v1::NO_FACE_POLICY_UNSPECIFIED;
+  v1::MotionMode motion = v1::MOTION_MODE_UNSPECIFIED;
   std::string deadline;
 
   void ApplyTo(RunOptions& run) const {
@@ -107,8 +108,40 @@ struct JobFlags {
     run.config.set_sampler(sampler);
     run.config.set_sequence_plan(plan);
     run.config.set_no_face_policy(no_face);
+    if (motion != v1::MOTION_MODE_UNSPECIFIED) run.config.mutable_motion()->set_mode(motion);
   }
 };
+
+// How the driver's motion is put on the source's face.
+void AddMotion(CLI::App& command, RunOptions& run, JobFlags& flags) {
+  const std::vector<std::pair<std::string, v1::MotionMode>> modes = {
+      {"relative", v1::MOTION_MODE_RELATIVE}, {"absolute", v1::MOTION_MODE_ABSOLUTE}};
+  AddChoice(command, "--motion", flags.motion, modes,
+            "relative: the source keeps the shape of its face; absolute: it takes the driver's. "
+            "Default: relative for a picture");
+  const auto scale = [&](const std::string& name, void (v1::MotionConfig::*set)(double),
+                         const std::string& help) {
+    command
+        .add_option_function<double>(
+            name, [&run, set](double value) { (run.config.mutable_motion()->*set)(value); }, help)
+        ->type_name("X");
+  };
+  scale("--motion-strength", &v1::MotionConfig::set_strength,
+        "Of all of the driver's motion, 0 to 1.5. Default: 1");
+  scale("--motion-pose", &v1::MotionConfig::set_pose, "Of the head's, 0 to 2. Default: 1");
+  scale("--motion-mouth", &v1::MotionConfig::set_mouth,
+        "Of lips, jaw and lower cheeks, 0 to 2. Default: 1");
+  scale("--motion-eyes", &v1::MotionConfig::set_eyes,
+        "Of lids, brows and forehead, 0 to 2. Default: 1");
+  scale("--motion-gaze", &v1::MotionConfig::set_gaze, "Of the gaze, 0 to 2. Default: 1");
+  scale("--source-expression", &v1::MotionConfig::set_source_expression,
+        "How much of the source's own open mouth, smile and closed eyes stays, 0 to 1. Default: 0");
+  command
+      .add_option_function<double>(
+          "--smoothing", [&run](double strength) { run.config.set_smoothing(strength); },
+          "How much trembling of the landmarks is taken out, 0 (none) to 4. Default: 1")
+      ->type_name("X");
+}
 
 void AddSource(CLI::App& command, RunOptions& run) {
   command.add_option("--source,-s", run.source, "Picture of the person (PNG, JPEG, WebP, ...)")
@@ -191,6 +224,7 @@ void AddJob(CLI::App& command, RunOptions& run, JobFlags& flags) {
       {"fail", v1::NO_FACE_POLICY_FAIL}};
   AddChoice(command, "--no-face", flags.no_face, policies,
             "What to do with a driving frame without a face. Default: interpolate");
+  AddMotion(command, run, flags);
   command
       .add_option("--deadline", flags.deadline,
                   "Give up when the job takes longer, such as 90s or 5m")

@@ -174,18 +174,61 @@ TEST_F(RunTest, WritesTheVideo) {
 }
 
 TEST_F(RunTest, EveryFlagReachesTheServer) {
-  auto program =
-      StartRun("echo", {"--text",     "with a hat", "--edit-strength", "0.25",
-                        "--seed",     "7",          "--steps",         "9",
-                        "--sampler",  "DDIM",       "--eta",           "0.5",
-                        "--guidance", "1.5",        "--plan",          "central_interleaved",
-                        "--size",     "128",        "--quality",       "31",
-                        "--no-face",  "hold",       "--priority",      "-7",
-                        "--tenant",   "ann",        "--no-audio"});
+  auto program = StartRun("echo", {"--text",
+                                   "with a hat",
+                                   "--edit-strength",
+                                   "0.25",
+                                   "--seed",
+                                   "7",
+                                   "--steps",
+                                   "9",
+                                   "--sampler",
+                                   "DDIM",
+                                   "--eta",
+                                   "0.5",
+                                   "--guidance",
+                                   "1.5",
+                                   "--plan",
+                                   "central_interleaved",
+                                   "--size",
+                                   "128",
+                                   "--quality",
+                                   "31",
+                                   "--no-face",
+                                   "hold",
+                                   "--priority",
+                                   "-7",
+                                   "--tenant",
+                                   "ann",
+                                   "--no-audio",
+                                   "--motion",
+                                   "absolute",
+                                   "--motion-strength",
+                                   "1.25",
+                                   "--motion-pose",
+                                   "0.1",
+                                   "--motion-mouth",
+                                   "0.2",
+                                   "--motion-eyes",
+                                   "0.3",
+                                   "--motion-gaze",
+                                   "0.4",
+                                   "--source-expression",
+                                   "0.6",
+                                   "--smoothing",
+                                   "2"});
 
   EXPECT_EQ(program->Wait(), 0) << program->err();
 
   const v1::JobConfig config = service_.config();
+  EXPECT_EQ(config.motion().mode(), v1::MOTION_MODE_ABSOLUTE);
+  EXPECT_EQ(config.motion().strength(), 1.25);
+  EXPECT_EQ(config.motion().pose(), 0.1);
+  EXPECT_EQ(config.motion().mouth(), 0.2);
+  EXPECT_EQ(config.motion().eyes(), 0.3);
+  EXPECT_EQ(config.motion().gaze(), 0.4);
+  EXPECT_EQ(config.motion().source_expression(), 0.6);
+  EXPECT_EQ(config.smoothing(), 2);
   EXPECT_EQ(config.source().image(), "picture");
   EXPECT_EQ(config.source().text(), "with a hat");
   EXPECT_EQ(config.source().edit_strength(), 0.25);

@@ -94,11 +94,27 @@ TEST(ToJobRequestTest, EveryFieldArrives) {
   config.mutable_output()->set_size(128);
   config.mutable_output()->set_jpeg_quality(50);
   config.mutable_output()->set_copy_audio(false);
+  config.mutable_motion()->set_mode(v1::MOTION_MODE_ABSOLUTE);
+  config.mutable_motion()->set_strength(1.25);
+  config.mutable_motion()->set_pose(0);
+  config.mutable_motion()->set_mouth(1.5);
+  config.mutable_motion()->set_eyes(0.5);
+  config.mutable_motion()->set_gaze(2);
+  config.mutable_motion()->set_source_expression(0.75);
+  config.set_smoothing(0);
 
   const auto request = ToJobRequest(config, {model});
 
   ASSERT_THAT(request, IsOk());
   EXPECT_EQ(request->source_text, "a smile");
+  EXPECT_EQ(request->motion_mode, MotionMode::kAbsolute);
+  EXPECT_EQ(request->motion.strength, 1.25);
+  EXPECT_EQ(request->motion.pose, 0);
+  EXPECT_EQ(request->motion.mouth, 1.5);
+  EXPECT_EQ(request->motion.eyes, 0.5);
+  EXPECT_EQ(request->motion.gaze, 2);
+  EXPECT_EQ(request->motion.source_expression, 0.75);
+  EXPECT_EQ(request->smoothing, 0);
   EXPECT_EQ(request->edit_strength, 0.25);
   EXPECT_EQ(request->seed, std::numeric_limits<uint64_t>::max());
   EXPECT_EQ(request->num_steps, 7);
@@ -152,6 +168,17 @@ TEST(ToJobRequestTest, IllegalFieldsNameFieldValueAndRange) {
        "sequence_plan is 4, must be 0 to 3"},
       {[](auto& c) { c.set_no_face_policy(static_cast<v1::NoFacePolicy>(-1)); },
        "no_face_policy is -1, must be 0 to 3"},
+      {[](auto& c) { c.mutable_motion()->set_mode(static_cast<v1::MotionMode>(3)); },
+       "motion.mode is 3, must be 0 to 2"},
+      {[](auto& c) { c.mutable_motion()->set_gaze(2.5); }, "motion.gaze must be 0..2, is 2.5"},
+      {[](auto& c) {
+         c.mutable_source()->clear_image();
+         c.mutable_source()->set_text("a face");
+         c.mutable_motion()->set_mode(v1::MOTION_MODE_RELATIVE);
+       },
+       "motion.mode is MOTION_MODE_RELATIVE, must be MOTION_MODE_ABSOLUTE or unset without a "
+       "source.image"},
+      {[](auto& c) { c.set_smoothing(-1); }, "smoothing must be 0..4, is -1"},
       {[](auto& c) { c.mutable_output()->set_format(static_cast<v1::OutputFormat>(5)); },
        "output.format is 5, must be 0 to 4"},
       {[](auto& c) { c.mutable_output()->set_size(15); }, "output.size is 15, must be 16 to 256"},
