@@ -150,7 +150,7 @@ std::vector<uint8_t> FaceMatte(absl::Span<const Landmarks> faces, MatteArea area
   FadeAtSides({}, border, {}, side, distance);
   std::vector<uint8_t> matte(distance.size());
   for (size_t i = 0; i < matte.size(); ++i) {
-    matte[i] = static_cast<uint8_t>(255 * SmoothStep(distance[i]) + 0.5f);
+    matte[i] = static_cast<uint8_t>(std::lround(255 * SmoothStep(distance[i])));
   }
   return matte;
 }

@@ -27,7 +27,7 @@ constexpr float kMaxCoarse = 40;
 // matte grows: hair and shoulders that moved. All of it from the second on; up to the first
 // distance from the area's edge (in border widths) freely, from the second on not at all.
 constexpr float kDiffers = 12, kDiffersMuch = 32;
-constexpr float kGrowFreely = 2, kGrowAtMost = 3.5f;
+constexpr float kGrowFreely = 2, kGrowAtMost = 3;
 // What of the growth is left a frame later where nothing differs any more.
 constexpr float kGrowthKept = 0.85f;
 // How deep inside the matte grown places are: enough that their own edges lie where nothing
@@ -35,6 +35,10 @@ constexpr float kGrowthKept = 0.85f;
 constexpr float kGrownDepth = 1.4f;
 // Where in the border fine detail changes over.
 constexpr float kDetailFrom = 0.33f, kDetailTo = 0.67f;
+// The part of the difference that changes slowly over the picture, measured around the face and
+// carried on into it: blurred by so many cells, and no larger than this, in levels.
+constexpr double kFieldBlur = 2;
+constexpr float kMaxField = 24;
 // Below this scale a picture is first averaged down.
 constexpr double kShrink = 0.75;
 // A box this near (pixels) to whole ones is on them.
@@ -211,10 +215,18 @@ const std::vector<int>& SkinPoints() {
   return *points;
 }
 
+float MostOf(const float* difference) {
+  return std::max({std::abs(difference[0]), std::abs(difference[1]), std::abs(difference[2])});
+}
+
+// Cells of the finest level in one of a level of `side` cells.
+int CellsPer(int side) { return (kCoarseCells / side) * (kCoarseCells / side); }
+
 }  // namespace
 
 absl::Status CheckPasteBackOptions(const PasteBackOptions& options) {
   for (const absl::Status& status : {CheckRange("border", options.border, 0.01, 0.25),
+                                     CheckRange("follow", options.follow, 0, 1),
                                      CheckRange("colour_match", options.colour_match, 0, 1),
                                      CheckRange("smoothing", options.smoothing, 0, 0.99)}) {
     if (!status.ok()) return status;
@@ -227,13 +239,76 @@ absl::Status CheckPasteBackOptions(const PasteBackOptions& options) {
   return absl::OkStatus();
 }
 
+void PasteBack::SmoothOut(const std::vector<float>& matte, std::vector<float>& difference) {
+  // A pyramid of weighted sums: what is known on a level fills what is not on the next finer one.
+  struct Level {
+    int side = 0;
+    std::vector<std::array<float, 4>> cells;  // three differences times weight, weight
+  };
+  std::vector<Level> levels;
+  levels.push_back({kCoarseCells, {}});
+  levels[0].cells.resize(static_cast<size_t>(kCoarseCells) * kCoarseCells);
+  for (int y = 0; y < kCoarseCells; ++y) {
+    for (int x = 0; x < kCoarseCells; ++x) {
+      const size_t i = static_cast<size_t>(y) * kCoarseCells + x;
+      const float t = matte[static_cast<size_t>(2 * y) * kMatteCells + 2 * x];
+      const float weight =
+          t < 1
+              ? 1 - SmoothStep((MostOf(&difference[3 * i]) - kDiffers) / (kDiffersMuch - kDiffers))
+              : 0;
+      for (int c = 0; c < 3; ++c) levels[0].cells[i][c] = weight * difference[3 * i + c];
+      levels[0].cells[i][3] = weight;
+    }
+  }
+  while (levels.back().side > 1) {
+    const Level& fine = levels.back();
+    Level coarse;
+    coarse.side = fine.side / 2;
+    coarse.cells.resize(static_cast<size_t>(coarse.side) * coarse.side);
+    for (int y = 0; y < coarse.side; ++y) {
+      for (int x = 0; x < coarse.side; ++x) {
+        for (int c = 0; c < 4; ++c) {
+          const size_t at = static_cast<size_t>(2 * y) * fine.side + 2 * x;
+          coarse.cells[static_cast<size_t>(y) * coarse.side + x][c] =
+              fine.cells[at][c] + fine.cells[at + 1][c] + fine.cells[at + fine.side][c] +
+              fine.cells[at + fine.side + 1][c];
+        }
+      }
+    }
+    levels.push_back(std::move(coarse));
+  }
+  cv::Mat filled = cv::Mat::zeros(1, 1, CV_32FC3);
+  for (auto level = levels.rbegin(); level != levels.rend(); ++level) {
+    cv::Mat wider;
+    cv::resize(filled, wider, {level->side, level->side}, 0, 0, cv::INTER_LINEAR);
+    auto* to = wider.ptr<float>();
+    for (size_t i = 0; i < level->cells.size(); ++i) {
+      const std::array<float, 4>& cell = level->cells[i];
+      // Full trust in a cell that is known by a quarter.
+      const float trust = std::min(4 * cell[3] / static_cast<float>(CellsPer(level->side)), 1.0f);
+      if (!(trust > 0)) continue;
+      for (int c = 0; c < 3; ++c) to[3 * i + c] += trust * (cell[c] / cell[3] - to[3 * i + c]);
+    }
+    filled = wider;
+  }
+  cv::GaussianBlur(filled, filled, {}, kFieldBlur, kFieldBlur, cv::BORDER_REPLICATE);
+  const auto* field = filled.ptr<float>();
+  const bool first = field_.size() != difference.size();
+  field_.resize(difference.size());
+  const auto keep = static_cast<float>(first ? 0 : options_.smoothing);
+  const auto strength = static_cast<float>(options_.colour_match);
+  for (size_t i = 0; i < field_.size(); ++i) {
+    const float now = std::clamp(field[i], -kMaxField, kMaxField);
+    field_[i] = first ? now : now + keep * (field_[i] - now);
+    difference[i] -= strength * field_[i];
+  }
+}
+
 void PasteBack::Grow(const float* difference, std::vector<float>& matte) {
   cv::Mat differs(kCoarseCells, kCoarseCells, CV_32FC1);
   auto* cells = differs.ptr<float>();
   for (int i = 0; i < kCoarseCells * kCoarseCells; ++i) {
-    float most = 0;
-    for (int c = 0; c < 3; ++c) most = std::max(most, std::abs(difference[3 * i + c]));
-    cells[i] = SmoothStep((most - kDiffers) / (kDiffersMuch - kDiffers));
+    cells[i] = SmoothStep((MostOf(difference + 3 * i) - kDiffers) / (kDiffersMuch - kDiffers));
   }
   // Two cells of margin, and soft edges.
   cv::dilate(differs, differs, cv::Mat(), {-1, -1}, 2);
@@ -249,10 +324,12 @@ void PasteBack::Grow(const float* difference, std::vector<float>& matte) {
   cv::resize(cv::Mat(kCoarseCells, kCoarseCells, CV_32FC1, growth_.data()), fine,
              {kMatteCells, kMatteCells}, 0, 0, cv::INTER_LINEAR);
   const auto* grown = fine.ptr<float>();
+  const auto reach = static_cast<float>(options_.follow);
   for (size_t i = 0; i < matte.size(); ++i) {
     // From the edge of the area, in border widths.
     const float away = 1 - matte[i];
-    const float allowed = 1 - SmoothStep((away - kGrowFreely) / (kGrowAtMost - kGrowFreely));
+    const float allowed =
+        1 - SmoothStep((away - reach * kGrowFreely) / (kGrowAtMost - kGrowFreely));
     matte[i] = std::max(matte[i], kGrownDepth * grown[i] * allowed);
   }
 }
@@ -374,26 +451,29 @@ absl::Status PasteBack::Blend(const Image& generated, const CropBox& box, const 
 
   // Per cell of the matte: the weight of the generated picture, and what is added for the coarse
   // difference, whose own border is wider.
-  cv::Mat difference(kCoarseCells, kCoarseCells, CV_32FC3);
-  for (int y = 0; y < kCoarseCells; ++y) {
-    const auto* g = coarse_patch.ptr<float>(y);
-    const auto* o = coarse_original.ptr<float>(y);
-    auto* d = difference.ptr<float>(y);
-    for (int x = 0; x < 3 * kCoarseCells; ++x) {
-      const auto matched = static_cast<float>(applied.gain[x % 3] * g[x] + applied.offset[x % 3]);
-      d[x] = matched - o[x];
-    }
+  std::vector<float> difference(static_cast<size_t>(kCoarseCells) * kCoarseCells * 3);
+  for (size_t i = 0; i < difference.size(); ++i) {
+    const auto matched = static_cast<float>(applied.gain[i % 3] * coarse_patch.ptr<float>()[i] +
+                                            applied.offset[i % 3]);
+    difference[i] = matched - coarse_original.ptr<float>()[i];
   }
-  Grow(difference.ptr<float>(), matte);
+  SmoothOut(matte, difference);
+  if (options_.follow > 0) Grow(difference.data(), matte);
   FadeAtSides(fading, options_.border, window, kMatteCells, matte);
-  cv::GaussianBlur(difference, difference, {}, kCoarseBlur, kCoarseBlur, cv::BORDER_REPLICATE);
+  cv::Mat blurred(kCoarseCells, kCoarseCells, CV_32FC3, difference.data());
+  cv::GaussianBlur(blurred, blurred, {}, kCoarseBlur, kCoarseBlur, cv::BORDER_REPLICATE);
   cv::Mat fine_difference;
-  cv::resize(difference, fine_difference, {kMatteCells, kMatteCells}, 0, 0, cv::INTER_LINEAR);
+  cv::resize(blurred, fine_difference, {kMatteCells, kMatteCells}, 0, 0, cv::INTER_LINEAR);
+  cv::Mat fine_field;
+  cv::resize(cv::Mat(kCoarseCells, kCoarseCells, CV_32FC3, field_.data()), fine_field,
+             {kMatteCells, kMatteCells}, 0, 0, cv::INTER_LINEAR);
+  const auto strength = static_cast<float>(options_.colour_match);
   std::vector<float> cells(static_cast<size_t>(kMatteCells) * kMatteCells * 4);
   // Per row the first cell that counts and the end of those that do.
   std::vector<std::pair<int, int>> spans(kMatteCells, {kMatteCells, 0});
   for (int y = 0; y < kMatteCells; ++y) {
     const auto* d = fine_difference.ptr<float>(y);
+    const auto* field = fine_field.ptr<float>(y);
     for (int x = 0; x < kMatteCells; ++x) {
       const size_t i = static_cast<size_t>(y) * kMatteCells + x;
       const float t = matte[i];
@@ -402,7 +482,8 @@ absl::Status PasteBack::Blend(const Image& generated, const CropBox& box, const 
       const float detail = SmoothStep((t - kDetailFrom) / (kDetailTo - kDetailFrom));
       cells[4 * i] = detail;
       for (int c = 0; c < 3; ++c) {
-        cells[4 * i + 1 + c] = (wide - detail) * std::clamp(d[3 * x + c], -kMaxCoarse, kMaxCoarse);
+        cells[4 * i + 1 + c] = (wide - detail) * std::clamp(d[3 * x + c], -kMaxCoarse, kMaxCoarse) -
+                               detail * strength * field[3 * x + c];
       }
       spans[y].first = std::min(spans[y].first, x);
       spans[y].second = x + 1;

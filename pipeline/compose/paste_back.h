@@ -1,10 +1,11 @@
 // Puts a generated face square back into the full picture it was cropped from.
 //
 // The square is brought to the picture's pixels (any turn of the crop's fractions of a pixel
-// included), its colours are matched to the surroundings, and it is blended through a soft matte
-// made from the face mesh (face_matte.h), grown where hair or shoulders moved. Coarse differences
-// fade over the whole border, fine detail over its middle third, so that neither a step nor a
-// double image of hair is left.
+// included), its colours are matched to the surroundings (one transfer for all of it, and then what
+// is left of slow changes over the picture), and it is blended through a soft matte made from the
+// face mesh (face_matte.h), grown where hair or shoulders moved. Coarse differences fade over the
+// whole border, fine detail over its middle third, so that neither a step nor a double image of
+// hair is left.
 //
 // Guarantees: no byte outside the square changes; a square that equals the picture, at the
 // picture's own pixels, changes none at all; equal calls in equal order give equal bytes. Memory
@@ -12,7 +13,6 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <vector>
 
@@ -29,6 +29,9 @@ struct PasteBackOptions {
   MatteArea area = MatteArea::kHead;
   // Width of the soft border in units of the square, 0.01 to 0.25.
   double border = 0.1;
+  // How far the matte may follow hair and shoulders that moved beyond the area: 0 not at all, 1 up
+  // to three border widths. A generator that does not keep the background wants little.
+  double follow = 1;
   // How much of the measured colour difference is taken away: 0 none, 1 all.
   double colour_match = 1;
   // How much of the frame before's colour transfer stays: 0 every frame for itself, to 0.99.
@@ -59,18 +62,24 @@ class PasteBack {
   void Reset() {
     transfer_.reset();
     growth_.clear();
+    field_.clear();
   }
 
   // What the last frame's colours were changed by, before `colour_match`; none before the first.
   const std::optional<ColourTransfer>& transfer() const { return transfer_; }
 
  private:
+  // Takes from the differences per coarse cell (three levels each) what changes slowly over the
+  // picture, as far as it can be seen around the face.
+  void SmoothOut(const std::vector<float>& matte, std::vector<float>& difference);
+
   // Raises the matte where the two pictures differ nearby; `difference` per coarse cell, in levels.
   void Grow(const float* difference, std::vector<float>& matte);
 
   const PasteBackOptions options_;
   std::optional<ColourTransfer> transfer_;
   std::vector<float> growth_;  // per coarse cell, 0 to 1
+  std::vector<float> field_;   // per coarse cell, three levels
   // Reused between calls.
   std::vector<uint8_t> patch_, shrunk_;
   std::vector<ColourPair> pairs_;

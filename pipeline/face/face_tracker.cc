@@ -115,7 +115,7 @@ absl::StatusOr<TrackedFrame> FaceTracker::Next(const Image& image) {
     }
     face.box = track.box;
     if (!track.people.empty()) face.person = track.people[track.person].number;
-    frame.faces.push_back(std::move(face));
+    frame.faces.push_back(face);
   }
   frame.num_faces = num_faces_;
   ++frame_;

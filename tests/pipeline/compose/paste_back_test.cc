@@ -192,6 +192,31 @@ TEST_F(PasteBackTest, AnArtificialTintIsTakenAway) {
   }
 }
 
+TEST_F(PasteBackTest, UnevenColoursDoNotShowAroundTheHead) {
+  // A decoder's errors that change slowly over the picture.
+  constexpr CropBox kAll = {320, 240, 480};
+  Image generated = CropImage(after_.image, kAll, 480);
+  for (int y = 0; y < 480; ++y) {
+    for (int x = 0; x < 480; ++x) {
+      for (int c = 0; c < 3; ++c) {
+        uint8_t& value = generated.row(y)[3 * x + c];
+        const double error = 6 * std::sin(x * 0.02 + c) + 6 * std::cos(y * 0.02 + 2 * c);
+        value = static_cast<uint8_t>(std::clamp(value + error, 0.0, 255.0));
+      }
+    }
+  }
+  const auto error = [&](double colour_match) {
+    Image frame = before_.image;
+    PasteBack paste({.colour_match = colour_match});
+    EXPECT_TRUE(paste.Blend(generated, kAll, FacesOf(after_, before_, kAll), frame).ok());
+    // The background beside the head, where the matte is full.
+    return MeanDifference(frame, after_.image, [&](int x, int y) {
+      return y > 240 && y < 380 && ((x > 140 && x < 170) || (x > 470 && x < 500));
+    });
+  };
+  EXPECT_LT(error(1), 0.4 * error(0));
+}
+
 // Mean gradient along the border of the box, over the mean gradient that the unspoilt picture has
 // there.
 double SeamGradient(const Image& image, const CropBox& box) {
@@ -282,6 +307,48 @@ TEST_F(PasteBackTest, ColoursDoNotFlicker) {
   EXPECT_LT(flicker(0.9), 0.3 * flicker(0));
 }
 
+TEST_F(PasteBackTest, TheMatteDoesNotFlicker) {
+  // The same picture again and again, under a mesh that trembles as found landmarks do.
+  PasteBack paste({});
+  const Image generated = Tinted(CropImage(after_.image, kBox, 400), 1.1f, 0.9f, 6);
+  Image last;
+  double worst = 0;
+  for (int i = 0; i < 16; ++i) {
+    PasteBack::Faces faces = FacesOf(after_, before_, kBox);
+    for (Point3& p : *faces.generated) {
+      p.x += 0.002f * static_cast<float>((i * 5) % 7 - 3);
+      p.y += 0.002f * static_cast<float>((i * 3) % 7 - 3);
+    }
+    Image frame = before_.image;
+    ASSERT_TRUE(paste.Blend(generated, kBox, faces, frame).ok());
+    if (i > 0) {
+      worst = std::max(worst,
+                       MeanDifference(frame, last, [](int x, int y) { return InBox(kBox, x, y); }));
+    }
+    last = frame;
+  }
+  EXPECT_LT(worst, 0.3);
+}
+
+TEST_F(PasteBackTest, FollowsOnlyAsFarAsAsked) {
+  const PersonRenderer person(MakePerson(11));
+  const Scene before = MakeScene(person, {}, kWidth, kHeight);
+  Image generated = CropImage(before.image, kBox, 400);
+  // Something at the side, away from the head.
+  for (int y = 60; y < 100; ++y) {
+    for (int x = 20; x < 50; ++x) std::fill_n(generated.row(y) + 3 * x, 3, uint8_t{255});
+  }
+  const auto changed = [&](double follow) {
+    Image frame = before.image;
+    PasteBack paste({.follow = follow});
+    EXPECT_TRUE(paste.Blend(generated, kBox, FacesOf(before, before, kBox), frame).ok());
+    return MeanDifference(frame, before.image,
+                          [](int x, int y) { return x >= 145 && x < 165 && y >= 105 && y < 135; });
+  };
+  EXPECT_GT(changed(1), 30);
+  EXPECT_LT(changed(0), 0.4 * changed(1));
+}
+
 TEST_F(PasteBackTest, ResetForgetsTheColoursBefore) {
   const Image generated = CropImage(after_.image, kBox, 400);
   const PasteBack::Faces faces = FacesOf(after_, before_, kBox);
@@ -353,6 +420,7 @@ TEST(PasteBackOptionsTest, NamesFieldValueAndRange) {
     return std::string(status.message());
   };
   EXPECT_EQ(message({.border = 0.5}), "border must be 0.01..0.25, is 0.5");
+  EXPECT_EQ(message({.follow = 1.5}), "follow must be 0..1, is 1.5");
   EXPECT_EQ(message({.colour_match = -1}), "colour_match must be 0..1, is -1");
   EXPECT_EQ(message({.smoothing = 1}), "smoothing must be 0..0.99, is 1");
   EXPECT_EQ(message({.border = std::numeric_limits<double>::quiet_NaN()}),
