@@ -6,8 +6,10 @@
 #include <cstdlib>
 #include <exception>
 
+#include "ATen/core/CachingHostAllocator.h"
 #include "ATen/cuda/CUDAGraph.h"
 #include "c10/core/DeviceGuard.h"
+#include "c10/cuda/CUDACachingAllocator.h"
 #include "c10/cuda/CUDAFunctions.h"
 #include "c10/cuda/CUDAStream.h"
 
@@ -19,30 +21,38 @@ class CudaGraph final : public RecordedWork {
   // All graphs of a recorder share a memory pool: none runs beside another, and none keeps anything
   // in it between launches.
   CudaGraph(at::cuda::MempoolId_t pool, const std::function<void()>& work) {
-    // Only this thread is held to what a capture allows; others allocate and decode meanwhile.
-    graph_.capture_begin(pool, cudaStreamCaptureModeThreadLocal);
     try {
+      // Only this thread is held to what a capture allows; others allocate and decode meanwhile.
+      graph_->capture_begin(pool, cudaStreamCaptureModeThreadLocal);
       work();
+      graph_->capture_end();
     } catch (...) {
-      EndBrokenCapture();
+      Abandon(pool);
       throw;
     }
-    graph_.capture_end();
   }
 
-  void Launch() override { graph_.replay(); }
+  void Launch() override { graph_->replay(); }
 
  private:
-  // The stream must leave capture mode, whatever has become of the capture.
-  void EndBrokenCapture() {
-    try {
-      graph_.capture_end();
-    } catch (const std::exception&) {
-      // It was broken: the exception on its way says by what.
-    }
+  // Takes stream and allocator out of a capture that broke, as far as it has not been done.
+  void Abandon(at::cuda::MempoolId_t pool) {
+    const auto quietly = [](const auto& step) {
+      try {
+        step();
+      } catch (const std::exception&) {
+        // Done already, or broken too: the exception on its way says by what.
+      }
+    };
+    const c10::DeviceIndex device = c10::cuda::current_device();
+    quietly([&] { graph_->capture_end(); });
+    quietly([&] { c10::cuda::CUDACachingAllocator::endAllocateToPool(device, pool); });
+    quietly([&] { at::getHostAllocator(at::kCUDA)->end_allocate_to_pool(pool); });
+    // The allocators may still ask it whether it is capturing. No other is made after this one.
+    static_cast<void>(graph_.release());
   }
 
-  at::cuda::CUDAGraph graph_;
+  std::unique_ptr<at::cuda::CUDAGraph> graph_ = std::make_unique<at::cuda::CUDAGraph>();
 };
 
 class CudaGraphRecorder final : public WorkRecorder {

@@ -45,7 +45,7 @@ class WorkRecorder {
   // Calls `work` once; what it would launch on the current stream is recorded and does not run. It
   // must have run before with the same shapes (libraries choose kernels and take memory then), must
   // not wait for the device, and may share only tensors with the outside that outlive the record.
-  // Throws c10::Error.
+  // Throws c10::Error; to be given up then.
   virtual std::unique_ptr<RecordedWork> Record(const std::function<void()>& work) = 0;
 };
 

@@ -180,6 +180,17 @@ TEST_F(GpuTest, DecodesAndPreparesBesideSteps) {
   EXPECT_GT(decoded, 0);
 }
 
+TEST_F(GpuTest, ABrokenRecordLeavesTheDeviceUsable) {
+  DeviceLane lane(device_);
+  const auto recorder = MakeCudaGraphRecorder();
+  const Tensor x = lane.Run([&] { return torch::ones({3}, torch::device(device_)); });
+  const auto record = [&] {
+    return recorder->Record([&] { x.sum().item<float>(); });  // waits for the device
+  };
+  EXPECT_THROW(lane.Run(record), c10::Error);
+  EXPECT_EQ(lane.Run([&] { return (x + x).sum().item<float>(); }), 6);
+}
+
 TEST_F(GpuTest, OutOfMemoryIsAnErrorOfOneCall) {
   DeviceLane lane(device_);
   try {
