@@ -299,6 +299,7 @@ Image Upright(Image stored, int orientation) {
 
 // One sample over white, scaled from 0..max to 0..255 and rounded.
 uint8_t OverWhite(uint64_t value, uint64_t alpha, uint64_t max) {
+  if (alpha == max && max == 255) return static_cast<uint8_t>(value);
   const uint64_t sum = value * alpha + max * (max - alpha);
   return static_cast<uint8_t>((sum * 255 + max * max / 2) / (max * max));
 }

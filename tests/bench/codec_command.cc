@@ -9,9 +9,9 @@
 #include "absl/strings/str_cat.h"
 #include "pipeline/face/crop.h"
 #include "pipeline/media/image_codec.h"
-#include "pipeline/media/mp4_writer.h"
 #include "pipeline/media/resize.h"
 #include "pipeline/media/video_reader.h"
+#include "pipeline/media/video_writer.h"
 #include "tests/bench/clip.h"
 #include "tests/bench/measure.h"
 #include "tests/bench/subcommand.h"
@@ -80,35 +80,40 @@ absl::Status Run(const Flags& flags, Report& report) {
     return absl::OkStatus();
   };
 
-  Mp4Writer::Options options;
-  options.width = options.height = flags.size;
-  options.time_base_den = 25;
-  options.frame_rate_num = 25;
-  auto writer = Mp4Writer::Create(options);
-  if (!writer.ok()) return writer.status();
-  std::string file;
-  const auto append = [&file](const std::vector<Mp4Writer::Piece>& pieces) {
-    for (const Mp4Writer::Piece& piece : pieces) file += piece.data;
-  };
-  absl::Status status = measure("H.264 encode", [&](int i) -> absl::Status {
-    auto pieces = (*writer)->Write(images[static_cast<size_t>(i)], i, 1);
-    if (!pieces.ok()) return pieces.status();
-    append(*pieces);
-    return absl::OkStatus();
-  });
-  if (!status.ok()) return status;
-  auto last = (*writer)->Finish();
-  if (!last.ok()) return last.status();
-  append(*last);
+  absl::Status status;
+  for (const VideoCodec codec : {VideoCodec::kH264, VideoCodec::kVp9, VideoCodec::kAv1,
+                                 VideoCodec::kMjpeg, VideoCodec::kLossless}) {
+    VideoWriter::Options options;
+    options.codec = codec;
+    options.width = options.height = flags.size;
+    options.time_base_den = 25;
+    options.frame_rate_num = 25;
+    auto writer = VideoWriter::Create(options);
+    if (!writer.ok()) return writer.status();
+    std::string file;
+    const auto append = [&file](const std::vector<VideoWriter::Piece>& pieces) {
+      for (const VideoWriter::Piece& piece : pieces) file += piece.data;
+    };
+    status = measure(absl::StrCat(NameOf(codec), " encode"), [&](int i) -> absl::Status {
+      auto pieces = (*writer)->Write(images[static_cast<size_t>(i)], i, 1);
+      if (!pieces.ok()) return pieces.status();
+      append(*pieces);
+      return absl::OkStatus();
+    });
+    if (!status.ok()) return status;
+    auto last = (*writer)->Finish();
+    if (!last.ok()) return last.status();
+    append(*last);
 
-  auto reader = VideoReader::Open(file);
-  if (!reader.ok()) return reader.status();
-  status = measure("H.264 decode", [&](int) -> absl::Status {
-    const auto frame = (*reader)->Next();
-    if (!frame.ok()) return frame.status();
-    return frame->has_value() ? absl::OkStatus() : absl::InternalError("a frame is missing");
-  });
-  if (!status.ok()) return status;
+    auto reader = VideoReader::Open(file);
+    if (!reader.ok()) return reader.status();
+    status = measure(absl::StrCat(NameOf(codec), " decode"), [&](int) -> absl::Status {
+      const auto frame = (*reader)->Next();
+      if (!frame.ok()) return frame.status();
+      return frame->has_value() ? absl::OkStatus() : absl::InternalError("a frame is missing");
+    });
+    if (!status.ok()) return status;
+  }
 
   // Off the pixel grid and slightly smaller, as a face crop is.
   const CropBox box = {0.5 * flags.size + 0.3, 0.5 * flags.size - 0.2, 0.8 * flags.size};
@@ -124,11 +129,22 @@ absl::Status Run(const Flags& flags, Report& report) {
     return absl::OkStatus();
   });
   if (!status.ok()) return status;
-  status = measure("JPEG encode",
-                   [&](int i) { return EncodeJpeg(images[static_cast<size_t>(i)], 90).status(); });
-  if (!status.ok()) return status;
-  return measure("PNG encode",
-                 [&](int i) { return EncodePng(images[static_cast<size_t>(i)]).status(); });
+  for (const bool is_jpeg : {true, false}) {
+    const std::string format = is_jpeg ? "JPEG" : "PNG";
+    std::vector<std::string> files(images.size());
+    status = measure(absl::StrCat(format, " encode"), [&](int i) -> absl::Status {
+      const Image& image = images[static_cast<size_t>(i)];
+      auto encoded = is_jpeg ? EncodeJpeg(image, 90) : EncodePng(image);
+      if (!encoded.ok()) return encoded.status();
+      files[static_cast<size_t>(i)] = *std::move(encoded);
+      return absl::OkStatus();
+    });
+    if (!status.ok()) return status;
+    status = measure(absl::StrCat(format, " decode"),
+                     [&](int i) { return DecodeImage(files[static_cast<size_t>(i)]).status(); });
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace

@@ -162,8 +162,11 @@ TEST_F(BenchToolTest, CodecMeasuresEveryPart) {
     EXPECT_EQ(json["frames"], 3);
     EXPECT_GT(json["ms_per_frame"].get<double>(), 0);
   }
-  EXPECT_THAT(parts, ::testing::ElementsAre("H.264 encode", "H.264 decode", "crop and resize",
-                                            "resize to a half", "JPEG encode", "PNG encode"));
+  EXPECT_THAT(parts, ::testing::ElementsAre(
+                         "H.264 encode", "H.264 decode", "VP9 encode", "VP9 decode", "AV1 encode",
+                         "AV1 decode", "MJPEG encode", "MJPEG decode", "lossless H.264 encode",
+                         "lossless H.264 decode", "crop and resize", "resize to a half",
+                         "JPEG encode", "JPEG decode", "PNG encode", "PNG decode"));
 }
 
 TEST_F(BenchToolTest, LandmarksFindTheDemosFace) {
@@ -258,6 +261,51 @@ TEST_F(BenchServeTest, ComparesAtOnceWithOneAfterAnother) {
               1, 1e-3);
 }
 
+TEST_F(BenchServeTest, ComparesLengthsOnServersOfTheirOwn) {
+  const Result result = Bench({"serve", "--bundle", Bundle(), "--face-models", kFaceModels,
+                               "--steps", "2", "--plan", "contiguous", "--frames", "6,12",
+                               "--repeat", "2", "--compare-lengths", "--warm-up", "0", "--json"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const auto results = result.Lines();
+
+  ASSERT_EQ(results.size(), 2u);
+  EXPECT_EQ(results[0]["bench"], "serve-lengths");
+  EXPECT_EQ(results[0]["frames"], 6);
+  EXPECT_EQ(results[0]["first_frame_ratio"], 1.0);
+  EXPECT_EQ(results[0]["rss_ratio"], 1.0);
+  EXPECT_EQ(results[1]["frames"], 12);
+  EXPECT_NEAR(results[1]["first_frame_ratio"].get<double>(),
+              results[1]["first_frame_s"].get<double>() / results[0]["first_frame_s"].get<double>(),
+              1e-3);
+  EXPECT_NEAR(results[1]["rss_ratio"].get<double>(),
+              results[1]["server_peak_rss_mb"].get<double>() /
+                  results[0]["server_peak_rss_mb"].get<double>(),
+              1e-3);
+}
+
+TEST_F(BenchServeTest, LiveFieldsFitEachOther) {
+  const Result result =
+      Bench({"live", "--bundle", Bundle(), "--face-models", kFaceModels, "--steps", "2", "--frames",
+             "12", "--fps", "50,100/3", "--repeat", "2", "--warm-up", "0", "--json"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const auto results = result.Lines();
+
+  ASSERT_EQ(results.size(), 2u);
+  EXPECT_EQ(results[0]["fps"], 50.0);
+  EXPECT_NEAR(results[1]["fps"].get<double>(), 33.3333, 1e-3);
+  for (const Json& json : results) {
+    EXPECT_EQ(json["bench"], "live");
+    EXPECT_EQ(json["runs_done"], 2);
+    EXPECT_EQ(json["frames_out"], 24);
+    EXPECT_GT(json["time_to_first_frame_s"].get<double>(), 0);
+    EXPECT_LE(json["lag_p50_s"].get<double>(), json["lag_p95_s"].get<double>());
+    EXPECT_LE(json["lag_p95_s"].get<double>(), json["lag_max_s"].get<double>());
+    EXPECT_GE(json["skipped_share"].get<double>(), 0);
+    EXPECT_LT(json["skipped_share"].get<double>(), 1);
+    EXPECT_GT(json["real_time_ratio"].get<double>(), 0);
+  }
+}
+
 TEST_F(BenchToolTest, TableReadsWhatTheOthersPrint) {
   const Result codec = Bench({"codec", "--size", "32", "--frames", "2", "--json"});
   const std::string file = folder_.File("results.jsonl");
@@ -310,6 +358,10 @@ TEST(WrongUsageTest, ServeNamesTheFlagAndWhatIsAllowed) {
       {{"serve", "--rate", "5"}, {"--rate", "--jobs", "--duration"}},
       {{"serve", "--rate", "5", "--jobs", "2", "--compare-sequential"}, {"--compare-sequential"}},
       {{"serve", "--compare-sequential", "--cancel-share", "0.5"}, {"--compare-sequential"}},
+      {{"serve", "--compare-lengths", "--server", "x:1"}, {"--compare-lengths", "--server"}},
+      {{"live", "--fps", "25,fast"}, {"--fps", "fast"}},
+      {{"live", "--server", "x:1", "--bundle", "y"}, {"--server", "--bundle"}},
+      {{"live", "--driving", "/nonexistent.mp4"}, {"--driving", "/nonexistent.mp4"}},
       {{"serve", "--cancel-share", "0.6", "--slow-readers", "0.6"}, {"--cancel-share"}},
       {{"serve", "--server", "x:1", "--bundle", "y"}, {"--server", "--bundle"}},
       {{"serve", "--source", "/nonexistent.png"}, {"--source", "/nonexistent.png"}},
