@@ -1,8 +1,10 @@
 // Between modules and named tensors. Thread-compatible: one module, one thread.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "torch/torch.h"
@@ -15,6 +17,22 @@ namespace reenact {
 // `module` is unchanged.
 absl::Status LoadWeights(torch::nn::Module& module,
                          const std::map<std::string, torch::Tensor>& tensors);
+
+// The same without copying what need not be: a tensor that already has the parameter's dtype and
+// device and is contiguous becomes its memory. With MapSafetensors, a module then takes no memory
+// of its own but its pages of the file, which the system may drop and read again. The module and
+// `tensors` see each other's later changes.
+absl::Status ShareWeights(torch::nn::Module& module,
+                          const std::map<std::string, torch::Tensor>& tensors);
+
+// What LoadWeights asks of `tensors`, without a module: these names with these shapes, and every
+// value finite, also as `dtype`. Errors as LoadWeights.
+absl::Status CheckWeights(const std::map<std::string, std::vector<int64_t>>& shapes,
+                          const std::map<std::string, torch::Tensor>& tensors,
+                          torch::ScalarType dtype);
+
+// Whether no value is NaN or infinite; true for integers.
+bool AllFinite(const torch::Tensor& tensor);
 
 // Parameters and buffers by checkpoint name. They share memory with `module`.
 std::map<std::string, torch::Tensor> StateDict(const torch::nn::Module& module);

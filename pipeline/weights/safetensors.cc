@@ -21,6 +21,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "nlohmann/json.hpp"
+#include "pipeline/weights/mapped_file.h"
 
 namespace reenact {
 namespace {
@@ -245,7 +246,12 @@ absl::StatusOr<uint64_t> ByteCount(const Entry& entry, uint64_t element_size) {
 // Copies `size` bytes at `offset` of the file to `destination`.
 using Source = std::function<absl::Status(uint64_t offset, void* destination, uint64_t size)>;
 
-absl::StatusOr<SafetensorsFile> Read(uint64_t file_size, const Source& source) {
+// A tensor over the file's own memory at `offset`; undefined if it has to be copied.
+using View = std::function<torch::Tensor(uint64_t offset, const std::vector<int64_t>& shape,
+                                         torch::ScalarType type)>;
+
+absl::StatusOr<SafetensorsFile> Read(uint64_t file_size, const Source& source,
+                                     const View& view = nullptr) {
   if (file_size < kLengthBytes) return Invalid("shorter than the 8 bytes of the header's length");
   uint64_t length = 0;
   static_assert(std::endian::native == std::endian::little);
@@ -301,17 +307,19 @@ absl::StatusOr<SafetensorsFile> Read(uint64_t file_size, const Source& source) {
   file.metadata = std::move(reader.header.metadata);
   for (size_t i = 0; i < entries.size(); ++i) {
     const Entry& entry = entries[i];
+    const uint64_t offset = kLengthBytes + length + entry.offsets[0];
     torch::Tensor tensor;
     try {
-      tensor = torch::empty(entry.shape, types[i]);
+      if (view != nullptr) tensor = view(offset, entry.shape, types[i]);
+      if (!tensor.defined()) {
+        tensor = torch::empty(entry.shape, types[i]);
+        absl::Status status =
+            source(offset, tensor.data_ptr(), entry.offsets[1] - entry.offsets[0]);
+        if (!status.ok()) return status;
+      }
     } catch (const std::exception&) {
       return absl::ResourceExhaustedError(
           absl::StrCat("no memory for tensor \"", entry.name, "\""));
-    }
-    if (absl::Status status = source(kLengthBytes + length + entry.offsets[0], tensor.data_ptr(),
-                                     entry.offsets[1] - entry.offsets[0]);
-        !status.ok()) {
-      return status;
     }
     if (types[i] == torch::kBool) {
       // A bool that is neither 0 nor 1 is undefined behaviour to read.
@@ -326,6 +334,7 @@ absl::StatusOr<SafetensorsFile> Read(uint64_t file_size, const Source& source) {
 }
 
 absl::Status Annotate(const absl::Status& status, const std::string& path) {
+  if (status.ok()) return status;
   return absl::Status(status.code(), absl::StrCat(path, ": ", status.message()));
 }
 
@@ -334,14 +343,23 @@ absl::Status ErrnoStatus(const std::string& doing) {
   return absl::ErrnoToStatus(error, doing);
 }
 
+Source SourceOf(std::string_view bytes) {
+  return [bytes](uint64_t offset, void* destination, uint64_t size) {
+    // memcpy may not be given a null pointer, which an empty tensor has.
+    if (size > 0) std::memcpy(destination, bytes.data() + offset, size);
+    return absl::OkStatus();
+  };
+}
+
 // Writes all of `size` bytes.
-absl::Status WriteAll(int fd, const void* data, size_t size) {
+absl::Status WriteAll(int fd, uint64_t offset, const void* data, size_t size) {
   const char* bytes = static_cast<const char*>(data);
   while (size > 0) {
-    const ssize_t written = write(fd, bytes, size);
+    const ssize_t written = pwrite(fd, bytes, size, static_cast<off_t>(offset));
     if (written < 0 && errno == EINTR) continue;
     if (written < 0) return ErrnoStatus("writing");
     bytes += written;
+    offset += static_cast<uint64_t>(written);
     size -= static_cast<size_t>(written);
   }
   return absl::OkStatus();
@@ -376,38 +394,72 @@ absl::StatusOr<SafetensorsFile> ReadSafetensors(const std::string& path) {
 }
 
 absl::StatusOr<SafetensorsFile> ParseSafetensors(std::string_view bytes) {
-  return Read(bytes.size(), [bytes](uint64_t offset, void* destination, uint64_t size) {
-    // memcpy may not be given a null pointer, which an empty tensor has.
-    if (size > 0) std::memcpy(destination, bytes.data() + offset, size);
-    return absl::OkStatus();
-  });
+  return Read(bytes.size(), SourceOf(bytes));
+}
+
+absl::StatusOr<SafetensorsFile> MapSafetensors(const std::string& path) {
+  const auto mapped = MappedFile::Open(path);
+  if (!mapped.ok()) return mapped.status();
+  const View view = [&mapped = *mapped](uint64_t offset, const std::vector<int64_t>& shape,
+                                        torch::ScalarType type) -> torch::Tensor {
+    if (offset >= mapped->bytes().size()) return {};  // an empty tensor at the end
+    char* data = mapped->data() + offset;
+    if (reinterpret_cast<uintptr_t>(data) % torch::elementSize(type) != 0) return {};
+    return torch::from_blob(
+        data, shape, [mapped](void*) {}, torch::TensorOptions().dtype(type));
+  };
+  auto file = Read((*mapped)->bytes().size(), SourceOf((*mapped)->bytes()), view);
+  if (!file.ok()) return Annotate(file.status(), path);
+  return file;
 }
 
 absl::Status WriteSafetensors(const std::string& path,
                               const std::map<std::string, torch::Tensor>& tensors,
                               const std::map<std::string, std::string>& metadata) {
-  // As other writers do: larger elements first, so that the data stays aligned, then by name.
-  std::vector<std::pair<std::string, torch::Tensor>> sorted;
+  std::map<std::string, TensorSpec> specs;
   for (const auto& [name, tensor] : tensors) {
-    if (!tensor.defined() || NameOf(tensor.scalar_type()) == nullptr) {
+    if (!tensor.defined()) {
+      return Invalid(absl::StrCat(path, ": tensor \"", name, "\" has a dtype of no known name"));
+    }
+    specs[name] = {.dtype = tensor.scalar_type(), .shape = tensor.sizes().vec()};
+  }
+  auto writer = SafetensorsWriter::Create(path, specs, metadata);
+  if (!writer.ok()) return writer.status();
+  for (const auto& [name, tensor] : tensors) {
+    if (absl::Status status = (*writer)->Write(name, tensor); !status.ok()) return status;
+  }
+  return (*writer)->Finish();
+}
+
+absl::StatusOr<std::unique_ptr<SafetensorsWriter>> SafetensorsWriter::Create(
+    const std::string& path, const std::map<std::string, TensorSpec>& specs,
+    const std::map<std::string, std::string>& metadata) {
+  // As other writers do: larger elements first, so that the data stays aligned, then by name.
+  std::vector<std::pair<std::string, TensorSpec>> sorted;
+  for (const auto& [name, spec] : specs) {
+    if (NameOf(spec.dtype) == nullptr) {
       return Invalid(absl::StrCat(path, ": tensor \"", name, "\" has a dtype of no known name"));
     }
     if (name == "__metadata__") return Invalid(absl::StrCat(path, ": a tensor named __metadata__"));
-    sorted.emplace_back(name, tensor.detach().to(torch::kCPU).contiguous());
+    sorted.emplace_back(name, spec);
   }
   std::stable_sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) {
-    return a.second.element_size() > b.second.element_size();
+    return torch::elementSize(a.second.dtype) > torch::elementSize(b.second.dtype);
   });
 
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
+  std::map<std::string, Slot> slots;
   uint64_t position = 0;
-  for (const auto& [name, tensor] : sorted) {
-    const uint64_t end = position + tensor.nbytes();
-    header[name] = {{"dtype", NameOf(tensor.scalar_type())},
-                    {"shape", tensor.sizes().vec()},
-                    {"data_offsets", {position, end}}};
-    position = end;
+  for (const auto& [name, spec] : sorted) {
+    const auto size = ByteCount({.name = name, .dtype = "", .shape = spec.shape, .offsets = {}},
+                                torch::elementSize(spec.dtype));
+    if (!size.ok()) return Annotate(size.status(), path);
+    header[name] = {{"dtype", NameOf(spec.dtype)},
+                    {"shape", spec.shape},
+                    {"data_offsets", {position, position + *size}}};
+    slots[name] = {.spec = spec, .offset = position};
+    position += *size;
   }
   std::string text;
   try {
@@ -416,26 +468,55 @@ absl::Status WriteSafetensors(const std::string& path,
     return Invalid(absl::StrCat(path, ": a name or metadata is not UTF-8"));
   }
   text.resize((text.size() + 7) / 8 * 8, ' ');
+  for (auto& [name, slot] : slots) slot.offset += kLengthBytes + text.size();
 
   const std::string temporary = absl::StrCat(path, ".tmp", getpid());
   const int fd = open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (fd < 0) return ErrnoStatus(absl::StrCat(temporary, ": creating"));
-  absl::Cleanup remover = [&temporary] { unlink(temporary.c_str()); };
-  absl::Cleanup closer = [fd] { close(fd); };
-
+  std::unique_ptr<SafetensorsWriter> writer(new SafetensorsWriter(path, temporary, fd));
+  writer->slots_ = std::move(slots);
   const uint64_t length = text.size();
-  absl::Status status = WriteAll(fd, &length, sizeof(length));
-  if (status.ok()) status = WriteAll(fd, text.data(), text.size());
-  for (const auto& [name, tensor] : sorted) {
-    if (status.ok()) status = WriteAll(fd, tensor.data_ptr(), tensor.nbytes());
-  }
-  if (status.ok() && fsync(fd) != 0) status = ErrnoStatus("flushing");
+  absl::Status status = WriteAll(fd, 0, &length, sizeof(length));
+  if (status.ok()) status = WriteAll(fd, kLengthBytes, text.data(), text.size());
   if (!status.ok()) return Annotate(status, temporary);
-  if (rename(temporary.c_str(), path.c_str()) != 0) {
-    return ErrnoStatus(absl::StrCat(path, ": renaming the written file"));
+  return writer;
+}
+
+SafetensorsWriter::~SafetensorsWriter() {
+  close(fd_);
+  if (!finished_) unlink(temporary_.c_str());
+}
+
+absl::Status SafetensorsWriter::Write(const std::string& name, const torch::Tensor& tensor) {
+  const auto found = slots_.find(name);
+  if (found == slots_.end()) {
+    return Invalid(absl::StrCat(path_, ": tensor \"", name, "\" was not announced"));
   }
-  std::move(remover).Cancel();
+  Slot& slot = found->second;
+  if (slot.written || tensor.scalar_type() != slot.spec.dtype ||
+      tensor.sizes() != torch::IntArrayRef(slot.spec.shape)) {
+    return Invalid(absl::StrCat(path_, ": tensor \"", name, "\" is not as announced"));
+  }
+  slot.written = true;
+  const torch::Tensor flat = tensor.detach().to(torch::kCPU).contiguous();
+  return Annotate(WriteAll(fd_, slot.offset, flat.data_ptr(), flat.nbytes()), temporary_);
+}
+
+absl::Status SafetensorsWriter::Finish() {
+  for (const auto& [name, slot] : slots_) {
+    if (!slot.written) {
+      return absl::FailedPreconditionError(
+          absl::StrCat(path_, ": tensor \"", name, "\" was not written"));
+    }
+  }
+  if (fsync(fd_) != 0) return ErrnoStatus(absl::StrCat(temporary_, ": flushing"));
+  if (rename(temporary_.c_str(), path_.c_str()) != 0) {
+    return ErrnoStatus(absl::StrCat(path_, ": renaming the written file"));
+  }
+  finished_ = true;
   return absl::OkStatus();
 }
+
+std::optional<torch::ScalarType> SafetensorsDtype(std::string_view name) { return TypeOf(name); }
 
 }  // namespace reenact
