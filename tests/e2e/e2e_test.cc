@@ -5,9 +5,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
+#include <limits>
 #include <numeric>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -15,6 +18,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "client/jpeg_splitter.h"
 #include "nlohmann/json.hpp"
 #include "tests/client/tcp_proxy.h"
 #include "tests/e2e/reenactd_under_test.h"
@@ -401,6 +405,231 @@ TEST_F(WrongOrderTest, NothingAtAll) {
 
   EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
   EXPECT_THAT(status.error_message(), HasSubstr("config"));
+}
+
+// Live driving: the frames of a clip as JPEG files.
+class LiveTest : public E2eTest {
+ protected:
+  // The first frames of the long clip as a stream of JPEG files.
+  static std::string JpegStream(int num_frames) {
+    const std::string path = folder_->File(absl::StrCat("stream", num_frames, ".mjpeg"));
+    OutputOf({"ffmpeg", "-v", "error", "-y", "-i", Long(), "-an", "-frames:v",
+              absl::StrCat(num_frames), "-c:v", "mjpeg", "-q:v", "2", "-f", "mjpeg", path});
+    return path;
+  }
+  static std::vector<std::string> Pictures(int num_frames) {
+    std::vector<std::string> pictures;
+    JpegSplitter splitter(16 << 20);
+    EXPECT_TRUE(splitter.Push(ReadFile(JpegStream(num_frames)), pictures).ok());
+    EXPECT_EQ(static_cast<int>(pictures.size()), num_frames);
+    return pictures;
+  }
+  static v1::JobConfig LiveConfig(v1::SkipPolicy skip, v1::OutputFormat format) {
+    v1::JobConfig config = NormalConfig();
+    config.mutable_live()->set_skip_policy(skip);
+    config.mutable_output()->set_format(format);
+    return config;
+  }
+
+  struct LiveOutcome : Outcome {
+    std::vector<v1::Frame> frames;
+  };
+  // Reads until the job is over or has `num_frames` output frames in all.
+  static void ReadFrames(JobStream& job, size_t num_frames, LiveOutcome& outcome) {
+    while (outcome.frames.size() < num_frames) {
+      auto next = job.Next();
+      outcome.status = next.status();
+      if (!next.ok() || !next->has_value()) return;
+      Note(**next, outcome);
+      if ((*next)->has_frame()) outcome.frames.push_back((*next)->frame());
+    }
+  }
+  static constexpr size_t kAll = std::numeric_limits<size_t>::max();
+};
+
+TEST_F(LiveTest, FramesInAreFramesOutWithTheirTimeStamps) {
+  constexpr int kNumFrames = 3 * 8 + 2;
+  v1::JobConfig config = LiveConfig(v1::SKIP_POLICY_WAIT, v1::OUTPUT_FORMAT_JPEG);
+  config.mutable_live()->mutable_time_base()->set_numerator(1);
+  config.mutable_live()->mutable_time_base()->set_denominator(90'000);
+  const std::vector<std::string> pictures = Pictures(kNumFrames);
+  std::vector<int64_t> pts;
+  for (int i = 0; i < kNumFrames; ++i) pts.push_back(123'456 + 3600 * i + 17 * (i % 5));
+
+  const auto job = server_->client().Start(config, JobOptions{});
+  std::thread sender([&] {
+    for (size_t i = 0; i < pictures.size(); ++i) {
+      EXPECT_TRUE(job->SendFrame({.image = pictures[i], .pts = pts[i]}));
+    }
+    EXPECT_TRUE(job->FinishSending());
+  });
+  LiveOutcome outcome;
+  ReadFrames(*job, kAll, outcome);
+  sender.join();
+
+  ASSERT_TRUE(outcome.status.ok()) << outcome.status;
+  ASSERT_EQ(outcome.frames.size(), pictures.size());
+  for (size_t i = 0; i < pictures.size(); ++i) {
+    EXPECT_EQ(outcome.frames[i].index(), static_cast<int64_t>(i));
+    EXPECT_EQ(outcome.frames[i].pts(), pts[i]);
+    EXPECT_EQ(outcome.frames[i].time_base().denominator(), 90'000);
+    EXPECT_EQ(outcome.frames[i].width(), model_->image_size());
+    EXPECT_FALSE(outcome.frames[i].repeated());
+  }
+  EXPECT_EQ(outcome.summary.frames_in(), kNumFrames);
+  EXPECT_EQ(outcome.summary.frames_out(), kNumFrames);
+  EXPECT_EQ(outcome.summary.live().frames_in(), kNumFrames);
+  EXPECT_EQ(outcome.summary.live().frames_skipped(), 0);
+  EXPECT_GT(outcome.summary.live().real_time_ratio(), 0);
+  EXPECT_GT(outcome.summary.live().lag().nanos() + outcome.summary.live().lag().seconds(), 0);
+}
+
+TEST_F(LiveTest, OutputComesBeforeTheLastInputIsSent) {
+  // A frame's output leaves when its duration is known, which takes the next frame.
+  const int row = model_->frames_per_row();
+  const std::vector<std::string> pictures = Pictures(2 * row);
+  v1::JobConfig config = LiveConfig(v1::SKIP_POLICY_WAIT, v1::OUTPUT_FORMAT_RAW_RGB);
+  config.mutable_live()->mutable_max_wait()->set_seconds(10);
+  const auto job = server_->client().Start(config, JobOptions{});
+  LiveOutcome outcome;
+
+  for (int i = 0; i <= row; ++i) ASSERT_TRUE(job->SendFrame({pictures[i], i}));
+  ReadFrames(*job, row, outcome);
+  ASSERT_EQ(static_cast<int>(outcome.frames.size()), row) << outcome.status;
+  const auto running = server_->client().GetJob(outcome.job_id);
+  ASSERT_TRUE(running.ok()) << running.status();
+  EXPECT_EQ(running->state(), v1::JOB_STATE_RUNNING);
+  EXPECT_EQ(running->progress().stage(), v1::STAGE_DENOISING);
+
+  for (int i = row + 1; i < 2 * row; ++i) ASSERT_TRUE(job->SendFrame({pictures[i], i}));
+  ReadFrames(*job, 2 * row - 1, outcome);
+  ASSERT_EQ(static_cast<int>(outcome.frames.size()), 2 * row - 1) << outcome.status;
+  ASSERT_TRUE(job->FinishSending());
+  ReadFrames(*job, kAll, outcome);
+
+  EXPECT_TRUE(outcome.status.ok()) << outcome.status;
+  EXPECT_EQ(outcome.summary.frames_out(), 2 * row);
+}
+
+TEST_F(LiveTest, PicturesDoNotDependOnWhenFramesCame) {
+  const int num_frames = 2 * model_->frames_per_row() - 1;
+  const std::vector<std::string> pictures = Pictures(num_frames);
+  v1::JobConfig config = LiveConfig(v1::SKIP_POLICY_WAIT, v1::OUTPUT_FORMAT_RAW_RGB);
+  config.mutable_live()->mutable_max_wait()->set_seconds(10);
+  std::vector<std::string> runs[2];
+  for (const bool one_by_one : {false, true}) {
+    const auto job = server_->client().Start(config, JobOptions{});
+    LiveOutcome outcome;
+    for (int i = 0; i < num_frames; ++i) {
+      ASSERT_TRUE(job->SendFrame({pictures[i], i}));
+      // A row's worth of frames, and its output, before the next.
+      if (one_by_one && i == model_->frames_per_row()) ReadFrames(*job, i, outcome);
+    }
+    ASSERT_TRUE(job->FinishSending());
+    ReadFrames(*job, kAll, outcome);
+    ASSERT_TRUE(outcome.status.ok()) << outcome.status;
+    for (const v1::Frame& frame : outcome.frames) runs[one_by_one].push_back(frame.data());
+  }
+  EXPECT_EQ(static_cast<int>(runs[0].size()), num_frames);
+  EXPECT_TRUE(runs[0] == runs[1]) << "the pictures depend on when frames came";
+}
+
+TEST_F(LiveTest, FramesThatComeTooFastAreRepeatedAndNoted) {
+  // All at once, with so many steps that no machine keeps up.
+  constexpr int kNumFrames = 60;
+  const std::vector<std::string> pictures = Pictures(kNumFrames);
+  v1::JobConfig config = LiveConfig(v1::SKIP_POLICY_SKIP, v1::OUTPUT_FORMAT_RAW_RGB);
+  config.set_num_steps(std::min(50, model_->max_num_steps()));
+  const auto job = server_->client().Start(config, JobOptions{});
+  std::thread sender([&] {
+    for (int i = 0; i < kNumFrames; ++i) EXPECT_TRUE(job->SendFrame({pictures[i], 40 * i}));
+    EXPECT_TRUE(job->FinishSending());
+  });
+  LiveOutcome outcome;
+  ReadFrames(*job, kAll, outcome);
+  sender.join();
+
+  ASSERT_TRUE(outcome.status.ok()) << outcome.status;
+  ASSERT_EQ(outcome.frames.size(), size_t{kNumFrames});
+  std::vector<int64_t> repeated, noted;
+  for (int i = 0; i < kNumFrames; ++i) {
+    const v1::Frame& frame = outcome.frames[i];
+    EXPECT_EQ(frame.pts(), 40 * i);
+    if (!frame.repeated()) continue;
+    repeated.push_back(i);
+    ASSERT_GT(i, 0);
+    EXPECT_TRUE(frame.data() == outcome.frames[i - 1].data()) << i;
+  }
+  for (const v1::FrameNote& note : outcome.summary.frame_notes()) {
+    if (absl::StrContains(note.note(), "skipped")) noted.push_back(note.frame());
+  }
+  EXPECT_THAT(repeated, Not(IsEmpty()));
+  EXPECT_EQ(repeated, noted);
+  EXPECT_EQ(outcome.summary.live().frames_in(), kNumFrames);
+  EXPECT_EQ(outcome.summary.live().frames_skipped(), static_cast<int64_t>(repeated.size()));
+  EXPECT_FALSE(outcome.frames.back().repeated()) << "the newest is never left out";
+}
+
+TEST_F(LiveTest, ToolMakesAVideoOfAStream) {
+  constexpr int kNumFrames = 20;
+  const std::string out = folder_->File("live.mp4");
+  OutputOf(Reenact({"live", "--source", Face(), "--driving", JpegStream(kNumFrames), "--fps",
+                    "30000/1001", "--skip", "never", "--steps", absl::StrCat(kFewSteps), "--out",
+                    out, "--server", server_->target()}));
+
+  const auto times = FrameTimes(out);
+
+  ASSERT_EQ(times.size(), size_t{kNumFrames});
+  for (int64_t i = 0; i < kNumFrames; ++i) {
+    EXPECT_EQ(times[i].first * 30'000, 1001 * i * times[i].second) << i;
+  }
+}
+
+TEST_F(LiveTest, BadFramesAreToldWhyAndWhich) {
+  const std::vector<std::string> pictures = Pictures(3);
+  const std::string other_size = folder_->File("small.jpg");
+  OutputOf(
+      {"ffmpeg", "-v", "error", "-y", "-i", Long(), "-frames:v", "1", "-s", "64x64", other_size});
+  struct Case {
+    const char* name;
+    std::vector<std::string> images;
+    std::vector<int64_t> pts;
+    std::vector<const char*> words;
+  };
+  const Case cases[] = {
+      {"no picture", {pictures[0], "text"}, {0, 1}, {"frame 1"}},
+      {"cut short", {pictures[0].substr(0, pictures[0].size() / 2)}, {0}, {"frame 0"}},
+      {"another size", {pictures[0], ReadFile(other_size)}, {0, 1}, {"frame 1", "64x64"}},
+      {"time runs backward", {pictures[0], pictures[1]}, {5, 4}, {"frame 1", "pts is 4"}},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.name);
+    const auto job = server_->client().Start(
+        LiveConfig(v1::SKIP_POLICY_WAIT, v1::OUTPUT_FORMAT_JPEG), JobOptions{});
+    for (size_t i = 0; i < c.images.size(); ++i) {
+      if (!job->SendFrame({c.images[i], c.pts[i]})) break;
+    }
+    LiveOutcome outcome;
+    ReadFrames(*job, kAll, outcome);
+    EXPECT_EQ(outcome.status.code(), absl::StatusCode::kInvalidArgument) << outcome.status;
+    for (const char* word : c.words) EXPECT_THAT(Message(outcome.status), HasSubstr(word));
+  }
+}
+
+TEST_F(LiveTest, ClientThatLeavesEndsTheJob) {
+  const std::vector<std::string> pictures = Pictures(model_->frames_per_row() + 1);
+  auto job = server_->client().Start(LiveConfig(v1::SKIP_POLICY_SKIP, v1::OUTPUT_FORMAT_JPEG),
+                                     JobOptions{});
+  for (size_t i = 0; i < pictures.size(); ++i) {
+    ASSERT_TRUE(job->SendFrame({pictures[i], static_cast<int64_t>(i)}));
+  }
+  LiveOutcome outcome;
+  ReadFrames(*job, pictures.size() - 1, outcome);
+  ASSERT_EQ(outcome.frames.size(), pictures.size() - 1) << outcome.status;
+
+  job.reset();
+
+  EXPECT_EQ(WaitForEnd(outcome.job_id).state(), v1::JOB_STATE_CANCELLED);
 }
 
 using EndTest = E2eTest;
