@@ -222,6 +222,189 @@ float MostOf(const float* difference) {
 // Cells of the finest level in one of a level of `side` cells.
 int CellsPer(int side) { return (kCoarseCells / side) * (kCoarseCells / side); }
 
+// `generated` at the picture's pixels in `rect`: a view of it or of `to`. `shrunk` is room to work
+// in.
+cv::Mat AtPixels(const Image& generated, const CropBox& box, const PixelRect& rect,
+                 std::vector<uint8_t>& shrunk, std::vector<uint8_t>& to) {
+  const double left = box.center_x - box.side / 2, top = box.center_y - box.side / 2;
+  double pixel = box.side / generated.width;  // picture pixels per generated one
+  cv::Mat from = View(generated);
+  if (std::abs(pixel - 1) * generated.width < kOnPixels &&
+      std::abs(left - std::round(left)) < kOnPixels &&
+      std::abs(top - std::round(top)) < kOnPixels) {
+    return from(cv::Rect(rect.left - static_cast<int>(std::lround(left)),
+                         rect.top - static_cast<int>(std::lround(top)), rect.width(),
+                         rect.height()));
+  }
+  if (pixel < kShrink) {
+    const int side = std::max(static_cast<int>(std::lround(box.side)), 2);
+    shrunk.resize(static_cast<size_t>(side) * side * 3);
+    cv::Mat smaller(side, side, CV_8UC3, shrunk.data());
+    cv::resize(from, smaller, smaller.size(), 0, 0, cv::INTER_AREA);
+    from = smaller;
+    pixel = box.side / side;
+  }
+  to.resize(static_cast<size_t>(rect.width()) * rect.height() * 3);
+  cv::Mat patch(rect.height(), rect.width(), CV_8UC3, to.data());
+  // Centres to centres: a pixel i of the rectangle lies at its left + i + 1/2.
+  ResampleCubic(from, (rect.left + 0.5 - left) / pixel - 0.5, (rect.top + 0.5 - top) / pixel - 0.5,
+                1 / pixel, patch);
+  return patch;
+}
+
+// The picture made small, in levels.
+cv::Mat Coarse(const cv::Mat& image) {
+  cv::Mat small, levels;
+  cv::resize(image, small, {kCoarseCells, kCoarseCells}, 0, 0, cv::INTER_AREA);
+  small.convertTo(levels, CV_32FC3);
+  return levels;
+}
+
+// The sample of the matte that stands for a coarse cell.
+float MatteAt(const std::vector<float>& matte, int x, int y) {
+  constexpr int kPerCell = kMatteCells / kCoarseCells;
+  return matte[static_cast<size_t>(y * kPerCell) * kMatteCells + x * kPerCell];
+}
+
+// What should look alike: the border, place by place.
+void AddBorderPairs(const cv::Mat& patch, const cv::Mat& original, const std::vector<float>& matte,
+                    std::vector<ColourPair>& pairs) {
+  for (int y = 0; y < kCoarseCells; ++y) {
+    for (int x = 0; x < kCoarseCells; ++x) {
+      const float t = MatteAt(matte, x, y);
+      if (!(t > 0 && t < 1)) continue;
+      ColourPair pair;
+      for (int c = 0; c < 3; ++c) {
+        pair.generated[c] = patch.ptr<float>(y)[3 * x + c];
+        pair.original[c] = original.ptr<float>(y)[3 * x + c];
+      }
+      pairs.push_back(pair);
+    }
+  }
+}
+
+// And the skin, point by point of the mesh. `pairs` holds those of the border.
+void AddSkinPairs(const cv::Mat& patch, const Landmarks& generated_face, const cv::Mat& original,
+                  const Landmarks& original_face, const MatteWindow& window,
+                  std::vector<ColourPair>& pairs) {
+  struct Place {
+    double x, y;
+    bool inside() const { return x >= 0 && x <= 1 && y >= 0 && y <= 1; }
+  };
+  const auto place = [&window](const Point3& p) {
+    return Place{(p.x - window.left) / (window.right - window.left),
+                 (p.y - window.top) / (window.bottom - window.top)};
+  };
+  const size_t num_border = pairs.size();
+  for (const int point : SkinPoints()) {
+    const Place in_patch = place(generated_face[point]);
+    const Place in_original = place(original_face[point]);
+    if (!in_patch.inside() || !in_original.inside()) continue;
+    pairs.push_back({ColourAt(patch, in_patch.x, in_patch.y),
+                     ColourAt(original, in_original.x, in_original.y), 1});
+  }
+  const size_t num_skin = pairs.size() - num_border;
+  if (num_border == 0 || num_skin == 0) return;
+  const float weight = kSkinShare * static_cast<float>(num_border) / static_cast<float>(num_skin);
+  for (size_t i = num_border; i < pairs.size(); ++i) pairs[i].weight = weight;
+}
+
+// What is done to the pixels of each cell of the matte: picture' = picture + cell[0] * (generated -
+// picture) + cell[1..3].
+struct Cells {
+  std::vector<std::array<float, 4>> cells;
+  // Per row the first cell that changes anything and the end of those that do.
+  std::vector<std::pair<int, int>> spans;
+};
+
+// `difference` and `field` in levels per coarse cell; `difference` is what is left without `field`.
+Cells WeighCells(const std::vector<float>& matte, const std::vector<float>& difference,
+                 const std::vector<float>& field, float strength) {
+  const auto spread = [](const std::vector<float>& coarse, bool blur) {
+    cv::Mat levels =
+        cv::Mat(kCoarseCells, kCoarseCells, CV_32FC3, const_cast<float*>(coarse.data())).clone();
+    if (blur) {
+      cv::GaussianBlur(levels, levels, {}, kCoarseBlur, kCoarseBlur, cv::BORDER_REPLICATE);
+    }
+    cv::Mat fine;
+    cv::resize(levels, fine, {kMatteCells, kMatteCells}, 0, 0, cv::INTER_LINEAR);
+    return fine;
+  };
+  const cv::Mat fine_difference = spread(difference, true), fine_field = spread(field, false);
+  Cells out;
+  out.cells.resize(matte.size());
+  out.spans.assign(kMatteCells, {kMatteCells, 0});
+  for (int y = 0; y < kMatteCells; ++y) {
+    const auto* d = fine_difference.ptr<float>(y);
+    const auto* f = fine_field.ptr<float>(y);
+    for (int x = 0; x < kMatteCells; ++x) {
+      const size_t i = static_cast<size_t>(y) * kMatteCells + x;
+      const float t = matte[i];
+      if (!(t > 0)) continue;
+      // The border of what is coarse is wider than that of detail.
+      const float wide = SmoothStep(t);
+      const float detail = SmoothStep((t - kDetailFrom) / (kDetailTo - kDetailFrom));
+      out.cells[i][0] = detail;
+      for (int c = 0; c < 3; ++c) {
+        out.cells[i][1 + c] = (wide - detail) * std::clamp(d[3 * x + c], -kMaxCoarse, kMaxCoarse) -
+                              detail * strength * f[3 * x + c];
+      }
+      out.spans[y].first = std::min(out.spans[y].first, x);
+      out.spans[y].second = x + 1;
+    }
+  }
+  return out;
+}
+
+// Changes the pixels of `rect` as the cells say, which are interpolated between their centres.
+void MixIn(const Cells& cells, const ColourTransfer& transfer, const cv::Mat& patch,
+           const PixelRect& rect, Image& frame) {
+  std::array<std::array<float, 256>, 3> levels;
+  for (int c = 0; c < 3; ++c) {
+    for (int i = 0; i < 256; ++i) {
+      levels[c][i] =
+          static_cast<float>(std::clamp(transfer.gain[c] * i + transfer.offset[c], 0.0, 255.0));
+    }
+  }
+  const std::vector<AxisStep> columns = Spread(rect.width(), kMatteCells);
+  const std::vector<AxisStep> rows = Spread(rect.height(), kMatteCells);
+  std::vector<std::array<float, 4>> line(kMatteCells);
+  for (int y = 0; y < rect.height(); ++y) {
+    const AxisStep& row = rows[y];
+    const int from_cell = std::min(cells.spans[row.cell].first, cells.spans[row.cell + 1].first);
+    const int to_cell = std::max(cells.spans[row.cell].second, cells.spans[row.cell + 1].second);
+    if (from_cell >= to_cell) continue;
+    const auto* upper = &cells.cells[static_cast<size_t>(row.cell) * kMatteCells];
+    const auto* lower = upper + kMatteCells;
+    for (int i = 0; i < kMatteCells; ++i) {
+      for (int k = 0; k < 4; ++k) {
+        line[i][k] = upper[i][k] + row.share * (lower[i][k] - upper[i][k]);
+      }
+    }
+    uint8_t* out = frame.row(rect.top + y) + static_cast<ptrdiff_t>(rect.left) * 3;
+    const auto* in = patch.ptr<uint8_t>(y);
+    // Pixels between the last empty cell before and the first one after.
+    const auto begin =
+        std::lower_bound(columns.begin(), columns.end(), from_cell - 1,
+                         [](const AxisStep& step, int cell) { return step.cell < cell; });
+    const auto end =
+        std::upper_bound(columns.begin(), columns.end(), to_cell,
+                         [](int cell, const AxisStep& step) { return cell < step.cell; });
+    for (auto column = begin; column != end; ++column) {
+      const ptrdiff_t x = 3 * (column - columns.begin());
+      const std::array<float, 4>& here = line[column->cell];
+      const std::array<float, 4>& next = line[column->cell + 1];
+      std::array<float, 4> at;
+      for (int k = 0; k < 4; ++k) at[k] = here[k] + column->share * (next[k] - here[k]);
+      for (int c = 0; c < 3; ++c) {
+        const auto before = static_cast<float>(out[x + c]);
+        const float value = before + at[0] * (levels[c][in[x + c]] - before) + at[1 + c];
+        out[x + c] = static_cast<uint8_t>(std::clamp(value + 0.5f, 0.0f, 255.0f));
+      }
+    }
+  }
+}
+
 }  // namespace
 
 absl::Status CheckPasteBackOptions(const PasteBackOptions& options) {
@@ -251,7 +434,7 @@ void PasteBack::SmoothOut(const std::vector<float>& matte, std::vector<float>& d
   for (int y = 0; y < kCoarseCells; ++y) {
     for (int x = 0; x < kCoarseCells; ++x) {
       const size_t i = static_cast<size_t>(y) * kCoarseCells + x;
-      const float t = matte[static_cast<size_t>(2 * y) * kMatteCells + 2 * x];
+      const float t = MatteAt(matte, x, y);
       const float weight =
           t < 1
               ? 1 - SmoothStep((MostOf(&difference[3 * i]) - kDiffers) / (kDiffersMuch - kDiffers))
@@ -349,36 +532,8 @@ absl::Status PasteBack::Blend(const Image& generated, const CropBox& box, const 
   if (rect.width() < 2 || rect.height() < 2) return absl::OkStatus();
   const double left = box.center_x - box.side / 2, top = box.center_y - box.side / 2;
   const cv::Mat original = View(frame)(cv::Rect(rect.left, rect.top, rect.width(), rect.height()));
+  const cv::Mat patch = AtPixels(generated, box, rect, shrunk_, patch_);
 
-  // The generated square at the picture's pixels.
-  const double scale = box.side / generated.width;  // picture pixels per generated one
-  cv::Mat patch;
-  const bool on_pixels = std::abs(scale - 1) * generated.width < kOnPixels &&
-                         std::abs(left - std::round(left)) < kOnPixels &&
-                         std::abs(top - std::round(top)) < kOnPixels;
-  if (on_pixels) {
-    patch = View(generated)(cv::Rect(rect.left - static_cast<int>(std::lround(left)),
-                                     rect.top - static_cast<int>(std::lround(top)), rect.width(),
-                                     rect.height()));
-  } else {
-    cv::Mat from = View(generated);
-    double pixel = scale;
-    if (scale < kShrink) {
-      const int side = std::max(static_cast<int>(std::lround(box.side)), 2);
-      shrunk_.resize(static_cast<size_t>(side) * side * 3);
-      cv::Mat smaller(side, side, CV_8UC3, shrunk_.data());
-      cv::resize(from, smaller, smaller.size(), 0, 0, cv::INTER_AREA);
-      from = smaller;
-      pixel = box.side / side;
-    }
-    patch_.resize(static_cast<size_t>(rect.width()) * rect.height() * 3);
-    patch = cv::Mat(rect.height(), rect.width(), CV_8UC3, patch_.data());
-    // Centres to centres: a pixel i of the rectangle lies at its left + i + 1/2.
-    ResampleCubic(from, (rect.left + 0.5 - left) / pixel - 0.5,
-                  (rect.top + 0.5 - top) / pixel - 0.5, 1 / pixel, patch);
-  }
-
-  // The matte over the rectangle.
   std::vector<Landmarks> meshes;
   for (const auto* face : {&faces.generated, &faces.original}) {
     if (face->has_value()) meshes.push_back(**face);
@@ -389,141 +544,31 @@ absl::Status PasteBack::Blend(const Image& generated, const CropBox& box, const 
                               top + box.side < frame.height};
   std::vector<float> matte =
       MatteDistance(meshes, options_.area, options_.border, window, kMatteCells);
+  std::vector<float> faded = matte;
+  FadeAtSides(fading, options_.border, window, kMatteCells, faded);
 
-  // Both pictures made small, in levels.
-  const auto coarse = [](const cv::Mat& image) {
-    cv::Mat small, levels;
-    cv::resize(image, small, {kCoarseCells, kCoarseCells}, 0, 0, cv::INTER_AREA);
-    small.convertTo(levels, CV_32FC3);
-    return levels;
-  };
-  const cv::Mat coarse_patch = coarse(patch), coarse_original = coarse(original);
-
-  // What should look alike: the border, place by place, and the skin, point by point of the mesh.
+  const cv::Mat coarse_patch = Coarse(patch), coarse_original = Coarse(original);
   pairs_.clear();
-  constexpr int kPerCell = kMatteCells / kCoarseCells;
-  for (int y = 0; y < kCoarseCells; ++y) {
-    for (int x = 0; x < kCoarseCells; ++x) {
-      const float t = matte[static_cast<size_t>(y * kPerCell) * kMatteCells + x * kPerCell];
-      if (!(t > 0 && t < 1)) continue;
-      ColourPair pair;
-      for (int c = 0; c < 3; ++c) {
-        pair.generated[c] = coarse_patch.ptr<float>(y)[3 * x + c];
-        pair.original[c] = coarse_original.ptr<float>(y)[3 * x + c];
-      }
-      pairs_.push_back(pair);
-    }
-  }
+  AddBorderPairs(coarse_patch, coarse_original, faded, pairs_);
   if (faces.generated.has_value() && faces.original.has_value()) {
-    const size_t num_border = pairs_.size();
-    const auto place = [&window](const Point3& p) {
-      return std::pair<double, double>{(p.x - window.left) / (window.right - window.left),
-                                       (p.y - window.top) / (window.bottom - window.top)};
-    };
-    const auto inside = [](const std::pair<double, double>& p) {
-      return p.first >= 0 && p.first <= 1 && p.second >= 0 && p.second <= 1;
-    };
-    for (const int point : SkinPoints()) {
-      const auto in_patch = place((*faces.generated)[point]);
-      const auto in_original = place((*faces.original)[point]);
-      if (!inside(in_patch) || !inside(in_original)) continue;
-      pairs_.push_back({ColourAt(coarse_patch, in_patch.first, in_patch.second),
-                        ColourAt(coarse_original, in_original.first, in_original.second), 1});
-    }
-    const size_t num_skin = pairs_.size() - num_border;
-    if (num_border > 0 && num_skin > 0) {
-      const float weight =
-          kSkinShare * static_cast<float>(num_border) / static_cast<float>(num_skin);
-      for (size_t i = num_border; i < pairs_.size(); ++i) pairs_[i].weight = weight;
-    }
+    AddSkinPairs(coarse_patch, *faces.generated, coarse_original, *faces.original, window, pairs_);
   }
   const ColourTransfer measured = EstimateTransfer(pairs_);
   transfer_ =
       transfer_.has_value() ? MixTransfers(*transfer_, measured, options_.smoothing) : measured;
   const ColourTransfer applied = ScaleTransfer(*transfer_, options_.colour_match);
-  std::array<std::array<float, 256>, 3> levels;
-  for (int c = 0; c < 3; ++c) {
-    for (int i = 0; i < 256; ++i) {
-      levels[c][i] =
-          static_cast<float>(std::clamp(applied.gain[c] * i + applied.offset[c], 0.0, 255.0));
-    }
-  }
 
-  // Per cell of the matte: the weight of the generated picture, and what is added for the coarse
-  // difference, whose own border is wider.
   std::vector<float> difference(static_cast<size_t>(kCoarseCells) * kCoarseCells * 3);
   for (size_t i = 0; i < difference.size(); ++i) {
     const auto matched = static_cast<float>(applied.gain[i % 3] * coarse_patch.ptr<float>()[i] +
                                             applied.offset[i % 3]);
     difference[i] = matched - coarse_original.ptr<float>()[i];
   }
-  SmoothOut(matte, difference);
+  SmoothOut(faded, difference);
   if (options_.follow > 0) Grow(difference.data(), matte);
   FadeAtSides(fading, options_.border, window, kMatteCells, matte);
-  cv::Mat blurred(kCoarseCells, kCoarseCells, CV_32FC3, difference.data());
-  cv::GaussianBlur(blurred, blurred, {}, kCoarseBlur, kCoarseBlur, cv::BORDER_REPLICATE);
-  cv::Mat fine_difference;
-  cv::resize(blurred, fine_difference, {kMatteCells, kMatteCells}, 0, 0, cv::INTER_LINEAR);
-  cv::Mat fine_field;
-  cv::resize(cv::Mat(kCoarseCells, kCoarseCells, CV_32FC3, field_.data()), fine_field,
-             {kMatteCells, kMatteCells}, 0, 0, cv::INTER_LINEAR);
-  const auto strength = static_cast<float>(options_.colour_match);
-  std::vector<float> cells(static_cast<size_t>(kMatteCells) * kMatteCells * 4);
-  // Per row the first cell that counts and the end of those that do.
-  std::vector<std::pair<int, int>> spans(kMatteCells, {kMatteCells, 0});
-  for (int y = 0; y < kMatteCells; ++y) {
-    const auto* d = fine_difference.ptr<float>(y);
-    const auto* field = fine_field.ptr<float>(y);
-    for (int x = 0; x < kMatteCells; ++x) {
-      const size_t i = static_cast<size_t>(y) * kMatteCells + x;
-      const float t = matte[i];
-      if (!(t > 0)) continue;
-      const float wide = SmoothStep(t);
-      const float detail = SmoothStep((t - kDetailFrom) / (kDetailTo - kDetailFrom));
-      cells[4 * i] = detail;
-      for (int c = 0; c < 3; ++c) {
-        cells[4 * i + 1 + c] = (wide - detail) * std::clamp(d[3 * x + c], -kMaxCoarse, kMaxCoarse) -
-                               detail * strength * field[3 * x + c];
-      }
-      spans[y].first = std::min(spans[y].first, x);
-      spans[y].second = x + 1;
-    }
-  }
-
-  const std::vector<AxisStep> columns = Spread(rect.width(), kMatteCells);
-  const std::vector<AxisStep> rows = Spread(rect.height(), kMatteCells);
-  std::vector<float> line(static_cast<size_t>(kMatteCells) * 4);
-  for (int y = 0; y < rect.height(); ++y) {
-    const AxisStep& row = rows[y];
-    const int from_cell = std::min(spans[row.cell].first, spans[row.cell + 1].first);
-    const int to_cell = std::max(spans[row.cell].second, spans[row.cell + 1].second);
-    if (from_cell >= to_cell) continue;
-    const float* upper = &cells[static_cast<size_t>(row.cell) * kMatteCells * 4];
-    const float* lower = upper + static_cast<size_t>(kMatteCells) * 4;
-    for (int i = 0; i < 4 * kMatteCells; ++i) {
-      line[i] = upper[i] + row.share * (lower[i] - upper[i]);
-    }
-    uint8_t* out = frame.row(rect.top + y) + static_cast<ptrdiff_t>(rect.left) * 3;
-    const auto* in = patch.ptr<uint8_t>(y);
-    // Pixels between the last empty cell before and the first one after.
-    const auto begin =
-        std::lower_bound(columns.begin(), columns.end(), from_cell - 1,
-                         [](const AxisStep& step, int cell) { return step.cell < cell; });
-    const auto end =
-        std::upper_bound(columns.begin(), columns.end(), to_cell,
-                         [](int cell, const AxisStep& step) { return cell < step.cell; });
-    for (auto column = begin; column != end; ++column) {
-      const ptrdiff_t x = 3 * (column - columns.begin());
-      const float* cell = &line[static_cast<size_t>(column->cell) * 4];
-      std::array<float, 4> at;
-      for (int k = 0; k < 4; ++k) at[k] = cell[k] + column->share * (cell[k + 4] - cell[k]);
-      for (int c = 0; c < 3; ++c) {
-        const auto before = static_cast<float>(out[x + c]);
-        const float value = before + at[0] * (levels[c][in[x + c]] - before) + at[1 + c];
-        out[x + c] = static_cast<uint8_t>(std::clamp(value + 0.5f, 0.0f, 255.0f));
-      }
-    }
-  }
+  MixIn(WeighCells(matte, difference, field_, static_cast<float>(options_.colour_match)), applied,
+        patch, rect, frame);
   return absl::OkStatus();
 }
 

@@ -375,6 +375,17 @@ TEST_F(PasteBackTest, WithoutFacesTheWholeSquareIsPutBack) {
   for (const int x : {170, 320, 470}) EXPECT_EQ(frame.row(100)[3 * x], 90);
 }
 
+TEST_F(PasteBackTest, WithoutFacesColoursAreMatchedAtTheSides) {
+  const Image tinted = Tinted(CropImage(before_.image, kBox, 400), 1.1f, 0.9f, 6);
+  const auto error = [&](double colour_match) {
+    Image frame = before_.image;
+    PasteBack paste({.colour_match = colour_match});
+    EXPECT_TRUE(paste.Blend(tinted, kBox, {}, frame).ok());
+    return MeanDifference(frame, before_.image, [](int x, int y) { return InBox(kBox, x, y); });
+  };
+  EXPECT_LT(error(1), 0.3 * error(0));
+}
+
 TEST_F(PasteBackTest, ABoxOutsideThePictureChangesNothing) {
   const Image generated{64, 64, std::vector<uint8_t>(64 * 64 * 3, 90)};
   for (const CropBox box :
