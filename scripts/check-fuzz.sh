@@ -34,7 +34,15 @@ export ASAN_OPTIONS=detect_leaks=1:detect_container_overflow=0:allocator_may_ret
 for target in "${targets[@]}"; do
   corpus=$build/corpus/$target
   "$build/tests/$target" "--write-seeds=$corpus"
-  printf '%s: %s seconds from %s inputs\n' "$target" "$seconds" "$(find "$corpus" -type f | wc -l)"
-  "$build/tests/$target" -max_total_time="$seconds" -max_len=65536 -timeout=30 -rss_limit_mb=2048 -malloc_limit_mb=512 -verbosity=0 \
-    -print_final_stats=1 -artifact_prefix="$build/findings/$target-" "$corpus"
+  log=$build/$target.log
+  if ! "$build/tests/$target" -max_total_time="$seconds" -max_len=65536 -timeout=30 -rss_limit_mb=2048 \
+    -malloc_limit_mb=512 -print_funcs=0 -print_final_stats=1 -artifact_prefix="$build/findings/$target-" "$corpus" \
+    >"$log" 2>&1; then
+    grep -vE '^(#|"|INFO: (Run|Load))' "$log" | tail -n 60
+    echo "check-fuzz: $target has a finding in $build/findings" >&2
+    exit 1
+  fi
+  printf '%s: %s seconds, %s runs, %s inputs kept, %s MB at most\n' "$target" "$seconds" \
+    "$(awk '/number_of_executed_units/ {print $2}' "$log")" "$(find "$corpus" -type f | wc -l)" \
+    "$(awk '/peak_rss_mb/ {print $2}' "$log")"
 done
