@@ -71,7 +71,8 @@ CudaState FindCuda() {
   CudaState state;
   state.built = true;
   try {
-    state.num_devices = c10::cuda::device_count_ensure_non_zero();
+    const c10::DeviceIndex count = c10::cuda::device_count_ensure_non_zero();  // up to 127
+    state.num_devices = static_cast<int>(count);
   } catch (const c10::Error& error) {
     state.problem = error.what_without_backtrace();
     state.problem = state.problem.substr(0, state.problem.find('\n'));
