@@ -89,7 +89,8 @@ fetch() {
     /usr/bin/python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
       --python-version 3.11 --implementation cp --abi cp311 --abi none --abi abi3 \
       --platform manylinux_2_28_x86_64 --platform manylinux_2_27_x86_64 --platform manylinux_2_25_x86_64 \
-      --platform manylinux_2_18_x86_64 --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 --dest "$folder" "$1==$2"
+      --platform manylinux_2_18_x86_64 --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 \
+      --dest "$folder" "$1==$2"
     wheel=$(find "$folder" -name "${1//-/_}-$2-*.whl" -print -quit)
   fi
   if ! echo "$3  $wheel" | sha256sum --check --status; then
@@ -141,9 +142,9 @@ if "$with_cuda" && ! unpacked libtorch-cuda "$cuda_stamp"; then
   for cuda_wheel in "${cuda_wheels[@]}"; do
     # shellcheck disable=SC2086
     fetch $cuda_wheel
-    # Not the profiler's own libraries, nor second copies.
-    unzip -q -o "$wheel" 'nvidia/*/lib/*.so*' 'nvidia/cu13/include/*' -d .deps/unpack \
-      -x '*/libnvperf_*' '*/libcheckpoint.so' '*/libpcsamplingutil.so' '*.alt.so*' '*/libnvblas.so*' '*/libcufftw.so*' '*/nvshmem_*' \
+    # Not the profiler's own libraries, nor second copies, nor what talks between machines.
+    unzip -q -o "$wheel" 'nvidia/*/lib/*.so*' 'nvidia/cu13/include/*' -d .deps/unpack -x '*/libnvperf_*' \
+      '*/libcheckpoint.so' '*/libpcsamplingutil.so' '*.alt.so*' '*/libnvblas.so*' '*/libcufftw.so*' '*/nvshmem_*' \
       2>/dev/null || [ $? -eq 11 ]  # 11: the wheel has headers only, or none
   done
   find .deps/unpack -name '*.so*' -exec mv -t .deps/libtorch-cuda/lib/ {} +
