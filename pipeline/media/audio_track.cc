@@ -119,6 +119,13 @@ class AdtsRemover {
 
 }  // namespace
 
+std::string DamageNote(int num_packets) {
+  if (num_packets == 0) return "";
+  return num_packets == 1
+             ? "1 packet of the sound was damaged and left out"
+             : absl::StrCat(num_packets, " packets of the sound were damaged and left out");
+}
+
 int WriteAudioPacket(AVFormatContext* muxer, AVStream* stream, const AudioTrack& track,
                      size_t index, int64_t shift, AVPacket* scratch) {
   const AudioPacket& packet = track.packets[index];
@@ -170,11 +177,17 @@ absl::StatusOr<AudioTrack> ReadAudioTrack(std::string_view bytes, const Demuxer:
   AdtsRemover remover;
   size_t num_bytes = 0;
   int64_t next_dts = 0;
-  // Damage ends the sound where it is; the pictures' reader is the one to complain.
-  while ((*demuxer)->RestartWork(), av_read_frame((*demuxer)->context(), packet.get()) >= 0) {
-    const bool is_whole = (packet->flags & AV_PKT_FLAG_CORRUPT) == 0;
-    if (packet->stream_index == stream->index && packet->size > 0 && is_whole &&
-        remover.Apply(codecpar, *packet)) {
+  int num_damaged = 0;
+  // Where the container cannot be read on the sound ends; the pictures' reader is the one to
+  // complain.
+  while ((*demuxer)->RestartWork(), (*demuxer)->ReadPacket(*packet, num_damaged) >= 0) {
+    if (packet->stream_index != stream->index || packet->size == 0) {
+      av_packet_unref(packet.get());
+      continue;
+    }
+    if ((packet->flags & AV_PKT_FLAG_CORRUPT) != 0 || !remover.Apply(codecpar, *packet)) {
+      ++num_damaged;
+    } else {
       if (!IsPlausibleTime(packet->dts)) packet->dts = packet->pts;
       if (!IsPlausibleTime(packet->dts)) packet->dts = next_dts + clock_start;
       if (!IsPlausibleTime(packet->pts)) packet->pts = packet->dts;
@@ -207,6 +220,7 @@ absl::StatusOr<AudioTrack> ReadAudioTrack(std::string_view bytes, const Demuxer:
     track.note = absl::StrCat("the audio track (", track.codec, ") holds no packets, left out");
     return track;
   }
+  track.note = DamageNote(num_damaged);
   if (!FitsMp4(track, codecpar)) {
     absl::StatusOr<AudioTrack> transcoded = TranscodeAudioTrack(bytes, limits);
     if (transcoded.ok()) return transcoded;

@@ -187,8 +187,8 @@ class Transcoder {
     bool is_over = false;
     while (!is_over) {
       demuxer_.RestartWork();
-      // Damage ends the sound where it is, as it does where packets are copied.
-      is_over = av_read_frame(demuxer_.context(), packet.get()) < 0;
+      // Where the container cannot be read on the sound ends, as it does where packets are copied.
+      is_over = demuxer_.ReadPacket(*packet, num_damaged_) < 0;
       if (!is_over && packet->stream_index != stream_.index) {
         av_packet_unref(packet.get());
         continue;
@@ -198,7 +198,14 @@ class Transcoder {
       if (sent == AVERROR(ENOMEM)) {
         return absl::ResourceExhaustedError("decoding the sound: out of memory");
       }
-      while (avcodec_receive_frame(decoder_.get(), frame_.get()) >= 0) {
+      if (sent < 0 && sent != AVERROR_EOF) ++num_damaged_;
+      while (true) {
+        const int received = avcodec_receive_frame(decoder_.get(), frame_.get());
+        if (received == AVERROR(EAGAIN) || received == AVERROR_EOF) break;
+        if (received < 0) {
+          ++num_damaged_;
+          break;
+        }
         status = Take(clock_start);
         av_frame_unref(frame_.get());
         if (!status.ok()) return status;
@@ -215,6 +222,8 @@ class Transcoder {
     if (!status.ok()) return status;
     return encoder_.Finish();
   }
+
+  int num_damaged() const { return num_damaged_; }
 
  private:
   absl::Status OpenDecoder() {
@@ -358,6 +367,7 @@ class Transcoder {
   int in_format_ = -1;
   int in_channels_ = 0;
   bool has_sound_ = false;
+  int num_damaged_ = 0;
   int64_t max_position_ = 0;
   int64_t skip_ = 0;
 };
@@ -372,13 +382,17 @@ absl::StatusOr<AudioTrack> TranscodeAudioTrack(std::string_view bytes,
   if (stream == nullptr) return absl::InvalidArgumentError("the file has no sound");
   (*demuxer)->Select(stream);
   const int channels = stream->codecpar->ch_layout.nb_channels;
-  absl::StatusOr<AudioTrack> track = Transcoder(**demuxer, limits).Run();
+  Transcoder transcoder(**demuxer, limits);
+  absl::StatusOr<AudioTrack> track = transcoder.Run();
   if (!track.ok()) return track.status();
   track->transcoded_from = avcodec_get_name(stream->codecpar->codec_id);
   track->note = absl::StrCat(
       "audio codec ", track->transcoded_from, " does not fit MP4, transcoded to AAC at ",
       track->sample_rate, " Hz",
       channels > track->channels ? absl::StrCat(", mixed from ", channels, " channels to 2") : "");
+  if (const std::string damage = DamageNote(transcoder.num_damaged()); !damage.empty()) {
+    absl::StrAppend(&track->note, "; ", damage);
+  }
   return track;
 }
 

@@ -225,6 +225,16 @@ int64_t Demuxer::ClockStart(AVRational time_base) const {
   return start == AV_NOPTS_VALUE ? 0 : start;
 }
 
+int Demuxer::ReadPacket(AVPacket& packet, int& num_damaged) {
+  while (true) {
+    const int error = av_read_frame(context_, &packet);
+    if (error >= 0) num_read_errors_ = 0;
+    if (error != AVERROR_INVALIDDATA || ++num_read_errors_ > kMaxReadErrors) return error;
+    ++num_damaged;
+    av_packet_unref(&packet);
+  }
+}
+
 void Demuxer::Select(const AVStream* stream) {
   for (unsigned i = 0; i < context_->nb_streams; ++i) {
     AVStream* other = context_->streams[i];

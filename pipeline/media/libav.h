@@ -105,6 +105,10 @@ class Demuxer {
   // A bound for decoders, which count whole coding blocks: the limit, and a margin for rounding up.
   int64_t max_coded_pixels() const { return max_coded_pixels_; }
 
+  // Reads a packet as av_read_frame does, except that what cannot be read in between is skipped and
+  // counted.
+  int ReadPacket(AVPacket& packet, int& num_damaged);
+
   // Delivers the packets of `stream` only.
   void Select(const AVStream* stream);
 
@@ -118,9 +122,13 @@ class Demuxer {
   static int Read(void* self, uint8_t* buffer, int size);
   static int64_t Seek(void* self, int64_t offset, int whence);
 
+  // In a row; a container that cannot be read on for so long has ended.
+  static constexpr int kMaxReadErrors = 100;
+
   std::string_view bytes_;
   WorkBudget work_;
   int64_t max_coded_pixels_ = 0;
+  int num_read_errors_ = 0;  // since the last packet
   size_t position_ = 0;
   LibavPtr<AVIOContext> io_;
   AVFormatContext* context_ = nullptr;
@@ -130,6 +138,9 @@ class Demuxer {
 
 // Copies the first sound track of `bytes`; see VideoReader::ReadAudio.
 absl::StatusOr<AudioTrack> ReadAudioTrack(std::string_view bytes, const Demuxer::Limits& limits);
+
+// What a caller should hear of packets of sound that were left out; "" for 0.
+std::string DamageNote(int num_packets);
 
 // Gives `muxer` one packet of `track`, moved by `shift` (in the track's time base). A negative
 // number is FFmpeg's error. `scratch` is a packet to work with; it ends empty.

@@ -416,13 +416,7 @@ class LibavVideoReader final : public VideoReader {
   // Gives the decoder its next packet, or tells it that there is none.
   absl::Status Feed() {
     while (true) {
-      const int error = av_read_frame(demuxer_->context(), packet_.get());
-      if (error == AVERROR_INVALIDDATA && ++num_read_errors_ <= kMaxReadErrors) {
-        ++report_.num_damaged_packets;
-        av_packet_unref(packet_.get());
-        return absl::OkStatus();
-      }
-      if (error >= 0) num_read_errors_ = 0;
+      const int error = demuxer_->ReadPacket(*packet_, report_.num_damaged_packets);
       const bool is_broadcast = info_.container == "mpegts";
       const bool is_partial =
           error >= 0 && (packet_->flags & AV_PKT_FLAG_CORRUPT) != 0 && !is_broadcast;
@@ -515,8 +509,6 @@ class LibavVideoReader final : public VideoReader {
 
   // A broadcast recording may begin this many packets before its first key frame.
   static constexpr int kMaxLeadingErrors = 500;
-  // In a row; a container that cannot be read on for so long has ended.
-  static constexpr int kMaxReadErrors = 100;
 
   const std::string bytes_;
   const VideoLimits limits_;
@@ -539,7 +531,6 @@ class LibavVideoReader final : public VideoReader {
   std::optional<Breakage> breakage_;  // to be reported once the decoder is empty
   int num_frames_ = 0;                // decoded, next_ included
   int num_packets_ = 0;
-  int num_read_errors_ = 0;  // since the last packet
   int leading_error_ = 0;
   VideoReport report_;
   int64_t first_pts_ = 0;
@@ -552,19 +543,20 @@ class LibavVideoReader final : public VideoReader {
 std::vector<std::string> DescribeReport(const VideoInfo& info, const VideoReport& report,
                                         const std::string& what) {
   std::vector<std::string> notes;
-  const auto add = [&](int count, const char* one, const char* many, const char* text) {
+  const auto add = [&](int count, const char* unit, const char* one, const char* many,
+                       const std::string& rest) {
     if (count == 0) return;
-    notes.push_back(absl::StrCat(count, " ", count == 1 ? one : many, " of the ", what, " ", text));
+    const bool is_one = count == 1;
+    notes.push_back(absl::StrCat(count, " ", unit, is_one ? "" : "s", " of the ", what, " ",
+                                 is_one ? one : many, rest));
   };
-  add(report.num_repaired_timestamps, "frame", "frames", "had a missing or backward time stamp");
-  add(report.num_damaged_packets, "packet", "packets",
-      "did not decode and were left out; the frame before is shown longer");
-  add(report.num_concealed, "frame", "frames", "were damaged; the missing parts are guessed");
-  add(report.num_deinterlaced, "frame", "frames", "were interlaced and have been deinterlaced");
-  add(report.num_resized, "frame", "frames",
-      absl::StrCat("had another size than the first and were scaled to ", info.width, " x ",
-                   info.height)
-          .c_str());
+  add(report.num_repaired_timestamps, "frame", "had", "had", " a missing or backward time stamp");
+  add(report.num_damaged_packets, "packet", "does", "do",
+      " not decode; the frame before is shown longer");
+  add(report.num_concealed, "frame", "is", "are", " damaged; the missing parts are guessed");
+  add(report.num_deinterlaced, "frame", "was", "were", " interlaced and deinterlaced");
+  add(report.num_resized, "frame", "has", "have",
+      absl::StrCat(" another size than the first, scaled to ", info.width, " x ", info.height));
   if (!info.hdr_transfer.empty()) {
     notes.push_back(absl::StrCat("the ", what, " is in high dynamic range (", info.hdr_transfer,
                                  "), which is not tone-mapped"));

@@ -301,9 +301,10 @@ TEST(VideoReaderTest, DamagedPacketsAreLeftOutAndCounted) {
   ASSERT_THAT(clip.end, IsOk());
   ASSERT_THAT(clip.frames, SizeIs(23));
   EXPECT_EQ(clip.report.num_damaged_packets, 1);
-  EXPECT_THAT(DescribeReport(clip.info, clip.report, "driving video"),
-              ElementsAre("1 packet of the driving video did not decode and were left out; the "
-                          "frame before is shown longer"));
+  EXPECT_THAT(
+      DescribeReport(clip.info, clip.report, "driving video"),
+      ElementsAre(
+          "1 packet of the driving video does not decode; the frame before is shown longer"));
   EXPECT_EQ(clip.frames[9].duration, 3 * whole.frames[9].duration);
   for (int i = 0; i < 23; ++i) {
     const VideoFrame& same = whole.frames[i < 10 ? i : i + 2];
@@ -520,9 +521,10 @@ TEST(VideoReaderTest, SizeChangeInsideAStreamKeepsTheFirstSize) {
   EXPECT_GE(clip.frames.size(), 49u);
   for (const VideoFrame& frame : clip.frames) EXPECT_EQ(frame.image.width, 160);
   EXPECT_EQ(clip.report.num_resized, 25);
-  EXPECT_THAT(DescribeReport(clip.info, clip.report, "driving video"),
-              ::testing::Contains("25 frames of the driving video had another size than the first "
-                                  "and were scaled to 160 x 120"));
+  EXPECT_THAT(
+      DescribeReport(clip.info, clip.report, "driving video"),
+      ::testing::Contains(
+          "25 frames of the driving video have another size than the first, scaled to 160 x 120"));
 }
 
 TEST(VideoReaderTest, SizeMayChangeInH264) {
@@ -676,8 +678,7 @@ TEST_P(InterlacedTest, FirstFieldsPictureComesOut) {
   ASSERT_THAT(clip.frames, SizeIs(25));
   EXPECT_EQ(clip.report.num_deinterlaced, 25);
   EXPECT_THAT(DescribeReport(clip.info, clip.report, "driving video"),
-              ElementsAre("25 frames of the driving video were interlaced and have been "
-                          "deinterlaced"));
+              ElementsAre("25 frames of the driving video were interlaced and deinterlaced"));
   const double ours = Psnr(testing::Rgb(clip), truth);
   const double comb = Psnr(testing::FfmpegRgb(folder, folder / GetParam().file), truth);
   const double tool =
@@ -812,6 +813,28 @@ TEST(VideoReaderTest, SilentClipHasAnEmptyTrack) {
   ASSERT_THAT(track, IsOk());
   EXPECT_TRUE(track->empty());
   EXPECT_EQ(track->note, "");
+}
+
+// Sound that has to be decoded, and of which a part does not: the rest is there, in its place.
+TEST(VideoReaderTest, DamagedSoundIsLeftOutAndCounted) {
+  TemporaryFolder folder;
+  const std::string file = folder / "a.avi";
+  testing::Ffmpeg(folder, std::string(kSource) + "-f lavfi -i sine=sample_rate=44100 -shortest " +
+                              "-c:v mpeg4 -c:a wmav2 " + file);
+  std::string bytes = testing::ReadFile(file);
+  auto whole = VideoReader::Open(bytes);
+  ASSERT_THAT(whole, IsOk());
+  const std::vector<int64_t> places = testing::Probe(folder, file, "packet=pos", "a:0");
+  ASSERT_GT(places.size(), 10u);
+  std::fill_n(bytes.begin() + places[5], 200, '\xFF');
+
+  auto reader = VideoReader::Open(bytes);
+  ASSERT_THAT(reader, IsOk());
+  const auto track = (*reader)->ReadAudio();
+
+  ASSERT_THAT(track, IsOk());
+  EXPECT_EQ(track->packets.size(), (*whole)->ReadAudio()->packets.size());
+  EXPECT_THAT(track->note, HasSubstr("1 packet of the sound was damaged and left out"));
 }
 
 // Neither held by MP4 nor decoded: left out, and said.

@@ -1,5 +1,7 @@
 #include "pipeline/media/video_writer.h"
 
+#include <unistd.h>
+
 #include <cstdlib>
 #include <limits>
 #include <sstream>
@@ -620,6 +622,44 @@ TEST(VideoWriterTest, SoundAndPictureAreTogetherAfterTenMinutes) {
     // An AAC frame at 48 kHz is 0.021 seconds.
     EXPECT_NEAR(BurstAfter(folder, out, 598.5), last, 0.004);
   }
+}
+
+// ---- Memory ----
+
+// Of this process, in bytes.
+int64_t ResidentBytes() {
+  std::istringstream numbers(testing::ReadFile("/proc/self/statm"));
+  int64_t size = 0;
+  int64_t resident = 0;
+  numbers >> size >> resident;
+  return resident * sysconf(_SC_PAGESIZE);
+}
+
+// A frame in, a frame out, for ten minutes: nothing piles up.
+TEST(VideoWriterTest, TenMinutesTakeNoMoreMemoryThanOne) {
+  TemporaryFolder folder;
+  testing::Ffmpeg(folder, "-f lavfi -i testsrc=size=96x64:rate=25:duration=600 -c:v mpeg4 -g 50 " +
+                              (folder / "a.mp4"));
+  auto reader = VideoReader::Open(testing::ReadFile(folder / "a.mp4"));
+  ASSERT_THAT(reader, IsOk());
+  VideoWriter::Options options = SmallOptions();
+  options.time_base_den = (*reader)->info().time_base_den;
+  options.frames_per_fragment = 16;
+  options.speed = EncodingSpeed::kFastest;
+  auto writer = VideoWriter::Create(options);
+  ASSERT_THAT(writer, IsOk());
+  constexpr int kMinute = 60 * 25;
+  int64_t after_a_minute = 0;
+  for (int i = 0; i < 10 * kMinute; ++i) {
+    auto frame = (*reader)->Next();
+    ASSERT_THAT(frame, IsOk());
+    ASSERT_TRUE(frame->has_value()) << i;
+    ASSERT_THAT((*writer)->Write((*frame)->image, (*frame)->pts, (*frame)->duration), IsOk());
+    if (i == kMinute) after_a_minute = ResidentBytes();
+  }
+  ASSERT_THAT((*writer)->Finish(), IsOk());
+
+  EXPECT_LT(ResidentBytes() - after_a_minute, 4 << 20);
 }
 
 // ---- Codecs ----
