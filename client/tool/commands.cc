@@ -276,7 +276,8 @@ ExitCode RunJob(const CommonOptions& common, const RunOptions& options, Prepared
                 std::unique_ptr<Source> driving, int cancelling_signal,
                 Interruption& interruption) {
   const absl::Time start_time = absl::Now();
-  const JobNames names = {options.source, options.driving, common.server};
+  const JobNames names = {
+      options.source, options.driving == "-" ? "standard input" : options.driving, common.server};
   Progress progress(stderr, Progress::StyleFor(stderr, common.quiet));
   auto access = OpenServer(common, interruption, progress);
   if (!access.ok()) {

@@ -19,7 +19,7 @@ struct FieldFlag {
   absl::string_view field;
   absl::string_view flag;
 };
-constexpr std::array<FieldFlag, 21> kFlags = {{
+constexpr std::array<FieldFlag, 23> kFlags = {{
     {"num_steps", "--steps"},
     {"ddim_eta", "--eta"},
     {"guidance_scale", "--guidance"},
@@ -41,6 +41,8 @@ constexpr std::array<FieldFlag, 21> kFlags = {{
     {"motion.gaze", "--motion-gaze"},
     {"source_expression", "--source-expression"},
     {"smoothing", "--smoothing"},
+    {"live.max_wait", "--max-wait"},
+    {"live.time_base", "--fps"},
 }};
 
 bool Mentions(const absl::Status& status, absl::string_view word) {
@@ -84,6 +86,9 @@ std::string WhatToDo(const absl::Status& status, const JobNames& names) {
                                   : "Is a reenactd running there? Without --server, `reenact run` "
                                     "starts a private one.";
     case absl::StatusCode::kDeadlineExceeded:
+      if (Mentions(status, "no driving media came")) {
+        return "The driving stream was silent for longer than the server waits.";
+      }
       return "Give it more time with --deadline, or less work with --steps.";
     case absl::StatusCode::kInternal:
       return "This is a fault of the server, not of your files; its log has more.";

@@ -196,6 +196,10 @@ TEST(ExplainTest, NamesTheFileOrFlag) {
   EXPECT_THAT(Explain(absl::InvalidArgumentError("num_steps: 0 is not in 1 to 50"), names),
               HasSubstr("--steps"));
   EXPECT_THAT(Explain(absl::NotFoundError("no such model: x"), names), HasSubstr("reenact models"));
+  EXPECT_THAT(Explain(absl::InvalidArgumentError("live.max_wait is 11s, must be 0 to 10s"), names),
+              HasSubstr("--max-wait"));
+  EXPECT_THAT(Explain(absl::DeadlineExceededError("no driving media came for 1m"), names),
+              HasSubstr("silent"));
 }
 
 TEST(ServerProcessTest, EndsWithItsOwnerAndLeavesNothing) {
