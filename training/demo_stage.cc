@@ -7,7 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "pipeline/media/image_codec.h"
-#include "pipeline/media/mp4_writer.h"
+#include "pipeline/media/video_writer.h"
 #include "training/data_cache.h"
 #include "training/people/people.h"
 #include "training/stages.h"
@@ -40,19 +40,19 @@ absl::Status WritePortrait(const DemoOptions& options) {
 absl::Status WriteDriving(const DemoOptions& options) {
   const Person person = MakePerson(options.driver_seed);
   const PersonRenderer renderer(person);
-  Mp4Writer::Options writer_options;
+  VideoWriter::Options writer_options;
   writer_options.width = writer_options.height = options.size;
   writer_options.time_base_num = 1;
   writer_options.time_base_den = options.fps;
   writer_options.frame_rate_num = options.fps;
   writer_options.crf = 18;
-  auto writer = Mp4Writer::Create(std::move(writer_options));
+  auto writer = VideoWriter::Create(std::move(writer_options));
   if (!writer.ok()) return writer.status();
 
   std::string file;
-  const auto append = [&file](const absl::StatusOr<std::vector<Mp4Writer::Piece>>& pieces) {
+  const auto append = [&file](const absl::StatusOr<std::vector<VideoWriter::Piece>>& pieces) {
     if (!pieces.ok()) return pieces.status();
-    for (const Mp4Writer::Piece& piece : *pieces) file += piece.data;
+    for (const VideoWriter::Piece& piece : *pieces) file += piece.data;
     return absl::OkStatus();
   };
   const std::vector<FaceState> motion = DemoMotion(options.num_frames, options.fps);

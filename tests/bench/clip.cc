@@ -7,8 +7,8 @@
 
 #include "absl/status/status.h"
 #include "pipeline/face/crop.h"
-#include "pipeline/media/mp4_writer.h"
 #include "pipeline/media/video_reader.h"
+#include "pipeline/media/video_writer.h"
 
 namespace reenact::bench {
 
@@ -34,17 +34,17 @@ int ForthAndBack(int index, int available) {
 
 absl::StatusOr<std::string> EncodeClip(const std::vector<Image>& images, int num_frames) {
   if (images.empty()) return absl::InvalidArgumentError("there are no pictures for a clip");
-  Mp4Writer::Options options;
+  VideoWriter::Options options;
   options.width = images.front().width;
   options.height = images.front().height;
   options.time_base_num = 1;
   options.time_base_den = 25;
   options.frame_rate_num = 25;
-  auto writer = Mp4Writer::Create(std::move(options));
+  auto writer = VideoWriter::Create(std::move(options));
   if (!writer.ok()) return writer.status();
   std::string file;
-  const auto append = [&file](const std::vector<Mp4Writer::Piece>& pieces) {
-    for (const Mp4Writer::Piece& piece : pieces) file += piece.data;
+  const auto append = [&file](const std::vector<VideoWriter::Piece>& pieces) {
+    for (const VideoWriter::Piece& piece : pieces) file += piece.data;
   };
   for (int i = 0; i < num_frames; ++i) {
     const int shown = ForthAndBack(i, static_cast<int>(images.size()));
