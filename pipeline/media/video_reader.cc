@@ -404,12 +404,14 @@ class LibavVideoReader final : public VideoReader {
       return LibavStatus(error, absl::StatusCode::kResourceExhausted,
                          absl::StrCat("decoding frame ", num_frames_));
     }
-    ++report_.num_damaged_packets;
-    if (num_frames_ > 0) return absl::OkStatus();
+    if (num_frames_ > 0) {
+      ++report_.num_damaged_packets;
+      return absl::OkStatus();
+    }
     absl::Status size = CheckSize(decoder_->width, decoder_->height);
     if (!size.ok()) return size;
     leading_error_ = error;
-    if (report_.num_damaged_packets <= kMaxLeadingErrors) return absl::OkStatus();
+    if (++report_.num_leading_packets <= kMaxLeadingErrors) return absl::OkStatus();
     return Broken("damaged", LibavErrorText(error));
   }
 
@@ -553,6 +555,8 @@ std::vector<std::string> DescribeReport(const VideoInfo& info, const VideoReport
   add(report.num_repaired_timestamps, "frame", "had", "had", " a missing or backward time stamp");
   add(report.num_damaged_packets, "packet", "does", "do",
       " not decode; the frame before is shown longer");
+  add(report.num_leading_packets, "packet", "lies", "lie",
+      " before the first frame that can be decoded");
   add(report.num_concealed, "frame", "is", "are", " damaged; the missing parts are guessed");
   add(report.num_deinterlaced, "frame", "was", "were", " interlaced and deinterlaced");
   add(report.num_resized, "frame", "has", "have",

@@ -73,6 +73,7 @@ struct VideoReport {
   int num_repaired_timestamps = 0;
   int num_deinterlaced = 0;     // frames
   int num_damaged_packets = 0;  // that did not decode and were left out
+  int num_leading_packets = 0;  // likewise, before the first frame: a recording's beginning
   int num_concealed = 0;        // frames whose damaged parts were guessed by the decoder
   int num_resized = 0;          // frames of another size than the first, scaled to it
 };

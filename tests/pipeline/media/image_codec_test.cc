@@ -1,5 +1,10 @@
 #include "pipeline/media/image_codec.h"
 
+#include <jpeglib.h>
+
+#include <cstdio>
+#include <cstdlib>
+
 #include "pipeline/media/poster.h"
 #include "pipeline/media/resize.h"
 #include "tests/pipeline/media/media_testing.h"
@@ -259,6 +264,63 @@ TEST_P(OrientationTest, IsHonouredOrIgnoredInEveryFormat) {
   }
 }
 INSTANTIATE_TEST_SUITE_P(All, OrientationTest, ::testing::Range(1, 9));
+
+// A 32 x 32 JPEG of one colour, whose components mean `space`.
+std::string JpegOfOneColour(J_COLOR_SPACE space, const std::vector<uint8_t>& colour,
+                            bool is_progressive) {
+  jpeg_compress_struct encoder = {};
+  jpeg_error_mgr errors = {};
+  encoder.err = jpeg_std_error(&errors);
+  jpeg_create_compress(&encoder);
+  unsigned char* bytes = nullptr;
+  unsigned long size = 0;
+  jpeg_mem_dest(&encoder, &bytes, &size);
+  encoder.image_width = encoder.image_height = 32;
+  encoder.input_components = static_cast<int>(colour.size());
+  encoder.in_color_space = space;
+  jpeg_set_defaults(&encoder);
+  jpeg_set_quality(&encoder, 100, TRUE);
+  if (is_progressive) jpeg_simple_progression(&encoder);
+  jpeg_start_compress(&encoder, TRUE);
+  std::vector<uint8_t> line;
+  for (int x = 0; x < 32; ++x) line.insert(line.end(), colour.begin(), colour.end());
+  JSAMPROW row = line.data();
+  for (int y = 0; y < 32; ++y) jpeg_write_scanlines(&encoder, &row, 1);
+  jpeg_finish_compress(&encoder);
+  jpeg_destroy_compress(&encoder);
+  const std::string file(reinterpret_cast<const char*>(bytes), size);
+  std::free(bytes);
+  return file;
+}
+
+// Adobe's CMYK is inverted: 255 is no ink.
+TEST(ImageCodecTest, InkBecomesLight) {
+  for (const auto& [ink, light] : std::vector<std::pair<std::vector<uint8_t>, std::vector<int>>>{
+           {{255, 0, 0, 255}, {255, 0, 0}},
+           {{255, 255, 255, 255}, {255, 255, 255}},
+           {{255, 255, 255, 0}, {0, 0, 0}},
+           {{200, 100, 50, 255}, {200, 100, 50}}}) {
+    const auto image = DecodeImage(JpegOfOneColour(JCS_CMYK, ink, false));
+    ASSERT_THAT(image, IsOk());
+    for (int c = 0; c < 3; ++c) EXPECT_NEAR(image->row(16)[3 * 16 + c], light[c], 2);
+  }
+}
+
+// Every scan costs a pass over the picture, and takes a few bytes.
+TEST(ImageCodecTest, EndlessScansAreRefused) {
+  const std::string jpeg = JpegOfOneColour(JCS_RGB, {200, 100, 50}, true);
+  const size_t last_scan = jpeg.rfind("\xFF\xDA");
+  ASSERT_NE(last_scan, std::string::npos);
+  const std::string scan = jpeg.substr(last_scan, jpeg.size() - 2 - last_scan);
+  const auto with_scans = [&](int count) {
+    std::string file = jpeg.substr(0, jpeg.size() - 2);
+    for (int i = 0; i < count; ++i) file += scan;
+    return file + "\xFF\xD9";
+  };
+
+  EXPECT_THAT(DecodeImage(with_scans(50)), IsOk());
+  EXPECT_THAT(DecodeImage(with_scans(300)), FailsWith(kInvalid, "JPEG image does not decode"));
+}
 
 TEST(ImageCodecTest, PortraitsDecode) {
   REENACT_REQUIRE_DATA();

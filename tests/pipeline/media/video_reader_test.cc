@@ -222,6 +222,7 @@ TEST(VideoReaderTest, TransportStreamMayBeginBetweenKeyFrames) {
   ASSERT_THAT(clip.end, IsOk());
   EXPECT_GT(clip.frames.size(), 5u);
   EXPECT_EQ(clip.frames.size() * 160 * 120 * 3, testing::FfmpegRgb(folder, folder / "b.ts").size());
+  EXPECT_EQ(clip.report.num_damaged_packets, 0);
 }
 
 // ---- Input that is no video, or not a whole one ----
