@@ -36,6 +36,7 @@ int Main(int argc, char** argv) {
   AddServe(app, subcommands);
   AddLive(app, subcommands);
   AddLandmarks(app, subcommands);
+  AddFootage(app, subcommands);
   AddCodec(app, subcommands);
   AddTable(app, subcommands);
   try {

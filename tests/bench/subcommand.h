@@ -19,6 +19,7 @@ struct Subcommand {
 void AddServe(CLI::App& app, std::vector<Subcommand>& subcommands);
 void AddLive(CLI::App& app, std::vector<Subcommand>& subcommands);
 void AddLandmarks(CLI::App& app, std::vector<Subcommand>& subcommands);
+void AddFootage(CLI::App& app, std::vector<Subcommand>& subcommands);
 void AddCodec(CLI::App& app, std::vector<Subcommand>& subcommands);
 void AddTable(CLI::App& app, std::vector<Subcommand>& subcommands);
 

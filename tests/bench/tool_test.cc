@@ -186,6 +186,32 @@ TEST_F(BenchToolTest, LandmarksFindTheDemosFace) {
   }
 }
 
+TEST_F(BenchToolTest, FootageTimesEveryPartOfAFrame) {
+  if (!std::ifstream(absl::StrCat(kFaceModels, "/face_detection_short_range.tflite"))) {
+    GTEST_SKIP() << "the face models are not there";
+  }
+  const Result result =
+      Bench({"footage", "--video", absl::StrCat(kDemo, "/driving.mp4"), "--models", kFaceModels,
+             "--frames", "12", "--size", "160", "--json"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const auto lines = result.Lines();
+
+  std::vector<std::string> parts;
+  double sum = 0;
+  for (const Json& json : lines) {
+    EXPECT_EQ(json["frames"], 12);
+    parts.push_back(json["what"]);
+    if (json["what"] != "together") sum += json["ms_per_frame"].get<double>();
+  }
+  EXPECT_THAT(parts, ::testing::ElementsAre("decode", "cuts and face", "crop", "paste back",
+                                            "encode", "together"));
+  const Json& together = lines.back();
+  EXPECT_NEAR(together["ms_per_frame"].get<double>(), sum, 0.01 * sum);
+  EXPECT_EQ(together["faces"], 12);
+  EXPECT_EQ(together["cuts"], 0);
+  EXPECT_GT(together["peak_rss_mb"].get<double>(), 0);
+}
+
 TEST_F(BenchToolTest, LandmarksSayThatMediaPipeIsMissing) {
   if (!std::ifstream(absl::StrCat(kFaceModels, "/face_detection_short_range.tflite"))) {
     GTEST_SKIP() << "the face models are not there";
@@ -381,6 +407,7 @@ TEST(WrongUsageTest, OthersNameTheFlagAndWhatIsAllowed) {
       {{"gemm", "--dtype", "fp8"}, {"--dtype", "fp32, bf16"}},
       {{"landmarks", "--video", "/nonexistent.mp4"}, {"--video", "/nonexistent.mp4"}},
       {{"landmarks", "--models", "/nonexistent"}, {"--models", "/nonexistent"}},
+      {{"footage", "--video", "/nonexistent.mp4"}, {"--video", "/nonexistent.mp4"}},
       {{"codec", "--size", "4"}, {"--size", "16"}},
       {{"table", "/nonexistent.jsonl"}, {"FILE", "/nonexistent.jsonl"}},
       {{"table", absl::StrCat(kDemo, "/merges.txt")}, {"merges.txt", "no result"}},
