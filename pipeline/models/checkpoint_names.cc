@@ -115,6 +115,27 @@ void AddFromOpenAi(const std::string& name, const Tensor& tensor, StateDictMap* 
   }
 }
 
+// diffusers' names for a block's parts, after "transformer_blocks.i.".
+std::string FromDiffusersBlock(std::string rest) {
+  absl::StrReplaceAll({{"attn1.to_out.0.", "attn.proj."},
+                       {"ff.net.0.proj.", "mlp.fc1."},
+                       {"ff.net.2.", "mlp.fc2."},
+                       {"norm1.linear.", "adaLN_modulation.1."}},
+                      &rest);
+  return rest;
+}
+
+// diffusers' names for the embedders, after "transformer_blocks.i.norm1.emb."; "" if unknown.
+std::string FromDiffusersEmbedder(const std::string& rest) {
+  for (const auto& [from, to] : std::vector<std::pair<std::string, std::string>>{
+           {"timestep_embedder.linear_1.", "t_embedder.mlp.0."},
+           {"timestep_embedder.linear_2.", "t_embedder.mlp.2."},
+           {"class_embedder.", "y_embedder."}}) {
+    if (rest.starts_with(from)) return to + rest.substr(from.size());
+  }
+  return "";
+}
+
 }  // namespace
 
 StateDictMap AutoencoderKLNames(const StateDictMap& tensors) {
@@ -154,6 +175,65 @@ StateDictMap ClipNames(const StateDictMap& tensors) {
     } else {
       result.emplace(name, tensor);
     }
+  }
+  return result;
+}
+
+StateDictMap DiTNames(const StateDictMap& tensors) {
+  const std::string blocks = "transformer_blocks.";
+  if (!AnyStartsWith(tensors, blocks)) return tensors;
+  const std::string embedders = ".norm1.emb.";
+  StateDictMap result;
+  for (const auto& [name, tensor] : tensors) {
+    std::string renamed = name;
+    if (name.starts_with("pos_embed.proj.")) {
+      absl::StrReplaceAll({{"pos_embed.", "x_embedder."}}, &renamed);
+    } else if (name.starts_with("proj_out_1.")) {
+      absl::StrReplaceAll({{"proj_out_1.", "final_layer.adaLN_modulation.1."}}, &renamed);
+    } else if (name.starts_with("proj_out_2.")) {
+      absl::StrReplaceAll({{"proj_out_2.", "final_layer.linear."}}, &renamed);
+    } else if (name.starts_with(blocks)) {
+      const size_t dot = name.find('.', blocks.size());
+      if (dot != std::string::npos) {
+        const std::string block = "blocks." + name.substr(blocks.size(), dot - blocks.size()) + ".";
+        const std::string rest = name.substr(dot + 1);
+        if (const size_t at = name.find(embedders); at != std::string::npos) {
+          const std::string embedder = FromDiffusersEmbedder(name.substr(at + embedders.size()));
+          const auto known = result.find(embedder);
+          if (!embedder.empty() && known == result.end()) {
+            renamed = embedder;
+          } else if (!embedder.empty() && known->second.sizes() == tensor.sizes() &&
+                     torch::equal(known->second, tensor)) {
+            continue;
+          }
+        } else if (rest == "attn1.to_q.weight" || rest == "attn1.to_q.bias") {
+          const std::string kind = rest.substr(rest.rfind('.') + 1);
+          const std::string before = name.substr(0, dot + 1) + "attn1.to_";
+          const auto k = tensors.find(before + "k." + kind), v = tensors.find(before + "v." + kind);
+          if (k != tensors.end() && v != tensors.end() && k->second.sizes() == tensor.sizes() &&
+              v->second.sizes() == tensor.sizes() && tensor.dim() > 0) {
+            result[block + "attn.qkv." + kind] = torch::cat({tensor, k->second, v->second}, 0);
+            continue;
+          }
+        } else if (rest.starts_with("attn1.to_k.") || rest.starts_with("attn1.to_v.")) {
+          const std::string kind = rest.substr(rest.rfind('.') + 1);
+          // Joined where q is met.
+          const auto q = tensors.find(name.substr(0, dot + 1) + "attn1.to_q." + kind);
+          if (q != tensors.end() && q->second.sizes() == tensor.sizes()) continue;
+        } else {
+          renamed = block + FromDiffusersBlock(rest);
+        }
+      }
+    }
+    result.emplace(renamed, tensor);
+  }
+  return result;
+}
+
+StateDictMap SDiTFromDiT(const StateDictMap& tensors) {
+  StateDictMap result;
+  for (const auto& [name, tensor] : tensors) {
+    if (!name.starts_with("y_embedder.")) result.emplace(name, tensor);
   }
   return result;
 }

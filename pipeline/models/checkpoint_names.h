@@ -20,4 +20,12 @@ StateDictMap AutoencoderKLNames(const StateDictMap& tensors);
 // stored position ids.
 StateDictMap ClipNames(const StateDictMap& tensors);
 
+// DiT: diffusers' names (q, k and v joined; of the embedders that it repeats in every block the
+// first, if the others are equal). diffusers stores no position table, so the result then has none.
+StateDictMap DiTNames(const StateDictMap& tensors);
+
+// What an sDiT takes over from a DiT under DiT's names: all but the label table. An sDiT of one
+// frame with a temporal table of zeros, whose condition is a row of that table, equals the DiT.
+StateDictMap SDiTFromDiT(const StateDictMap& tensors);
+
 }  // namespace reenact

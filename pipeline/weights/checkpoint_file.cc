@@ -31,9 +31,13 @@ absl::Status In(const std::string& path, const absl::Status& status) {
   return absl::Status(status.code(), absl::StrCat(path, ": ", status.message()));
 }
 
+// A header's length that fits, and its first character. A ZIP archive or a pickle that begins so
+// would be of absurd size; other files named .safetensors are bad ones.
 bool LooksLikeSafetensors(std::string_view bytes, const std::string& path) {
-  return (bytes.size() > 8 && bytes[8] == '{' && !bytes.starts_with("version")) ||
-         path.ends_with(".safetensors");
+  uint64_t length = 0;
+  if (bytes.size() > sizeof(length)) std::memcpy(&length, bytes.data(), sizeof(length));
+  return (length > 0 && length <= bytes.size() - sizeof(length) && bytes[sizeof(length)] == '{') ||
+         (path.ends_with(".safetensors") && !LooksLikePt(bytes));
 }
 
 // A tensor over bytes that `owner` keeps.
@@ -67,9 +71,9 @@ absl::Status ReadFileInto(const std::string& path, Checkpoint* checkpoint) {
   const auto mapped = MappedFile::Open(path);
   if (!mapped.ok()) return mapped.status();
   const std::string_view bytes = (*mapped)->bytes();
-  if (LooksLikeSafetensors(bytes, path) && !LooksLikePt(bytes)) {
-    auto file = MapSafetensors(path);
-    if (!file.ok()) return file.status();
+  if (LooksLikeSafetensors(bytes, path)) {
+    auto file = MapSafetensors(*mapped);
+    if (!file.ok()) return In(path, file.status());
     checkpoint->tensors.merge(file->tensors);
     checkpoint->metadata.merge(file->metadata);
     return absl::OkStatus();

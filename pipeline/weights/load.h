@@ -13,8 +13,8 @@ namespace reenact {
 
 // Copies `tensors` into the parameters and buffers of the same names, cast to their dtype and
 // moved to their device. All or nothing: kInvalidArgument lists every missing, unexpected and
-// misshapen tensor and every one that holds NaN or infinity (also after the cast), and then
-// `module` is unchanged.
+// misshapen tensor, every one of integers instead of numbers with a fraction (or the reverse), and
+// every one that holds NaN or infinity (also after the cast), and then `module` is unchanged.
 absl::Status LoadWeights(torch::nn::Module& module,
                          const std::map<std::string, torch::Tensor>& tensors);
 
@@ -24,6 +24,11 @@ absl::Status LoadWeights(torch::nn::Module& module,
 // `tensors` see each other's later changes.
 absl::Status ShareWeights(torch::nn::Module& module,
                           const std::map<std::string, torch::Tensor>& tensors);
+
+// Tells the system that `module`'s weights are not used for now: the pages of a file that
+// ShareWeights mapped leave the process's memory, and are read again when they are touched. Changes
+// nothing else, and nothing at all for weights that are no file's.
+void ReleasePages(const torch::nn::Module& module);
 
 // What LoadWeights asks of `tensors`, without a module: these names with these shapes, and every
 // value finite, also as `dtype`. Errors as LoadWeights.

@@ -21,7 +21,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "nlohmann/json.hpp"
-#include "pipeline/weights/mapped_file.h"
 
 namespace reenact {
 namespace {
@@ -397,18 +396,22 @@ absl::StatusOr<SafetensorsFile> ParseSafetensors(std::string_view bytes) {
   return Read(bytes.size(), SourceOf(bytes));
 }
 
+absl::StatusOr<SafetensorsFile> MapSafetensors(const std::shared_ptr<const MappedFile>& file) {
+  const View view = [&file](uint64_t offset, const std::vector<int64_t>& shape,
+                            torch::ScalarType type) -> torch::Tensor {
+    if (offset >= file->bytes().size()) return {};  // an empty tensor at the end
+    char* data = file->data() + offset;
+    if (reinterpret_cast<uintptr_t>(data) % torch::elementSize(type) != 0) return {};
+    return torch::from_blob(
+        data, shape, [file](void*) {}, torch::TensorOptions().dtype(type));
+  };
+  return Read(file->bytes().size(), SourceOf(file->bytes()), view);
+}
+
 absl::StatusOr<SafetensorsFile> MapSafetensors(const std::string& path) {
   const auto mapped = MappedFile::Open(path);
   if (!mapped.ok()) return mapped.status();
-  const View view = [&mapped = *mapped](uint64_t offset, const std::vector<int64_t>& shape,
-                                        torch::ScalarType type) -> torch::Tensor {
-    if (offset >= mapped->bytes().size()) return {};  // an empty tensor at the end
-    char* data = mapped->data() + offset;
-    if (reinterpret_cast<uintptr_t>(data) % torch::elementSize(type) != 0) return {};
-    return torch::from_blob(
-        data, shape, [mapped](void*) {}, torch::TensorOptions().dtype(type));
-  };
-  auto file = Read((*mapped)->bytes().size(), SourceOf((*mapped)->bytes()), view);
+  auto file = MapSafetensors(*mapped);
   if (!file.ok()) return Annotate(file.status(), path);
   return file;
 }

@@ -19,6 +19,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "pipeline/weights/mapped_file.h"
 #include "torch/torch.h"
 
 namespace reenact {
@@ -39,6 +40,8 @@ absl::StatusOr<SafetensorsFile> ReadSafetensors(const std::string& path);
 // tensor never reaches the file. The file must not change while tensors of it live
 // (mapped_file.h).
 absl::StatusOr<SafetensorsFile> MapSafetensors(const std::string& path);
+// Of a file that is mapped already; messages do not name it.
+absl::StatusOr<SafetensorsFile> MapSafetensors(const std::shared_ptr<const MappedFile>& file);
 
 // The same for bytes in memory.
 absl::StatusOr<SafetensorsFile> ParseSafetensors(std::string_view bytes);

@@ -14,7 +14,7 @@ namespace {
 using std::string_literals::operator""s;
 
 void Append(std::string& bytes, uint64_t value, int count) {
-  for (int i = 0; i < count; ++i) bytes += static_cast<char>(value >> 8 * i);
+  for (int i = 0; i < count; ++i) bytes += static_cast<char>(i < 8 ? value >> 8 * i : 0);
 }
 
 std::string Text(const std::string& text) {

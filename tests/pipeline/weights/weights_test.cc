@@ -110,12 +110,21 @@ TEST(LoadWeightsTest, CastsToTheParametersType) {
   auto layer = Layer();
 
   const auto status = LoadWeights(*layer, {{"weight", torch::full({3, 2}, 0.5, torch::kFloat16)},
-                                           {"bias", torch::full({3}, 2, torch::kInt32)}});
+                                           {"bias", torch::full({3}, 2, torch::kFloat64)}});
 
   ASSERT_TRUE(status.ok()) << status;
   EXPECT_TRUE(torch::equal(layer->weight, torch::full({3, 2}, 0.5)));
   EXPECT_TRUE(torch::equal(layer->bias, torch::full({3}, 2.0)));
   EXPECT_TRUE(layer->weight.requires_grad());
+}
+
+// Integers where numbers with a fraction belong: a quantised file, or another tensor's.
+TEST(LoadWeightsTest, RefusesAnotherKindOfNumber) {
+  auto layer = Layer();
+  const auto status = LoadWeights(
+      *layer, {{"weight", torch::full({3, 2}, 1, torch::kInt8)}, {"bias", torch::ones({3})}});
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("mistyped weight: Char, not Float"));
 }
 
 TEST(LoadWeightsTest, ListsEveryProblemAndChangesNothing) {
