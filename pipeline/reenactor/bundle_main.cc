@@ -10,8 +10,8 @@
 #include "CLI/CLI.hpp"
 #include "absl/status/status.h"
 #include "pipeline/engine/bundle.h"
-#include "pipeline/engine/random_bundle.h"
-#include "pipeline/reenactor/face_models.h"
+#include "pipeline/engine/sampling.h"
+#include "pipeline/reenactor/bundle_maker.h"
 
 namespace reenact {
 namespace {
@@ -50,9 +50,9 @@ int Show(const std::string& folder) {
   line("frames per row") << config.frames_per_row << "\n";
   line("prediction") << PredictionName(config.prediction) << ", schedule " << config.schedule
                      << " of " << config.num_train_steps << " steps\n";
-  line("default") << (config.default_sampler == Sampler::kDdim ? "ddim, " : "ddpm, ")
-                  << config.default_num_steps << " steps (at most " << config.max_num_steps
-                  << "), guidance " << config.default_guidance_scale << "\n";
+  line("default") << SamplerName(config.default_sampler) << ", " << config.default_num_steps
+                  << " steps (at most " << config.max_num_steps << "), guidance "
+                  << config.default_guidance_scale << "\n";
   line("source") << (config.accepts_text ? "image, text, or both" : "image") << "\n";
   line("sdit") << NumParameters(*bundle->sdit) << " parameters, hidden size "
                << config.sdit.hidden_size << ", depth " << config.sdit.depth << ", patch "
@@ -75,11 +75,53 @@ int Show(const std::string& folder) {
   return 0;
 }
 
-int Random(const std::string& folder, const std::string& name, uint64_t seed) {
-  BundleConfig config = SmallBundleConfig();
-  config.name = name;
-  if (auto status = WriteRandomBundle(folder, config, seed); !status.ok()) return Fail(status);
-  return Verify(folder);
+// What both commands that write bundles take.
+struct WriteFlags {
+  std::string folder, name, merges, sampler = "ddim";
+  bool half = false;
+  uint64_t seed = 0;
+  int64_t image_size = 0, num_frames = 4;
+};
+
+int Random(const WriteFlags& flags, const std::string& config_name) {
+  auto config = NamedBundleConfig(config_name, flags.image_size, flags.num_frames);
+  if (!config.ok()) return Fail(config.status());
+  config->name = flags.name;
+  if (auto status = StreamRandomBundle(flags.folder, *config, flags.merges, flags.half, flags.seed);
+      !status.ok()) {
+    return Fail(status);
+  }
+  std::cout << flags.folder << ": a " << config_name << " bundle with random weights, model "
+            << config->name << "\n";
+  return 0;
+}
+
+int Make(const WriteFlags& flags, BundleSources sources, BundleConfig config) {
+  const auto sampler = SamplerFromName(flags.sampler);
+  if (!sampler.ok()) return Fail(sampler.status());
+  config.name = flags.name;
+  config.default_sampler = *sampler;
+  sources.merges = flags.merges;
+  sources.seed = flags.seed;
+  sources.image_size = flags.image_size;
+  sources.num_frames = flags.num_frames;
+  std::vector<std::string> report;
+  if (auto status = MakeBundle(flags.folder, config, sources, flags.half, &report); !status.ok()) {
+    return Fail(status);
+  }
+  for (const std::string& line : report) std::cout << line << "\n";
+  std::cout << flags.folder << ": model " << config.name << "\n";
+  return 0;
+}
+
+void AddWriteFlags(CLI::App* command, WriteFlags* flags) {
+  command->add_option("-o,--out", flags->folder, "Folder to write")->required();
+  command->add_option("--seed", flags->seed, "Seed of random weights")->capture_default_str();
+  command->add_flag("--half", flags->half, "Store matrices as float16: half the size");
+  command->add_option("--frames", flags->num_frames, "Frames per row, T, of a new sDiT")
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str();
+  command->add_option("--image-size", flags->image_size, "Side of a frame in pixels");
 }
 
 }  // namespace
@@ -88,18 +130,55 @@ int Random(const std::string& folder, const std::string& name, uint64_t seed) {
 int main(int argc, char** argv) {
   CLI::App app("Checks, shows and makes model bundles.");
   app.require_subcommand(1);
-  std::string folder, name = "random";
-  uint64_t seed = 0;
+  std::string folder, config_name = "small";
+  reenact::WriteFlags random_flags, make_flags;
+  reenact::BundleSources sources;
+  reenact::BundleConfig config;
+  random_flags.name = "random";
 
   CLI::App* verify = app.add_subcommand("verify", "Check every file, hash, field and tensor");
   verify->add_option("folder", folder, "Folder of the bundle")->required();
   CLI::App* show = app.add_subcommand("show", "Check, then print what the bundle is");
   show->add_option("folder", folder, "Folder of the bundle")->required();
+
+  CLI::App* make = app.add_subcommand(
+      "make",
+      "Make a bundle of public checkpoints: a DiT or sDiT, an autoencoder and a CLIP.\n"
+      "Reads safetensors, PyTorch files (.pt, .pth, .bin, .ckpt; nothing in them is executed), "
+      "sets of files with an index, and folders as diffusers and transformers save them.");
+  reenact::AddWriteFlags(make, &make_flags);
+  make->add_option("--dit", sources.dit,
+                   "facebookresearch/DiT or diffusers DiT, which becomes an sDiT whose mapping "
+                   "network is still to be trained; or an sDiT")
+      ->required();
+  make->add_option("--dit-part", sources.dit_part,
+                   "Part of a training checkpoint, such as model (default: ema if there is one)");
+  make->add_option("--heads", sources.num_heads,
+                   "Attention heads (default: those of DiT-S, B, L or XL by width)");
+  make->add_option("--vae", sources.autoencoder,
+                   "Stable Diffusion's autoencoder: diffusers, latent diffusion, or a full "
+                   "checkpoint with first_stage_model.")
+      ->required();
+  make->add_option("--clip", sources.clip, "CLIP: transformers, or OpenAI's archive")->required();
+  make->add_option("--merges", make_flags.merges,
+                   "CLIP's merges.txt or bpe_simple_vocab_16e6.txt.gz")
+      ->required();
+  make->add_option("--name", make_flags.name, "Name of the model")->required();
+  make->add_option("--licence", config.licence, "The weights' licence, for people")->required();
+  make->add_option("--sampler", make_flags.sampler, "Default sampler: ddim, ddpm, dpm-solver++")
+      ->capture_default_str();
+  make->add_option("--steps", config.default_num_steps, "Default number of steps")
+      ->capture_default_str();
+
   CLI::App* random = app.add_subcommand(
-      "random", "Write a small bundle with random weights, to try out an installation");
-  random->add_option("-o,--out", folder, "Folder to write")->required();
-  random->add_option("--name", name, "Name of the model")->capture_default_str();
-  random->add_option("--seed", seed, "Seed of the weights")->capture_default_str();
+      "random", "Write a bundle with random weights, to try out an installation or a size");
+  reenact::AddWriteFlags(random, &random_flags);
+  random
+      ->add_option("--config", config_name,
+                   "small, demo, or a DiT size: S, B, L or XL with patch size 2, 4 or 8 (XL/2)")
+      ->capture_default_str();
+  random->add_option("--name", random_flags.name, "Name of the model")->capture_default_str();
+  random->add_option("--merges", random_flags.merges, "The tokenizer's merges (default: made up)");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -108,5 +187,6 @@ int main(int argc, char** argv) {
 
   if (verify->parsed()) return reenact::Verify(folder);
   if (show->parsed()) return reenact::Show(folder);
-  return reenact::Random(folder, name, seed);
+  if (make->parsed()) return reenact::Make(make_flags, sources, config);
+  return reenact::Random(random_flags, config_name);
 }
