@@ -71,6 +71,20 @@ struct LiveStatus {
   double real_time_ratio = 0;
 };
 
+// Which of several faces is meant.
+struct FaceSelection {
+  enum class By {
+    kLargest,    // the tallest box
+    kIndex,      // the index-th from the left, 0 is the first
+    kPosition,   // the one nearest to a place
+    kReference,  // the one most like the face in another picture
+  };
+  By by = By::kLargest;
+  int index = 0;                // 0..63
+  double x = 0.5, y = 0.5;      // 0..1, in units of the picture
+  std::string reference_image;  // bytes of an image file; its largest face counts
+};
+
 // What a caller asks for. An empty optional means the model's default (ModelInfo).
 struct JobRequest {
   std::string job_id;
@@ -78,6 +92,8 @@ struct JobRequest {
   std::string source_image;    // bytes of a PNG, JPEG, WebP, BMP or TIFF file; empty: none
   std::string source_text;     // UTF-8; alone it is the source, beside an image it edits it
   double edit_strength = 0.5;  // 0..1, weight of the text beside an image
+  FaceSelection source_face;
+  FaceSelection driver_face;  // chosen in the first frame that shows faces, then followed
   uint64_t seed = 0;
   std::optional<int> num_steps;
   std::optional<Sampler> sampler;
@@ -156,6 +172,15 @@ struct FrameNote {
   std::string note;  // such as "no face found, landmarks interpolated"
 };
 
+// Where the landmarks of one driving frame came from.
+struct FrameFace {
+  enum class Origin { kFound, kInterpolated, kHeld };
+  Origin origin = Origin::kFound;
+  float confidence = 0;  // 0.5..1 that it is a face; 0 if it was not found
+  int person = 0;        // 0 is the one chosen first
+  bool cut = false;      // the frame begins a scene
+};
+
 struct JobSummary {
   std::string model;
   std::string bundle_sha256;
@@ -166,7 +191,8 @@ struct JobSummary {
   int64_t rows_run = 0;   // row steps
   int64_t bytes_out = 0;
   bool audio_copied = false;
-  LiveStatus live;  // of a live job
+  LiveStatus live;                     // of a live job
+  std::vector<FrameFace> frame_faces;  // one per driving frame; empty for a live job
   std::vector<FrameNote> frame_notes;
   std::vector<std::string>
       notes;  // about the whole job, such as "audio codec pcm_s16le does not fit MP4, left out"

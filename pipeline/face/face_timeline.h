@@ -1,17 +1,24 @@
-// The landmarks of one tracked face over a whole clip: frames without it are filled from those with
-// it, and every frame says where its landmarks come from. A pure function.
+// The landmarks of one tracked face, frame by frame as they are found: frames without it are filled
+// from those with it, and every frame says where its landmarks come from.
 //
 // Nothing is interpolated across a cut or from one person to another: on either side of those the
-// motion has nothing to do with the other side's.
+// motion has nothing to do with the other side's. Frames without the face, by policy:
+//  kInterpolate: linear in time between the nearest frames with the face in the same scene; held at
+//    either end of a scene;
+//  kHold: those of the last frame of the scene with the face; of its first one, before it;
+//  kFail: Add() returns kInvalidArgument naming the frame.
+// In a scene without the face its last landmarks before are held, else its first ones after.
+//
+// Thread-compatible.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "absl/status/statusor.h"
-#include "absl/types/span.h"
+#include "absl/status/status.h"
 #include "pipeline/face/face_tracker.h"
 #include "pipeline/face/landmarks.h"
 #include "pipeline/face/roi.h"
@@ -42,20 +49,48 @@ struct FaceRecord {
   std::string Note() const;
 };
 
-struct FaceTimeline {
-  std::vector<Landmarks> landmarks;  // one per frame
-  std::vector<FaceRecord> records;   // one per frame
-};
+class FaceTimeline {
+ public:
+  struct Frame {
+    Landmarks landmarks;
+    FaceRecord record;
+  };
 
-// `frames` and `pts` have one entry per frame; pts increase strictly, in any unit. `track` is the
-// index of the choice.
-//  kInterpolate: linear in time between the nearest frames with the face in the same scene; held at
-//    either end of a scene.
-//  kHold: those of the last frame of the scene with the face; of its first one, before it.
-//  kFail: kInvalidArgument naming the first frame without the face.
-// In a scene without the face its last landmarks before are held, else its first ones after.
-// kInvalidArgument as well if there is no frame, or the face in none.
-absl::StatusOr<FaceTimeline> FillTimeline(absl::Span<const TrackedFrame> frames, size_t track,
-                                          absl::Span<const int64_t> pts, NoFacePolicy policy);
+  // `immediate`: a frame without the face is filled at once from the last one with it, if there was
+  // any, rather than from what may come (live).
+  FaceTimeline(NoFacePolicy policy, bool immediate) : policy_(policy), immediate_(immediate) {}
+
+  // The next frame; `cut`: it begins a scene. pts increase strictly, in any unit.
+  absl::Status Add(const TrackedFace& face, bool cut, int64_t pts);
+  // There are no more. kInvalidArgument: there was no frame, or the face in none.
+  absl::Status Finish();
+
+  // Takes the frames that have been filled since the last call, in order.
+  std::vector<Frame> Take() { return std::exchange(filled_, {}); }
+
+  int64_t num_frames() const { return num_frames_; }
+
+ private:
+  struct Found {
+    int64_t frame = 0;
+    int64_t pts = 0;
+    int person = 0;
+    Landmarks landmarks;
+  };
+  struct Missing {
+    int64_t pts = 0;
+    bool cut = false;
+  };
+  // Fills the frames of `gap_`, between last_ and `after`; either may be missing.
+  void CloseGap(const Found* after);
+
+  const NoFacePolicy policy_;
+  const bool immediate_;
+  int64_t num_frames_ = 0;
+  std::optional<Found> last_;
+  bool last_in_scene_ = false;  // last_ is of the present scene
+  std::vector<Missing> gap_;    // the latest frames
+  std::vector<Frame> filled_;
+};
 
 }  // namespace reenact

@@ -1,5 +1,6 @@
 #include "pipeline/reenactor/driver_motion.h"
 
+#include <cstddef>
 #include <utility>
 
 namespace reenact {
@@ -13,9 +14,18 @@ absl::StatusOr<DriverMotion> DriverMotion::Create(const std::optional<Landmarks>
   return DriverMotion(*std::move(transfer), smoothing);
 }
 
-std::vector<Landmarks> DriverMotion::Clip(absl::Span<const Landmarks> frames,
-                                          absl::Span<const double> seconds) const {
-  std::vector<Landmarks> moved = SmoothClip(frames, seconds, smoothing_);
+std::vector<Landmarks> DriverMotion::Clip(absl::Span<const Frame> frames) const {
+  std::vector<Landmarks> moved;
+  for (size_t first = 0; first < frames.size();) {
+    std::vector<Landmarks> scene;
+    std::vector<double> seconds;
+    do {
+      scene.push_back(frames[first].landmarks);
+      seconds.push_back(frames[first].seconds);
+      ++first;
+    } while (first < frames.size() && !frames[first].cut);
+    for (const Landmarks& frame : SmoothClip(scene, seconds, smoothing_)) moved.push_back(frame);
+  }
   const auto neutral = FindNeutralFace(moved);
   // Without a head in any frame there is no motion to transfer.
   if (!neutral.ok()) return moved;
@@ -23,9 +33,10 @@ std::vector<Landmarks> DriverMotion::Clip(absl::Span<const Landmarks> frames,
   return moved;
 }
 
-Landmarks DriverMotion::Next(const Landmarks& frame, double seconds) {
-  const Landmarks smooth = smoother_.Smooth(frame, seconds);
-  neutral_.Observe(smooth, seconds);
+Landmarks DriverMotion::Next(const Frame& frame) {
+  if (frame.cut) smoother_.Reset();
+  const Landmarks smooth = smoother_.Smooth(frame.landmarks, frame.seconds);
+  neutral_.Observe(smooth, frame.seconds);
   return neutral_.has_neutral() ? transfer_.Transfer(smooth, neutral_.neutral()) : smooth;
 }
 

@@ -31,12 +31,16 @@ class DriverMotion {
                                              const MotionOptions& motion,
                                              const SmoothingOptions& smoothing);
 
-  // Every frame of a clip at once; `seconds` increases.
-  std::vector<Landmarks> Clip(absl::Span<const Landmarks> frames,
-                              absl::Span<const double> seconds) const;
+  struct Frame {
+    Landmarks landmarks;
+    double seconds = 0;  // increasing
+    bool cut = false;    // begins a scene
+  };
+  // Every frame of a clip at once.
+  std::vector<Landmarks> Clip(absl::Span<const Frame> frames) const;
 
   // The next frame of a clip that is not there as a whole.
-  Landmarks Next(const Landmarks& frame, double seconds);
+  Landmarks Next(const Frame& frame);
 
  private:
   DriverMotion(MotionTransfer transfer, const SmoothingOptions& smoothing)

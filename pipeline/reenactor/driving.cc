@@ -9,9 +9,35 @@
 
 namespace reenact {
 
+namespace {
+
+FaceTracker::Options TrackerOptions(const FaceChoice& face) {
+  FaceTracker::Options options;
+  options.faces = {face};
+  return options;
+}
+
+FrameFace::Origin ToOrigin(FaceOrigin origin) {
+  switch (origin) {
+    case FaceOrigin::kFound:
+      return FrameFace::Origin::kFound;
+    case FaceOrigin::kInterpolated:
+      return FrameFace::Origin::kInterpolated;
+    case FaceOrigin::kHeld:
+      break;
+  }
+  return FrameFace::Origin::kHeld;
+}
+
+}  // namespace
+
 Driving::Driving(const Options& options, std::unique_ptr<FaceLandmarker> landmarker,
                  DriverMotion motion)
-    : options_(options), landmarker_(std::move(landmarker)), motion_(std::move(motion)) {
+    : options_(options),
+      landmarker_(std::move(landmarker)),
+      motion_(std::move(motion)),
+      tracker_(TrackerOptions(options.face), *landmarker_),
+      timeline_(options.no_face, /*immediate=*/options.live.has_value()) {
   landmarker_->Reset();
 }
 
@@ -94,7 +120,7 @@ absl::StatusOr<std::optional<Driving::Picture>> Driving::NextPicture() {
     return absl::Status(image.status().code(), absl::StrCat("driving frame ", num_frames(), ": ",
                                                             image.status().message()));
   }
-  if (!track_.has_value()) {
+  if (num_frames() == 0) {
     info_.width = image->width;
     info_.height = image->height;
     info_.time_base_num = options_.live->time_base_num;
@@ -108,21 +134,29 @@ absl::StatusOr<std::optional<Driving::Picture>> Driving::NextPicture() {
 }
 
 absl::Status Driving::Track(const Picture& picture) {
-  if (!track_.has_value()) {
-    NoFacePolicy policy = options_.no_face;
-    if (options_.live.has_value() && policy == NoFacePolicy::kInterpolate) {
-      policy = NoFacePolicy::kHold;  // what comes after the gap is not known
-    }
-    track_.emplace(policy, info_.width, info_.height, options_.crop_frames);
+  const auto tracked = tracker_.Next(picture.image);
+  if (!tracked.ok()) {
+    return absl::Status(tracked.status().code(), absl::StrCat("driving frame ", num_frames(), ": ",
+                                                              tracked.status().message()));
   }
-  auto face = landmarker_->Track(picture.image);
-  if (!face.ok()) {
-    return absl::Status(face.status().code(), absl::StrCat("driving frame ", num_frames(), ": ",
-                                                           face.status().message()));
-  }
+  const TrackedFace& face = tracked->faces[0];
   undecided_.push_back({picture.pts, picture.duration, picture.arrived, {}});
-  return track_->Add(
-      face->has_value() ? std::optional<Landmarks>((*face)->landmarks) : std::nullopt, picture.pts);
+  if (!crop_.has_value() && face.landmarks.has_value()) for_crop_.push_back(*face.landmarks);
+  return timeline_.Add(face, tracked->cut, picture.pts);
+}
+
+void Driving::MaybeCrop(bool end) {
+  if (crop_.has_value() || for_crop_.empty()) return;
+  if (!end && (!options_.crop_frames.has_value() || num_frames() < *options_.crop_frames)) return;
+  crop_ = FaceCrop(for_crop_, info_.width, info_.height);
+  for_crop_ = {};
+}
+
+void Driving::NoteFace(int64_t frame, const FaceRecord& record) {
+  if (record.cut) frame_notes_.push_back({frame, "begins a new scene"});
+  if (record.origin != FaceOrigin::kFound) frame_notes_.push_back({frame, record.Note()});
+  if (options_.live.has_value()) return;
+  frame_faces_.push_back({ToOrigin(record.origin), record.confidence, record.person, record.cut});
 }
 
 double Driving::Seconds(int64_t pts) const {
@@ -130,20 +164,22 @@ double Driving::Seconds(int64_t pts) const {
 }
 
 void Driving::TakeDecided(std::vector<Frame>* decided) {
-  const std::vector<Landmarks> taken = track_->Take();
-  if (taken.empty()) return;
+  for (FaceTimeline::Frame& frame : timeline_.Take()) filled_.push_back(std::move(frame));
+  if (!crop_.has_value()) return;
+  std::vector<DriverMotion::Frame> frames;
+  for (size_t i = 0; i < filled_.size(); ++i) {
+    NoteFace(num_decided_++, filled_[i].record);
+    frames.push_back({ToCrop(filled_[i].landmarks, *crop_, info_.width, info_.height),
+                      Seconds(undecided_[i].pts), filled_[i].record.cut});
+  }
+  filled_.clear();
   std::vector<Landmarks> moved;
   if (options_.crop_frames.has_value()) {
-    for (size_t i = 0; i < taken.size(); ++i) {
-      moved.push_back(motion_.Next(taken[i], Seconds(undecided_[i].pts)));
-    }
+    for (const DriverMotion::Frame& frame : frames) moved.push_back(motion_.Next(frame));
   } else {
-    // The whole clip: its crop is decided at its end, and with it every frame.
-    std::vector<double> seconds;
-    for (size_t i = 0; i < taken.size(); ++i) seconds.push_back(Seconds(undecided_[i].pts));
-    moved = motion_.Clip(taken, seconds);
+    moved = motion_.Clip(frames);  // all there is: the crop is settled at the end
   }
-  for (Landmarks& landmarks : moved) {
+  for (const Landmarks& landmarks : moved) {
     decided->push_back(undecided_.front());
     decided->back().landmarks = landmarks;
     undecided_.pop_front();
@@ -159,15 +195,14 @@ absl::StatusOr<Driving::Event> Driving::ReadFrame(std::vector<Frame>* decided) {
   decode_time_ += decoded - start;
   if (picture->has_value()) {
     if (auto status = Track(**picture); !status.ok()) return status;
+    MaybeCrop(/*end=*/false);
     TakeDecided(decided);
     landmark_time_ += absl::Now() - decoded;
     return Event::kFrame;
   }
   if (!finished_) return Event::kNeedsInput;
-  if (!track_.has_value()) {
-    return absl::InvalidArgumentError("the driving video has no frames");
-  }
-  if (auto status = track_->Finish(); !status.ok()) return status;
+  if (auto status = timeline_.Finish(); !status.ok()) return status;
+  MaybeCrop(/*end=*/true);
   TakeDecided(decided);
   if (reader_ != nullptr) {
     if (const int repaired = reader_->num_repaired_timestamps(); repaired > 0) {
@@ -175,7 +210,6 @@ absl::StatusOr<Driving::Event> Driving::ReadFrame(std::vector<Frame>* decided) {
           repaired, " frames of the driving video had a missing or backward time stamp"));
     }
   }
-  landmarker_.reset();
   reader_.reset();
   return Event::kEnd;
 }

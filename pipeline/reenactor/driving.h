@@ -15,12 +15,15 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "pipeline/face/crop.h"
+#include "pipeline/face/face_choice.h"
 #include "pipeline/face/face_landmarker.h"
+#include "pipeline/face/face_timeline.h"
+#include "pipeline/face/face_tracker.h"
 #include "pipeline/face/landmarks.h"
 #include "pipeline/media/audio_track.h"
 #include "pipeline/media/video_reader.h"
 #include "pipeline/reenactor/driver_motion.h"
-#include "pipeline/reenactor/face_track.h"
 #include "pipeline/types.h"
 
 namespace reenact {
@@ -32,7 +35,10 @@ class Driving {
     int max_frames = 0;     // of a file
     int max_pixels = 0;     // of a frame
     NoFacePolicy no_face = NoFacePolicy::kInterpolate;
-    std::optional<int> crop_frames;  // see FaceTrack
+    FaceChoice face;
+    // The driver's crop is that of so many first frames, so that frames can be used while others
+    // are still to come. Empty: of the whole clip.
+    std::optional<int> crop_frames;
     bool read_audio = false;
     std::optional<LiveOptions> live;  // empty: a file. kInterpolate then means kHold
   };
@@ -65,12 +71,13 @@ class Driving {
   // Known once a frame has been read. Of live driving only the size and the time base.
   const VideoInfo& info() const { return info_; }
   // Frames that have been read.
-  int64_t num_frames() const { return track_.has_value() ? track_->num_frames() : 0; }
+  int64_t num_frames() const { return timeline_.num_frames(); }
   // The file's sound, if read_audio; to be taken once, after the first frame.
   std::optional<AudioTrack> TakeAudio() { return std::exchange(audio_, std::nullopt); }
 
   // Complete after kEnd.
-  const std::vector<FrameNote>& frame_notes() const { return track_->notes(); }
+  const std::vector<FrameNote>& frame_notes() const { return frame_notes_; }
+  const std::vector<FrameFace>& frame_faces() const { return frame_faces_; }
   const std::vector<std::string>& notes() const { return notes_; }
   absl::Duration decode_time() const { return decode_time_; }
   absl::Duration landmark_time() const { return landmark_time_; }
@@ -86,6 +93,9 @@ class Driving {
   // None: the end of the file, or no frame is there.
   absl::StatusOr<std::optional<Picture>> NextPicture();
   absl::Status Track(const Picture& picture);
+  // Settles the crop if enough is known.
+  void MaybeCrop(bool end);
+  void NoteFace(int64_t frame, const FaceRecord& record);
   double Seconds(int64_t pts) const;
   void TakeDecided(std::vector<Frame>* decided);
   // `status` as the caller should see it.
@@ -103,8 +113,15 @@ class Driving {
   std::unique_ptr<VideoReader> reader_;
   VideoInfo info_;
   std::optional<AudioTrack> audio_;
-  std::optional<FaceTrack> track_;
-  std::deque<Frame> undecided_;  // without landmarks
+  FaceTracker tracker_;
+  FaceTimeline timeline_;
+  std::vector<Landmarks> for_crop_;  // until it is settled
+  std::optional<CropBox> crop_;
+  std::deque<Frame> undecided_;             // without landmarks
+  std::deque<FaceTimeline::Frame> filled_;  // of the first of those, in units of the picture
+  int64_t num_decided_ = 0;
+  std::vector<FrameNote> frame_notes_;
+  std::vector<FrameFace> frame_faces_;
   std::vector<std::string> notes_;
   absl::Duration decode_time_, landmark_time_;
 };

@@ -11,6 +11,7 @@
 #include "pipeline/diffusion/schedule.h"
 #include "pipeline/media/image_codec.h"
 #include "pipeline/media/resize.h"
+#include "pipeline/reenactor/face_selection.h"
 #include "pipeline/reenactor/guard.h"
 
 namespace reenact {
@@ -97,12 +98,16 @@ absl::StatusOr<std::unique_ptr<ReenactorJob>> ReenactorJob::Create(const Model& 
     smoothing.strength = request.smoothing;
     auto moves = DriverMotion::Create(job->source_.landmarks, motion, smoothing);
     if (!moves.ok()) return moves.status();
-    job->driving_.emplace(job->DrivingOptions(), *std::move(landmarker), *std::move(moves));
+    auto face =
+        ToFaceChoice(request.driver_face, "driver_face", **landmarker, options.max_image_pixels);
+    if (!face.ok()) return face.status();
+    job->driving_.emplace(job->DrivingOptions(*face), *std::move(landmarker), *std::move(moves));
     return absl::OkStatus();
   });
   if (!status.ok()) return status;
-  job->request_.source_image.clear();
-  job->request_.source_image.shrink_to_fit();
+  job->request_.source_image = {};
+  job->request_.source_face.reference_image = {};
+  job->request_.driver_face.reference_image = {};
   return job;
 }
 
@@ -124,8 +129,9 @@ ReenactorJob::ReenactorJob(const Model& model, const ReenactorOptions& options, 
   summary_.seed = request_.seed;
 }
 
-Driving::Options ReenactorJob::DrivingOptions() const {
+Driving::Options ReenactorJob::DrivingOptions(const FaceChoice& face) const {
   Driving::Options driving;
+  driving.face = face;
   driving.max_bytes = options_.max_driving_bytes;
   driving.max_frames = options_.max_frames;
   driving.max_pixels = options_.max_image_pixels;
@@ -222,6 +228,7 @@ absl::Status ReenactorJob::TakeIn(std::vector<Driving::Frame> frames, bool end) 
   if (!end) return absl::OkStatus();
   summary_.frames_in = driving_->num_frames();
   summary_.frame_notes = driving_->frame_notes();
+  summary_.frame_faces = driving_->frame_faces();
   summary_.notes.insert(summary_.notes.end(), driving_->notes().begin(), driving_->notes().end());
   summary_.decode_time = driving_->decode_time();
   summary_.landmark_time = driving_->landmark_time();

@@ -75,7 +75,7 @@ class ReenactorJob : public EngineJob {
   // Whether rows are made while frames come.
   bool grows() const { return request_.plan == SequencePlan::kContiguous || live(); }
 
-  Driving::Options DrivingOptions() const;
+  Driving::Options DrivingOptions(const FaceChoice& face) const;
 
   // Preparation's thread.
   absl::StatusOr<Preparation> PrepareSome();

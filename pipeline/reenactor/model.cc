@@ -15,6 +15,7 @@
 #include "pipeline/models/clip_preprocess.h"
 #include "pipeline/models/cpu_vae_decoder.h"
 #include "pipeline/models/device.h"
+#include "pipeline/reenactor/face_selection.h"
 #include "pipeline/reenactor/guard.h"
 
 namespace reenact {
@@ -24,6 +25,10 @@ namespace {
 // long.
 constexpr int kCalibrationSteps = 3;
 constexpr absl::Duration kLongStep = absl::Seconds(2);
+
+// How thoroughly faces are looked for in a source (FaceLandmarker::Search), and the most found.
+constexpr int kSourceSearchDepth = 1;
+constexpr int kMaxSourceFaces = 64;
 
 absl::Status Prefixed(absl::string_view prefix, const absl::Status& status) {
   return absl::Status(status.code(), absl::StrCat(prefix, status.message()));
@@ -187,13 +192,25 @@ absl::StatusOr<EmbeddedSource> Model::EmbedSource(const JobRequest& request,
     source.decode_time = absl::Now() - start;
 
     start = absl::Now();
-    auto face = landmarker.Detect(*image);
-    if (!face.ok()) return Prefixed("source image: ", face.status());
-    if (!face->has_value()) {
+    const auto choice =
+        ToFaceChoice(request.source_face, "source.face", landmarker, info_.max_image_pixels);
+    if (!choice.ok()) return choice.status();
+    const auto faces = FindFaces(landmarker, *image, kSourceSearchDepth, kMaxSourceFaces);
+    if (!faces.ok()) return Prefixed("source image: ", faces.status());
+    if (faces->empty()) {
       return absl::FailedPreconditionError(
-          "no face found in the source image: it must show one face, upright and not too small");
+          "no face found in the source image: it must show a face, upright and not too small");
     }
-    const Landmarks& landmarks = (*face)->landmarks;
+    const auto chosen = ChooseFace(*faces, *choice, image->width, image->height);
+    if (!chosen.has_value()) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "source.face fits none of the ", faces->size(), " faces found in the source image"));
+    }
+    if (const std::string note = ChoiceNote("the source image", faces->size(), *choice, *chosen);
+        !note.empty()) {
+      source.notes.push_back(note);
+    }
+    const Landmarks& landmarks = (*faces)[*chosen].result.landmarks;
     const CropBox box = FaceCrop({landmarks}, image->width, image->height);
     crop = CropImage(*image, box, info_.image_size);
     source.landmarks = ToCrop(landmarks, box, image->width, image->height);

@@ -33,17 +33,39 @@ std::vector<TrackedFrame> Frames(const std::string& letters) {
   return frames;
 }
 
-// The x of every frame's landmarks.
-std::vector<float> Filled(const std::string& letters, NoFacePolicy policy) {
+struct Filling {
+  absl::Status status;
+  std::vector<FaceTimeline::Frame> frames;
+  std::vector<size_t> counts;  // how many were filled after each frame, and after the end
+};
+Filling RunTimeline(const std::string& letters, NoFacePolicy policy, bool immediate = false,
+                    std::vector<int64_t> pts = {}) {
+  FaceTimeline timeline(policy, immediate);
+  Filling run;
+  const auto take = [&] {
+    const auto frames = timeline.Take();
+    run.counts.push_back(frames.size());
+    run.frames.insert(run.frames.end(), frames.begin(), frames.end());
+  };
   const std::vector<TrackedFrame> frames = Frames(letters);
-  std::vector<int64_t> pts;
-  for (size_t i = 0; i < frames.size(); ++i) pts.push_back(static_cast<int64_t>(10 * i));
-  const auto timeline = FillTimeline(frames, 0, pts, policy);
-  EXPECT_TRUE(timeline.ok()) << timeline.status();
-  std::vector<float> xs;
-  if (timeline.ok()) {
-    for (const Landmarks& landmarks : timeline->landmarks) xs.push_back(landmarks[0].x);
+  for (size_t i = 0; i < frames.size() && run.status.ok(); ++i) {
+    run.status = timeline.Add(frames[i].faces[0], frames[i].cut,
+                              pts.empty() ? static_cast<int64_t>(10 * i) : pts[i]);
+    take();
   }
+  if (run.status.ok()) {
+    run.status = timeline.Finish();
+    take();
+  }
+  return run;
+}
+
+// The x of every frame's landmarks.
+std::vector<float> Filled(const std::string& letters, NoFacePolicy policy, bool immediate = false) {
+  const Filling run = RunTimeline(letters, policy, immediate);
+  EXPECT_TRUE(run.status.ok()) << run.status;
+  std::vector<float> xs;
+  for (const auto& frame : run.frames) xs.push_back(frame.landmarks[0].x);
   return xs;
 }
 
@@ -55,11 +77,21 @@ TEST(FaceTimelineTest, InterpolatesWithinAScene) {
 }
 
 TEST(FaceTimelineTest, InterpolatesInTimeNotInFrames) {
-  const std::vector<TrackedFrame> frames = Frames("f.f");
-  const std::vector<int64_t> pts = {0, 30, 40};
-  const auto timeline = FillTimeline(frames, 0, pts, NoFacePolicy::kInterpolate);
-  ASSERT_TRUE(timeline.ok());
-  EXPECT_FLOAT_EQ(timeline->landmarks[1][7].x, 1.5f);
+  const Filling run = RunTimeline("f.f", NoFacePolicy::kInterpolate, false, {0, 30, 40});
+  ASSERT_TRUE(run.status.ok());
+  EXPECT_FLOAT_EQ(run.frames[1].landmarks[7].x, 1.5f);
+}
+
+TEST(FaceTimelineTest, FramesAreFilledAsSoonAsTheyCanBe) {
+  using Counts = std::vector<size_t>;
+  EXPECT_EQ(RunTimeline(".f..f.", NoFacePolicy::kInterpolate).counts,
+            (Counts{0, 2, 0, 0, 3, 0, 1}));
+  // A cut ends a gap: nothing after it matters.
+  EXPECT_EQ(RunTimeline("f.!.f", NoFacePolicy::kInterpolate).counts, (Counts{1, 0, 1, 0, 3, 0}));
+  EXPECT_EQ(RunTimeline(".f..!f", NoFacePolicy::kInterpolate, true).counts,
+            (Counts{0, 2, 1, 1, 1, 1, 0}));
+  EXPECT_EQ(Filled(".f..!f", NoFacePolicy::kInterpolate, true),
+            (std::vector<float>{1, 1, 1, 1, 1, 5}));
 }
 
 TEST(FaceTimelineTest, HoldsTheLast) {
@@ -80,11 +112,10 @@ TEST(FaceTimelineTest, ASceneWithoutTheFaceTakesThePastBeforeTheFuture) {
 }
 
 TEST(FaceTimelineTest, RecordsSayWhereLandmarksComeFrom) {
-  const std::vector<TrackedFrame> frames = Frames("f.f.1");
-  const std::vector<int64_t> pts = {0, 1, 2, 3, 4};
-  const auto timeline = FillTimeline(frames, 0, pts, NoFacePolicy::kInterpolate);
-  ASSERT_TRUE(timeline.ok());
-  const std::vector<FaceRecord>& records = timeline->records;
+  const Filling run = RunTimeline("f.f.1", NoFacePolicy::kInterpolate);
+  ASSERT_TRUE(run.status.ok());
+  std::vector<FaceRecord> records;
+  for (const auto& frame : run.frames) records.push_back(frame.record);
   ASSERT_EQ(records.size(), 5u);
   EXPECT_EQ(records[0].origin, FaceOrigin::kFound);
   EXPECT_EQ(records[0].confidence, 0.9f);
@@ -102,18 +133,14 @@ TEST(FaceTimelineTest, RecordsSayWhereLandmarksComeFrom) {
 }
 
 TEST(FaceTimelineTest, FailNamesTheFirstFrameWithoutTheFace) {
-  const std::vector<TrackedFrame> frames = Frames("ff.f");
-  const std::vector<int64_t> pts = {0, 1, 2, 3};
-  const auto timeline = FillTimeline(frames, 0, pts, NoFacePolicy::kFail);
-  EXPECT_EQ(timeline.status().code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(timeline.status().message(), "no face found in frame 2 of the driving video");
+  const absl::Status status = RunTimeline("ff.f", NoFacePolicy::kFail).status;
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(status.message(), "no face found in frame 2 of the driving video");
 }
 
 TEST(FaceTimelineTest, NoFrameAndNoFaceAreErrors) {
-  EXPECT_EQ(FillTimeline({}, 0, {}, NoFacePolicy::kHold).status().code(),
-            absl::StatusCode::kInvalidArgument);
-  const std::vector<int64_t> pts = {0, 1};
-  EXPECT_EQ(FillTimeline(Frames(".."), 0, pts, NoFacePolicy::kHold).status().message(),
+  EXPECT_EQ(RunTimeline("", NoFacePolicy::kHold).status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(RunTimeline("..", NoFacePolicy::kHold, true).status.message(),
             "no face found in any of the 2 frames of the driving video");
 }
 

@@ -734,7 +734,7 @@ TEST_F(ReenactorTest, MotionOptionsMatter) {
   }
 }
 
-TEST_F(ReenactorTest, FramesWithoutAFaceAreInterpolatedAndNamed) {
+TEST_F(ReenactorTest, FramesWithoutAFaceAreFilledAndNamed) {
   std::vector<Image> images = faces_;
   images[3] = images[4] = images[11] = cup_;
   JobRequest request = Request();
@@ -742,14 +742,76 @@ TEST_F(ReenactorTest, FramesWithoutAFaceAreInterpolatedAndNamed) {
   const Result result = Run(*engine_, request, Video(images));
 
   EXPECT_EQ(result.summary.frames_out, kFrames);
-  std::vector<int64_t> noted;
-  for (const FrameNote& note : result.summary.frame_notes) noted.push_back(note.frame);
+  std::vector<int64_t> noted, cuts;
+  for (const FrameNote& note : result.summary.frame_notes) {
+    (note.note == "begins a new scene" ? cuts : noted).push_back(note.frame);
+  }
   EXPECT_THAT(noted, ::testing::ElementsAre(3, 4, 11));
+  // The cup is another scene, so nothing is interpolated across it.
+  EXPECT_THAT(cuts, ::testing::ElementsAre(3, 5, 11));
+  ASSERT_EQ(result.summary.frame_faces.size(), static_cast<size_t>(kFrames));
+  for (int i = 0; i < kFrames; ++i) {
+    const FrameFace& face = result.summary.frame_faces[i];
+    const bool found = i != 3 && i != 4 && i != 11;
+    EXPECT_EQ(face.origin, found ? FrameFace::Origin::kFound : FrameFace::Origin::kHeld) << i;
+    EXPECT_EQ(face.confidence > 0.5f, found) << i;
+    EXPECT_EQ(face.cut, i == 3 || i == 5 || i == 11) << i;
+  }
 
   request.no_face = NoFacePolicy::kFail;
   const absl::Status status = Error(request, Video(images));
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(status.message()), HasSubstr("frame 3"));
+}
+
+TEST_F(ReenactorTest, TheFaceThatIsMeantIsTaken) {
+  const auto nth = [](int index) {
+    FaceSelection selection;
+    selection.by = FaceSelection::By::kIndex;
+    selection.index = index;
+    return selection;
+  };
+  // Two people side by side, the left one smaller.
+  auto left = DecodeImage(DataFile("scikit-image/astronaut.png"));
+  ASSERT_TRUE(left.ok());
+  const Image small = ResizeImage(*left, 200, 200), large = ResizeImage(faces_[0], 256, 256);
+  Image both;
+  both.width = 456;
+  both.height = 256;
+  both.rgb.assign(size_t{456} * 256 * 3, 128);
+  for (const auto& [part, x0] : {std::pair{&small, 0}, std::pair{&large, 200}}) {
+    for (int y = 0; y < part->height; ++y) {
+      std::copy_n(part->rgb.begin() + ptrdiff_t{3} * y * part->width, ptrdiff_t{3} * part->width,
+                  both.rgb.begin() + ptrdiff_t{3} * (y * both.width + x0));
+    }
+  }
+  JobRequest request = Request();
+  request.format = OutputFormat::kRawRgb;
+  request.source_image = *EncodePng(both);
+  const std::string driving = Driving();
+  const Result largest = Run(*engine_, request, driving);
+  EXPECT_THAT(largest.summary.notes, ::testing::ElementsAre(HasSubstr("2 faces")));
+  request.source_face = nth(1);
+  EXPECT_TRUE(Run(*engine_, request, driving).Bytes() == largest.Bytes());
+  request.source_face.index = 0;
+  const std::string first = Run(*engine_, request, driving).Bytes();
+  EXPECT_FALSE(first == largest.Bytes());
+  request.source_face.by = FaceSelection::By::kPosition;
+  request.source_face.x = 0.1;
+  EXPECT_TRUE(Run(*engine_, request, driving).Bytes() == first);
+  request.source_face = {.by = FaceSelection::By::kReference,
+                         .reference_image = DataFile("scikit-image/astronaut.png")};
+  EXPECT_TRUE(Run(*engine_, request, driving).Bytes() == first);
+  request.source_face = nth(5);
+  const absl::Status none = Error(request, driving);
+  EXPECT_EQ(none.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(none.message()), HasSubstr("source.face fits none of the 2 faces"));
+  request.source_face.index = 64;
+  EXPECT_THAT(std::string(Error(request, driving).message()),
+              HasSubstr("source.face.index must be 0..63, is 64"));
+  request.source_face = {.by = FaceSelection::By::kReference, .reference_image = "no image"};
+  EXPECT_THAT(std::string(Error(request, driving).message()),
+              HasSubstr("source.face.reference_image"));
 }
 
 TEST_F(ReenactorTest, BadSources) {
