@@ -77,6 +77,7 @@ std::string NewAttentionNames(std::string name) {
 // stored as one, and the projections transposed.
 void AddFromOpenAi(const std::string& name, const Tensor& tensor, StateDictMap* result) {
   if (name == "input_resolution" || name == "context_length" || name == "vocab_size") return;
+  if (name.ends_with(".attn_mask")) return;  // the archives hold the causal mask in every layer
   if (name == "visual.proj" || name == "text_projection") {
     const char* to = name == "visual.proj" ? "visual_projection.weight" : "text_projection.weight";
     result->emplace(to, tensor.dim() == 2 ? tensor.t() : tensor);
@@ -115,15 +116,7 @@ void AddFromOpenAi(const std::string& name, const Tensor& tensor, StateDictMap* 
   }
 }
 
-// diffusers' names for a block's parts, after "transformer_blocks.i.".
-std::string FromDiffusersBlock(std::string rest) {
-  absl::StrReplaceAll({{"attn1.to_out.0.", "attn.proj."},
-                       {"ff.net.0.proj.", "mlp.fc1."},
-                       {"ff.net.2.", "mlp.fc2."},
-                       {"norm1.linear.", "adaLN_modulation.1."}},
-                      &rest);
-  return rest;
-}
+constexpr char kDiffusersBlocks[] = "transformer_blocks.";
 
 // diffusers' names for the embedders, after "transformer_blocks.i.norm1.emb."; "" if unknown.
 std::string FromDiffusersEmbedder(const std::string& rest) {
@@ -134,6 +127,55 @@ std::string FromDiffusersEmbedder(const std::string& rest) {
     if (rest.starts_with(from)) return to + rest.substr(from.size());
   }
   return "";
+}
+
+bool HasShapeOf(const StateDictMap& tensors, const std::string& name, const Tensor& other) {
+  const auto found = tensors.find(name);
+  return found != tensors.end() && found->second.sizes() == other.sizes();
+}
+
+// One tensor of a diffusers block under DiT's names. What does not fit keeps its name.
+void AddFromDiffusersBlock(const StateDictMap& tensors, const std::string& name,
+                           const Tensor& tensor, StateDictMap* result) {
+  constexpr std::string_view kEmbedders = "norm1.emb.";
+  const size_t dot = name.find('.', std::string_view(kDiffusersBlocks).size());
+  if (dot == std::string::npos) {
+    result->emplace(name, tensor);
+    return;
+  }
+  const std::string before = name.substr(0, dot + 1);
+  const std::string block = before.substr(std::string_view("transformer_").size());
+  const std::string rest = name.substr(dot + 1);
+  if (rest.starts_with(kEmbedders)) {
+    const std::string embedder = FromDiffusersEmbedder(rest.substr(kEmbedders.size()));
+    if (embedder.empty()) {
+      result->emplace(name, tensor);
+    } else if (!HasShapeOf(*result, embedder, tensor) ||
+               !torch::equal(result->at(embedder), tensor)) {
+      result->emplace(result->contains(embedder) ? name : embedder, tensor);
+    }
+    return;
+  }
+  if (rest.starts_with("attn1.to_") && !rest.starts_with("attn1.to_out")) {
+    const std::string kind = rest.substr(rest.rfind('.') + 1);
+    const std::string q = before + "attn1.to_q." + kind, k = before + "attn1.to_k." + kind,
+                      v = before + "attn1.to_v." + kind;
+    if (tensor.dim() == 0 || !HasShapeOf(tensors, q, tensor) || !HasShapeOf(tensors, k, tensor) ||
+        !HasShapeOf(tensors, v, tensor)) {
+      result->emplace(name, tensor);
+    } else if (name == q) {
+      result->emplace(block + "attn.qkv." + kind,
+                      torch::cat({tensor, tensors.at(k), tensors.at(v)}, 0));
+    }
+    return;
+  }
+  std::string renamed = block + rest;
+  absl::StrReplaceAll({{"attn1.to_out.0.", "attn.proj."},
+                       {"ff.net.0.proj.", "mlp.fc1."},
+                       {"ff.net.2.", "mlp.fc2."},
+                       {"norm1.linear.", "adaLN_modulation.1."}},
+                      &renamed);
+  result->emplace(renamed, tensor);
 }
 
 }  // namespace
@@ -180,50 +222,19 @@ StateDictMap ClipNames(const StateDictMap& tensors) {
 }
 
 StateDictMap DiTNames(const StateDictMap& tensors) {
-  const std::string blocks = "transformer_blocks.";
-  if (!AnyStartsWith(tensors, blocks)) return tensors;
-  const std::string embedders = ".norm1.emb.";
+  if (!AnyStartsWith(tensors, kDiffusersBlocks)) return tensors;
   StateDictMap result;
   for (const auto& [name, tensor] : tensors) {
+    if (name.starts_with(kDiffusersBlocks)) {
+      AddFromDiffusersBlock(tensors, name, tensor, &result);
+      continue;
+    }
     std::string renamed = name;
-    if (name.starts_with("pos_embed.proj.")) {
-      absl::StrReplaceAll({{"pos_embed.", "x_embedder."}}, &renamed);
-    } else if (name.starts_with("proj_out_1.")) {
-      absl::StrReplaceAll({{"proj_out_1.", "final_layer.adaLN_modulation.1."}}, &renamed);
-    } else if (name.starts_with("proj_out_2.")) {
-      absl::StrReplaceAll({{"proj_out_2.", "final_layer.linear."}}, &renamed);
-    } else if (name.starts_with(blocks)) {
-      const size_t dot = name.find('.', blocks.size());
-      if (dot != std::string::npos) {
-        const std::string block = "blocks." + name.substr(blocks.size(), dot - blocks.size()) + ".";
-        const std::string rest = name.substr(dot + 1);
-        if (const size_t at = name.find(embedders); at != std::string::npos) {
-          const std::string embedder = FromDiffusersEmbedder(name.substr(at + embedders.size()));
-          const auto known = result.find(embedder);
-          if (!embedder.empty() && known == result.end()) {
-            renamed = embedder;
-          } else if (!embedder.empty() && known->second.sizes() == tensor.sizes() &&
-                     torch::equal(known->second, tensor)) {
-            continue;
-          }
-        } else if (rest == "attn1.to_q.weight" || rest == "attn1.to_q.bias") {
-          const std::string kind = rest.substr(rest.rfind('.') + 1);
-          const std::string before = name.substr(0, dot + 1) + "attn1.to_";
-          const auto k = tensors.find(before + "k." + kind), v = tensors.find(before + "v." + kind);
-          if (k != tensors.end() && v != tensors.end() && k->second.sizes() == tensor.sizes() &&
-              v->second.sizes() == tensor.sizes() && tensor.dim() > 0) {
-            result[block + "attn.qkv." + kind] = torch::cat({tensor, k->second, v->second}, 0);
-            continue;
-          }
-        } else if (rest.starts_with("attn1.to_k.") || rest.starts_with("attn1.to_v.")) {
-          const std::string kind = rest.substr(rest.rfind('.') + 1);
-          // Joined where q is met.
-          const auto q = tensors.find(name.substr(0, dot + 1) + "attn1.to_q." + kind);
-          if (q != tensors.end() && q->second.sizes() == tensor.sizes()) continue;
-        } else {
-          renamed = block + FromDiffusersBlock(rest);
-        }
-      }
+    for (const auto& [from, to] : std::vector<std::pair<std::string, std::string>>{
+             {"pos_embed.proj.", "x_embedder.proj."},
+             {"proj_out_1.", "final_layer.adaLN_modulation.1."},
+             {"proj_out_2.", "final_layer.linear."}}) {
+      if (name.starts_with(from)) renamed = to + name.substr(from.size());
     }
     result.emplace(renamed, tensor);
   }
