@@ -341,6 +341,44 @@ TEST(CheckpointGoldenTest, BundlesAreMadeOfPublicLayouts) {
   }
 }
 
+// A training checkpoint as facebookresearch/DiT writes it: the averaged weights, or those asked
+// for.
+TEST(CheckpointGoldenTest, TrainingCheckpointsOfDiTBecomeBundles) {
+  const auto files = testing::FilesWithPrefix(testing::GoldenDir(), "pt_dit", ".pt");
+  REENACT_GOLDEN_FILES(dits, "dit_forward_");
+  REENACT_GOLDEN_FILES(vaes, "vae_");
+  const Folder folder;
+  for (const std::string& path : files) {
+    SCOPED_TRACE(path);
+    Parts parts = MakeParts(folder, Golden(dits[0]), Golden(vaes[0]));
+    const auto checkpoint = ReadCheckpoint(path);
+    ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+    parts.sources.dit = path;
+    parts.sources.num_heads = 1;
+    for (const std::string part : {"", "ema", "model"}) {
+      parts.sources.dit_part = part;
+      std::vector<std::string> report;
+      const auto status =
+          MakeBundle(folder.File("bundle"), parts.config, parts.sources, /*half=*/false, &report);
+      ASSERT_TRUE(status.ok()) << status;
+      const auto bundle = ReadBundle(folder.File("bundle"));
+      ASSERT_TRUE(bundle.ok()) << bundle.status();
+      const StateDictMap sdit = StateDict(*bundle->sdit);
+      const std::string prefix = (part.empty() ? "ema" : part) + ".";
+      const StateDictMap expected = SDiTFromDiT(WithoutPrefix(checkpoint->tensors, prefix));
+      ASSERT_FALSE(expected.empty());
+      for (const auto& [name, tensor] : expected) {
+        EXPECT_TRUE(torch::equal(sdit.at(name), tensor)) << name;
+      }
+    }
+    parts.sources.dit_part = "opt";
+    std::vector<std::string> report;
+    const auto none =
+        MakeBundle(folder.File("bundle"), parts.config, parts.sources, /*half=*/false, &report);
+    EXPECT_NE(none.message().find("there is no part \"opt\""), std::string::npos) << none;
+  }
+}
+
 TEST(CheckpointGoldenTest, AllThatIsWrongWithAllFilesIsSaidAtOnce) {
   REENACT_GOLDEN_FILES(dits, "dit_forward_");
   REENACT_GOLDEN_FILES(vaes, "vae_");
