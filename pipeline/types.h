@@ -8,7 +8,9 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "pipeline/compose/paste_back_options.h"
 #include "pipeline/face/motion_options.h"
+#include "pipeline/media/video_encoding.h"
 
 namespace reenact {
 
@@ -31,6 +33,12 @@ enum class NoFacePolicy {
   kInterpolate,  // landmarks between the neighbours that have a face
   kHold,         // landmarks of the last frame that has one (of the first, at the beginning)
   kFail,         // the job ends with kInvalidArgument naming the frame
+};
+
+// What an output picture shows.
+enum class Composition {
+  kCrop,       // the generated square around the face
+  kPasteBack,  // the whole source picture with the square put back
 };
 
 enum class OutputFormat { kFragmentedMp4, kJpeg, kPng, kRawRgb };
@@ -102,8 +110,10 @@ struct JobRequest {
   SequencePlan plan = SequencePlan::kCentralRandom;
   NoFacePolicy no_face = NoFacePolicy::kInterpolate;
   OutputFormat format = OutputFormat::kFragmentedMp4;
+  Composition composition = Composition::kCrop;
+  PasteBackOptions paste_back;
   std::optional<int> output_size;  // side of the square output in pixels; default the model's own
-  int quality = 20;                // H.264 CRF 0..51 (lower is better); for JPEG see jpeg_quality
+  VideoEncoding encoding;          // of kFragmentedMp4
   int jpeg_quality = 90;           // 1..100
   bool copy_audio = true;
   // Empty: kRelative for a source with a face, else kAbsolute.

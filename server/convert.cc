@@ -8,8 +8,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
 #include "pipeline/face/motion_options.h"
 #include "pipeline/face/motion_smoothing.h"
+#include "pipeline/media/video_encoding.h"
 #include "server/proto_time.h"
 
 namespace reenact {
@@ -20,6 +22,7 @@ constexpr size_t kMaxTextBytes = 1000;
 constexpr int kMinOutputSize = 16;
 constexpr double kMaxGuidanceScale = 20;
 constexpr int kMaxPriority = 100;
+constexpr int kMaxFaceIndex = 63;
 constexpr size_t kMaxIdempotencyKeyBytes = 128;
 constexpr int32_t kMaxTimeBasePart = 1'000'000'000;
 constexpr absl::Duration kMaxLiveWait = absl::Seconds(10);
@@ -27,7 +30,8 @@ constexpr absl::Duration kMaxLiveWait = absl::Seconds(10);
 using Problems = std::vector<std::string>;
 
 template <typename Number>
-void CheckRange(const char* field, Number value, Number low, Number high, Problems& problems) {
+void CheckRange(absl::string_view field, Number value, Number low, Number high,
+                Problems& problems) {
   // Written so that NaN is outside.
   if (!(value >= low && value <= high)) {
     problems.push_back(absl::StrCat(field, " is ", value, ", must be ", low, " to ", high));
@@ -39,7 +43,7 @@ void CheckUnused(const char* field, bool is_set, const char* needed, Problems& p
   if (is_set) problems.push_back(absl::StrCat(field, " is set, must be unset without ", needed));
 }
 
-void AddUnknownEnum(const char* field, int value, int num_values, Problems& problems) {
+void AddUnknownEnum(absl::string_view field, int value, int num_values, Problems& problems) {
   problems.push_back(absl::StrCat(field, " is ", value, ", must be 0 to ", num_values - 1));
 }
 
@@ -211,6 +215,60 @@ void ReadSampling(const v1::JobConfig& config, const ModelInfo& model, JobReques
   }
 }
 
+FaceSelection ReadFace(v1::FaceSelection& face) {
+  FaceSelection selection;
+  switch (face.by_case()) {
+    case v1::FaceSelection::kIndex:
+      selection.by = FaceSelection::By::kIndex;
+      selection.index = face.index();
+      break;
+    case v1::FaceSelection::kPosition:
+      selection.by = FaceSelection::By::kPosition;
+      selection.x = face.position().x();
+      selection.y = face.position().y();
+      break;
+    case v1::FaceSelection::kReferenceImage:
+      selection.by = FaceSelection::By::kReference;
+      selection.reference_image = std::move(*face.mutable_reference_image());
+      break;
+    case v1::FaceSelection::BY_NOT_SET:
+      break;
+  }
+  return selection;
+}
+
+void CheckFace(absl::string_view field, const FaceSelection& face, Problems& problems) {
+  CheckRange(absl::StrCat(field, ".index"), face.index, 0, kMaxFaceIndex, problems);
+  CheckRange(absl::StrCat(field, ".position.x"), face.x, 0.0, 1.0, problems);
+  CheckRange(absl::StrCat(field, ".position.y"), face.y, 0.0, 1.0, problems);
+  if (face.by == FaceSelection::By::kReference && face.reference_image.empty()) {
+    problems.push_back(absl::StrCat(field, ".reference_image has 0 bytes, must have 1 or more"));
+  }
+}
+
+void ReadFaces(v1::JobConfig& config, JobRequest& request, Problems& problems) {
+  request.source_face = ReadFace(*config.mutable_source()->mutable_face());
+  CheckFace("source.face", request.source_face, problems);
+  request.driver_face = ReadFace(*config.mutable_driver_face());
+  CheckFace("driver_face", request.driver_face, problems);
+}
+
+// An enum of the engine's whose values are those of the contract less the unspecified one.
+template <typename Enum>
+void ReadEnum(absl::string_view field, int value, int array_size, Enum& result,
+              Problems& problems) {
+  if (value < 0 || value >= array_size) {
+    AddUnknownEnum(field, value, array_size, problems);
+  } else if (value > 0) {
+    result = static_cast<Enum>(value - 1);
+  }
+}
+static_assert(static_cast<int>(VideoCodec::kLossless) + 1 == v1::VIDEO_CODEC_LOSSLESS);
+static_assert(static_cast<int>(EncodingQuality::kHigh) + 1 == v1::ENCODING_QUALITY_HIGH);
+static_assert(static_cast<int>(EncodingSpeed::kSlow) + 1 == v1::ENCODING_SPEED_SLOW);
+static_assert(static_cast<int>(FrameFace::Origin::kHeld) + 1 == v1::FrameFaces::ORIGIN_HELD);
+static_assert(static_cast<int>(Composition::kPasteBack) + 1 == v1::COMPOSITION_PASTE_BACK);
+
 void ReadMotion(const v1::JobConfig& config, JobRequest& request, Problems& problems) {
   const v1::MotionConfig& motion = config.motion();
   switch (motion.mode()) {
@@ -283,11 +341,36 @@ void ReadOutput(const v1::OutputConfig& output, const ModelInfo& model, JobReque
     }
     request.output_size = output.size();
   }
+  ReadEnum("output.codec", output.codec(), v1::VideoCodec_ARRAYSIZE, request.encoding.codec,
+           problems);
+  ReadEnum("output.quality", output.quality(), v1::EncodingQuality_ARRAYSIZE,
+           request.encoding.quality, problems);
+  ReadEnum("output.speed", output.speed(), v1::EncodingSpeed_ARRAYSIZE, request.encoding.speed,
+           problems);
+  ReadEnum("output.composition", output.composition(), v1::Composition_ARRAYSIZE,
+           request.composition, problems);
+  const bool is_video = request.format == OutputFormat::kFragmentedMp4;
+  if (output.codec() != v1::VIDEO_CODEC_UNSPECIFIED) {
+    CheckUnused("output.codec", !is_video, "OUTPUT_FORMAT_FRAGMENTED_MP4", problems);
+  }
   if (output.has_crf()) {
-    CheckUnused("output.crf", request.format != OutputFormat::kFragmentedMp4,
-                "OUTPUT_FORMAT_FRAGMENTED_MP4", problems);
-    CheckRange("output.crf", output.crf(), 0, 51, problems);
-    request.quality = output.crf();
+    CheckUnused("output.crf", !is_video, "OUTPUT_FORMAT_FRAGMENTED_MP4", problems);
+    const CrfRange range = CrfRangeOf(request.encoding.codec);
+    CheckRange("output.crf", output.crf(), range.min, range.max, problems);
+    if (request.encoding.codec == VideoCodec::kLossless) {
+      problems.emplace_back("output.crf is set, must be unset with VIDEO_CODEC_LOSSLESS");
+    }
+    request.encoding.crf = output.crf();
+  }
+  if (request.composition == Composition::kPasteBack) {
+    if (request.source_image.empty()) {
+      problems.emplace_back(
+          "output.composition is COMPOSITION_PASTE_BACK, must be COMPOSITION_CROP or unset without "
+          "a source.image");
+    }
+    if (output.has_size()) {
+      problems.emplace_back("output.size is set, must be unset with COMPOSITION_PASTE_BACK");
+    }
   }
   if (output.has_jpeg_quality()) {
     CheckUnused("output.jpeg_quality", request.format != OutputFormat::kJpeg, "OUTPUT_FORMAT_JPEG",
@@ -320,6 +403,7 @@ absl::StatusOr<JobRequest> ToJobRequest(v1::JobConfig config,
   Problems problems;
   ReadSource(*config.mutable_source(), *model, request, problems);
   ReadSampling(config, *model, request, problems);
+  ReadFaces(config, request, problems);
   ReadMotion(config, request, problems);
   ReadOutput(config.output(), *model, request, problems);
   CheckTerms(config, problems);
@@ -400,6 +484,14 @@ v1::Summary ToProto(const JobSummary& summary) {
     frame_note->set_note(note.note);
   }
   for (const std::string& note : summary.notes) proto.add_notes(note);
+  if (!summary.frame_faces.empty()) {
+    v1::FrameFaces& faces = *proto.mutable_frame_faces();
+    for (const FrameFace& face : summary.frame_faces) {
+      faces.add_origin(static_cast<v1::FrameFaces::Origin>(static_cast<int>(face.origin) + 1));
+      faces.add_confidence(face.confidence);
+      faces.add_person(face.person);
+    }
+  }
   v1::StageTimes* times = proto.mutable_stage_times();
   *times->mutable_decode() = ToProto(summary.decode_time);
   *times->mutable_landmarks() = ToProto(summary.landmark_time);

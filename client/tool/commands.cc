@@ -166,6 +166,21 @@ absl::StatusOr<v1::JobConfig> MakeConfig(const RunOptions& options, v1::OutputFo
     }
     *config.mutable_source()->mutable_image() = std::move(*image);
   }
+  const auto read_reference = [](const std::string& path, v1::FaceSelection& face) {
+    auto image = ReadWholeFile(path, kMaxSourceBytes);
+    if (image.ok()) face.set_reference_image(*std::move(image));
+    return image.status();
+  };
+  if (!options.source_reference.empty()) {
+    const absl::Status status =
+        read_reference(options.source_reference, *config.mutable_source()->mutable_face());
+    if (!status.ok()) return status;
+  }
+  if (!options.driver_reference.empty()) {
+    const absl::Status status =
+        read_reference(options.driver_reference, *config.mutable_driver_face());
+    if (!status.ok()) return status;
+  }
   config.mutable_output()->set_format(format);
   if (options.quality.has_value()) {
     if (format == v1::OUTPUT_FORMAT_PNG) {

@@ -30,7 +30,8 @@ struct CommonOptions {
 struct RunOptions {
   std::string source;
   std::string driving;
-  std::string output;                                       // a file, a folder, or "-"
+  std::string source_reference, driver_reference;  // pictures of the person meant; empty: none
+  std::string output;                              // a file, a folder, or "-"
   v1::OutputFormat format = v1::OUTPUT_FORMAT_UNSPECIFIED;  // unspecified: by the name of `output`
   std::optional<int> quality;                               // CRF or JPEG quality, by the format
   absl::Duration deadline = absl::InfiniteDuration();

@@ -19,7 +19,7 @@ struct FieldFlag {
   absl::string_view field;
   absl::string_view flag;
 };
-constexpr std::array<FieldFlag, 23> kFlags = {{
+constexpr std::array<FieldFlag, 28> kFlags = {{
     {"num_steps", "--steps"},
     {"ddim_eta", "--eta"},
     {"guidance_scale", "--guidance"},
@@ -41,6 +41,11 @@ constexpr std::array<FieldFlag, 23> kFlags = {{
     {"motion.gaze", "--motion-gaze"},
     {"source_expression", "--source-expression"},
     {"smoothing", "--smoothing"},
+    {"source.face", "--source-face"},
+    {"driver_face", "--driver-face"},
+    {"output.codec", "--codec"},
+    {"output.speed", "--encoding-speed"},
+    {"output.composition", "--paste-back"},
     {"live.max_wait", "--max-wait"},
     {"live.time_base", "--fps"},
 }};

@@ -12,6 +12,8 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
 #include "client/tool/commands.h"
 
 namespace reenact::tool {
@@ -101,6 +103,9 @@ struct JobFlags {
   v1::SequencePlan plan = v1::SEQUENCE_PLAN_UNSPECIFIED;
   v1::NoFacePolicy no_face = v1::NO_FACE_POLICY_UNSPECIFIED;
   v1::MotionMode motion = v1::MOTION_MODE_UNSPECIFIED;
+  v1::VideoCodec codec = v1::VIDEO_CODEC_UNSPECIFIED;
+  v1::EncodingSpeed speed = v1::ENCODING_SPEED_UNSPECIFIED;
+  v1::FaceSelection source_face, driver_face;
   std::string deadline;
 
   void ApplyTo(RunOptions& run) const {
@@ -108,9 +113,68 @@ struct JobFlags {
     run.config.set_sampler(sampler);
     run.config.set_sequence_plan(plan);
     run.config.set_no_face_policy(no_face);
+    run.config.mutable_output()->set_codec(codec);
+    run.config.mutable_output()->set_speed(speed);
+    if (source_face.by_case() != v1::FaceSelection::BY_NOT_SET) {
+      *run.config.mutable_source()->mutable_face() = source_face;
+    }
+    if (driver_face.by_case() != v1::FaceSelection::BY_NOT_SET) {
+      *run.config.mutable_driver_face() = driver_face;
+    }
     if (motion != v1::MOTION_MODE_UNSPECIFIED) run.config.mutable_motion()->set_mode(motion);
   }
 };
+
+// Which of several faces is meant, as a word on the command line; pictures are read later.
+void AddFace(CLI::App& command, const std::string& name, v1::FaceSelection& face,
+             std::string& reference, const std::string& of) {
+  command
+      .add_option_function<std::string>(
+          name,
+          [&face, &reference](const std::string& text) {
+            face.Clear();
+            reference.clear();
+            int32_t index = 0;
+            const std::vector<absl::string_view> parts = absl::StrSplit(text, ',');
+            double x = 0, y = 0;
+            if (text == "largest") return;
+            if (absl::SimpleAtoi(text, &index)) {
+              face.set_index(index);
+            } else if (parts.size() == 2 && absl::SimpleAtod(parts[0], &x) &&
+                       absl::SimpleAtod(parts[1], &y)) {
+              face.mutable_position()->set_x(x);
+              face.mutable_position()->set_y(y);
+            } else {
+              reference = text;
+            }
+          },
+          "Which face of the " + of +
+              ": largest; N, from the left, 0 is the first; X,Y, nearest to that place (0 to 1); "
+              "or a picture of the person. Default: largest")
+      ->type_name("FACE");
+}
+
+// How pictures become the output.
+void AddEncoding(CLI::App& command, RunOptions& run, JobFlags& flags) {
+  const std::vector<std::pair<std::string, v1::VideoCodec>> codecs = {
+      {"h264", v1::VIDEO_CODEC_H264},
+      {"vp9", v1::VIDEO_CODEC_VP9},
+      {"av1", v1::VIDEO_CODEC_AV1},
+      {"mjpeg", v1::VIDEO_CODEC_MJPEG},
+      {"lossless", v1::VIDEO_CODEC_LOSSLESS}};
+  AddChoice(command, "--codec", flags.codec, codecs, "Of an MP4. Default: h264");
+  const std::vector<std::pair<std::string, v1::EncodingSpeed>> speeds = {
+      {"fastest", v1::ENCODING_SPEED_FASTEST},
+      {"fast", v1::ENCODING_SPEED_FAST},
+      {"medium", v1::ENCODING_SPEED_MEDIUM},
+      {"slow", v1::ENCODING_SPEED_SLOW}};
+  AddChoice(command, "--encoding-speed", flags.speed, speeds,
+            "Slower makes smaller files of the same quality. Default: fast");
+  command.add_flag_callback(
+      "--paste-back",
+      [&run] { run.config.mutable_output()->set_composition(v1::COMPOSITION_PASTE_BACK); },
+      "Put the generated square back into the whole source picture");
+}
 
 // How the driver's motion is put on the source's face.
 void AddMotion(CLI::App& command, RunOptions& run, JobFlags& flags) {
@@ -224,7 +288,10 @@ void AddJob(CLI::App& command, RunOptions& run, JobFlags& flags) {
       {"fail", v1::NO_FACE_POLICY_FAIL}};
   AddChoice(command, "--no-face", flags.no_face, policies,
             "What to do with a driving frame without a face. Default: interpolate");
+  AddFace(command, "--source-face", flags.source_face, run.source_reference, "source");
+  AddFace(command, "--driver-face", flags.driver_face, run.driver_reference, "driving video");
   AddMotion(command, run, flags);
+  AddEncoding(command, run, flags);
   command
       .add_option("--deadline", flags.deadline,
                   "Give up when the job takes longer, such as 90s or 5m")

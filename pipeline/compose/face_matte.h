@@ -7,16 +7,10 @@
 #include <vector>
 
 #include "absl/types/span.h"
+#include "pipeline/compose/paste_back_options.h"
 #include "pipeline/face/landmarks.h"
 
 namespace reenact {
-
-// How far the generated picture replaces the original.
-enum class MatteArea {
-  kFace,  // the mesh and a little around it
-  kHead,  // grown to hair, ears and neck
-  kCrop,  // all of the square
-};
 
 // Which sides of the square lie inside the picture, so that the matte must fade out towards them. A
 // side on or beyond the picture's own border has nothing to be continuous with.

@@ -205,9 +205,8 @@ absl::StatusOr<Driving::Event> Driving::ReadFrame(std::vector<Frame>* decided) {
   MaybeCrop(/*end=*/true);
   TakeDecided(decided);
   if (reader_ != nullptr) {
-    if (const int repaired = reader_->num_repaired_timestamps(); repaired > 0) {
-      notes_.push_back(absl::StrCat(
-          repaired, " frames of the driving video had a missing or backward time stamp"));
+    for (std::string& note : DescribeReport(reader_->info(), reader_->report(), "driving video")) {
+      notes_.push_back(std::move(note));
     }
   }
   reader_.reset();

@@ -51,6 +51,17 @@ absl::Status CheckRequest(const JobRequest& request, const ModelInfo& info) {
         absl::StrCat("model ", info.name, " does not take a text as source"));
   }
   // The first step count that has a posterior variance to borrow is 2 (schedule.h).
+  if (request.composition == Composition::kPasteBack) {
+    if (request.source_image.empty()) {
+      return absl::InvalidArgumentError(
+          "composition is paste_back, must be crop without a source image");
+    }
+    if (request.output_size.has_value()) {
+      return absl::InvalidArgumentError(
+          "output_size is given, must not be with the composition paste_back, whose pictures have "
+          "the source's size");
+    }
+  }
   if (request.live.has_value()) {
     if (request.plan != SequencePlan::kContiguous) {
       return absl::InvalidArgumentError("live driving needs the sequence plan contiguous");
@@ -70,7 +81,7 @@ absl::Status CheckRequest(const JobRequest& request, const ModelInfo& info) {
                    0.0, kMaxGuidanceScale),
         CheckRange("output_size", request.output_size.value_or(info.image_size), kMinOutputSize,
                    info.max_output_size),
-        CheckRange("quality", request.quality, 0, 51),
+        CheckVideoEncoding(request.encoding), CheckPasteBackOptions(request.paste_back),
         CheckRange("jpeg_quality", request.jpeg_quality, 1, 100)}) {
     if (!status.ok()) return status;
   }
@@ -118,7 +129,8 @@ ReenactorJob::ReenactorJob(const Model& model, const ReenactorOptions& options, 
       budget_(budget),
       request_(std::move(request)),
       picture_bytes_(int64_t{3} * model.info().image_size * model.info().image_size),
-      feed_(model.info().frames_per_row, request_.live) {
+      feed_(model.info().frames_per_row, request_.live),
+      paste_back_(request_.paste_back) {
   const ModelInfo& info = model.info();
   if (!request_.num_steps.has_value()) request_.num_steps = info.default_num_steps;
   if (!request_.sampler.has_value()) request_.sampler = info.default_sampler;
@@ -343,23 +355,24 @@ absl::StatusOr<TraceForm> ReenactorJob::ChooseTraceForm(int num_rows) {
 
 absl::Status ReenactorJob::OpenWriter() {
   if (request_.format != OutputFormat::kFragmentedMp4) return absl::OkStatus();
-  Mp4Writer::Options options;
-  options.width = options.height = *request_.output_size;
+  VideoWriter::Options options;
+  static_cast<VideoEncoding&>(options) = request_.encoding;
+  options.width = output_width();
+  options.height = output_height();
   const VideoInfo& info = driving_->info();
   options.time_base_num = info.time_base_num;
   options.time_base_den = info.time_base_den;
   options.frame_rate_num = info.frame_rate_num;
   options.frame_rate_den = info.frame_rate_den;
-  options.crf = request_.quality;
   options.audio = driving_->TakeAudio();
-  summary_.audio_copied = options.audio.has_value();
+  summary_.audio_copied = options.audio.has_value() && options.audio->transcoded_from.empty();
   if (grows()) {
     // A fragment holds the first row's frames, so that they can be sent when they are there.
     const int frames_per_row = model_.info().frames_per_row;
     options.first_fragment_frames = frames_per_row;
     if (live()) options.frames_per_fragment = std::max(frames_per_row - 1, 1);
   }
-  auto writer = Mp4Writer::Create(std::move(options));
+  auto writer = VideoWriter::Create(std::move(options));
   if (!writer.ok()) return writer.status();
   writer_ = *std::move(writer);
   return absl::OkStatus();
@@ -451,8 +464,8 @@ bool ReenactorJob::renderable() const {
   return CanDecode() || CanEmit() || CanFinish();
 }
 
-void ReenactorJob::AddPieces(std::vector<Mp4Writer::Piece> pieces, std::vector<Output>* outputs) {
-  for (Mp4Writer::Piece& piece : pieces) {
+void ReenactorJob::AddPieces(std::vector<VideoWriter::Piece> pieces, std::vector<Output>* outputs) {
+  for (VideoWriter::Piece& piece : pieces) {
     Output output;
     output.kind = piece.init ? Output::Kind::kInitSegment : Output::Kind::kFragment;
     output.data = std::move(piece.data);
@@ -480,7 +493,8 @@ absl::Status ReenactorJob::Emit(int frame, const ClipFrames::Times& times,
   output.pts = times.pts;
   output.time_base_num = time_base_num_;
   output.time_base_den = time_base_den_;
-  output.width = output.height = *request_.output_size;
+  output.width = output_width();
+  output.height = output_height();
   output.repeated = times.skipped;
   if (request_.format == OutputFormat::kRawRgb) {
     output.data.assign(picture_.rgb.begin(), picture_.rgb.end());
@@ -509,21 +523,43 @@ void ReenactorJob::NoteEmitted(int frame, const ClipFrames::Times& times) {
   if (wall > 0) live_status_.real_time_ratio = media / wall;
 }
 
-absl::Status ReenactorJob::EmitReady(std::vector<Output>* outputs) {
+int ReenactorJob::output_width() const {
+  return source_.picture.has_value() ? source_.picture->width : *request_.output_size;
+}
+
+int ReenactorJob::output_height() const {
+  return source_.picture.has_value() ? source_.picture->height : *request_.output_size;
+}
+
+absl::Status ReenactorJob::Compose(Image generated, const Landmarks& landmarks) {
+  if (source_.picture.has_value()) {
+    picture_ = *source_.picture;
+    return paste_back_.Blend(generated, source_.box,
+                             {.generated = landmarks, .original = source_.landmarks}, picture_);
+  }
   const int size = *request_.output_size;
+  picture_ = generated.width == size ? std::move(generated) : ResizeImage(generated, size, size);
+  return absl::OkStatus();
+}
+
+absl::Status ReenactorJob::EmitReady(std::vector<Output>* outputs) {
   while (true) {
     int frame = 0;
     ClipFrames::Times times;
     std::optional<Image> image;
+    Landmarks landmarks;
     {
       absl::MutexLock lock(&mu_);
       if (!CanEmit()) return absl::OkStatus();
       frame = next_frame_;
       times = *frames_.times(frame);
-      if (!times.skipped) image = std::move(waiting_.extract(frame).mapped());
+      if (!times.skipped) {
+        image = std::move(waiting_.extract(frame).mapped());
+        landmarks = frames_.landmarks({frame})[0];
+      }
     }
     if (image.has_value()) {
-      picture_ = image->width == size ? *std::move(image) : ResizeImage(*image, size, size);
+      if (auto status = Compose(*std::move(image), landmarks); !status.ok()) return status;
     }
     if (auto status = Emit(frame, times, outputs); !status.ok()) return status;
     NoteEmitted(frame, times);

@@ -25,9 +25,10 @@
 #include "absl/synchronization/mutex.h"
 #include "pipeline/anchored/row_feed.h"
 #include "pipeline/anchored/row_plan.h"
+#include "pipeline/compose/paste_back.h"
 #include "pipeline/engine.h"
 #include "pipeline/engine/trace_denoiser.h"
-#include "pipeline/media/mp4_writer.h"
+#include "pipeline/media/video_writer.h"
 #include "pipeline/reenactor/clip_frames.h"
 #include "pipeline/reenactor/driving.h"
 #include "pipeline/reenactor/model.h"
@@ -101,9 +102,13 @@ class ReenactorJob : public EngineJob {
   // Rendering's thread.
   absl::Status DecodeNext(bool* decoded) ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status EmitReady(std::vector<Output>* outputs) ABSL_LOCKS_EXCLUDED(mu_);
+  // Makes picture_ of what was generated.
+  absl::Status Compose(Image generated, const Landmarks& landmarks);
+  int output_width() const;
+  int output_height() const;
   absl::Status Emit(int frame, const ClipFrames::Times& times, std::vector<Output>* outputs);
   void NoteEmitted(int frame, const ClipFrames::Times& times) ABSL_LOCKS_EXCLUDED(mu_);
-  void AddPieces(std::vector<Mp4Writer::Piece> pieces, std::vector<Output>* outputs);
+  void AddPieces(std::vector<VideoWriter::Piece> pieces, std::vector<Output>* outputs);
 
   const Model& model_;
   const ReenactorOptions options_;
@@ -147,8 +152,9 @@ class ReenactorJob : public EngineJob {
   int64_t first_pts_ ABSL_GUARDED_BY(mu_) = 0;
 
   // Rendering's thread.
+  PasteBack paste_back_;
   Image picture_;  // the last emitted
-  std::unique_ptr<Mp4Writer> writer_;
+  std::unique_ptr<VideoWriter> writer_;
   absl::Duration lag_;  // the largest of the frames emitted by this call
   int64_t bytes_out_ = 0;
   absl::Duration render_time_;

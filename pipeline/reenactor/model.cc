@@ -214,6 +214,8 @@ absl::StatusOr<EmbeddedSource> Model::EmbedSource(const JobRequest& request,
     const CropBox box = FaceCrop({landmarks}, image->width, image->height);
     crop = CropImage(*image, box, info_.image_size);
     source.landmarks = ToCrop(landmarks, box, image->width, image->height);
+    source.box = box;
+    if (request.composition == Composition::kPasteBack) source.picture = *std::move(image);
     source.landmark_time = absl::Now() - start;
   }
 

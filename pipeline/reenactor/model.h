@@ -17,6 +17,7 @@
 #include "absl/types/span.h"
 #include "pipeline/engine/bundle.h"
 #include "pipeline/engine/sampling.h"
+#include "pipeline/face/crop.h"
 #include "pipeline/face/face_landmarker.h"
 #include "pipeline/face/landmarks.h"
 #include "pipeline/image.h"
@@ -34,6 +35,9 @@ struct EmbeddedSource {
   // The cropped picture and its landmarks (crop-normalised); none for a text.
   std::optional<torch::Tensor> latent;  // [C, h, w], scaled
   std::optional<Landmarks> landmarks;
+  // The whole picture and where the crop is in it; only for Composition::kPasteBack.
+  std::optional<Image> picture;
+  CropBox box;
   std::vector<std::string> notes;  // for JobSummary::notes
   absl::Duration decode_time, landmark_time, embed_time;
 };

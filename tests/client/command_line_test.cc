@@ -229,6 +229,11 @@ TEST_F(RunTest, EveryFlagReachesTheServer) {
   EXPECT_EQ(config.motion().gaze(), 0.4);
   EXPECT_EQ(config.motion().source_expression(), 0.6);
   EXPECT_EQ(config.smoothing(), 2);
+  EXPECT_EQ(config.source().face().position().x(), 0.25);
+  EXPECT_EQ(config.driver_face().index(), 2);
+  EXPECT_EQ(config.output().codec(), v1::VIDEO_CODEC_VP9);
+  EXPECT_EQ(config.output().speed(), v1::ENCODING_SPEED_SLOW);
+  EXPECT_EQ(config.output().composition(), v1::COMPOSITION_PASTE_BACK);
   EXPECT_EQ(config.source().image(), "picture");
   EXPECT_EQ(config.source().text(), "with a hat");
   EXPECT_EQ(config.source().edit_strength(), 0.25);

@@ -39,7 +39,9 @@ TEST(ToJobRequestTest, UnsetMeansTheDefault) {
   EXPECT_EQ(request->no_face, NoFacePolicy::kInterpolate);
   EXPECT_EQ(request->format, OutputFormat::kFragmentedMp4);
   EXPECT_EQ(request->output_size, std::nullopt);
-  EXPECT_EQ(request->quality, 20);
+  EXPECT_EQ(CrfOf(request->encoding), 20);
+  EXPECT_EQ(request->composition, Composition::kCrop);
+  EXPECT_EQ(request->source_face.by, FaceSelection::By::kLargest);
   EXPECT_EQ(request->jpeg_quality, 90);
   EXPECT_TRUE(request->copy_audio);
 }
@@ -179,6 +181,34 @@ TEST(ToJobRequestTest, IllegalFieldsNameFieldValueAndRange) {
        "motion.mode is MOTION_MODE_RELATIVE, must be MOTION_MODE_ABSOLUTE or unset without a "
        "source.image"},
       {[](auto& c) { c.set_smoothing(-1); }, "smoothing must be 0..4, is -1"},
+      {[](auto& c) { c.mutable_source()->mutable_face()->set_index(64); },
+       "source.face.index is 64, must be 0 to 63"},
+      {[](auto& c) { c.mutable_driver_face()->mutable_position()->set_y(1.5); },
+       "driver_face.position.y is 1.5, must be 0 to 1"},
+      {[](auto& c) { c.mutable_driver_face()->set_reference_image(""); },
+       "driver_face.reference_image has 0 bytes, must have 1 or more"},
+      {[](auto& c) { c.mutable_output()->set_codec(static_cast<v1::VideoCodec>(6)); },
+       "output.codec is 6, must be 0 to 5"},
+      {[](auto& c) {
+         c.mutable_output()->set_codec(v1::VIDEO_CODEC_MJPEG);
+         c.mutable_output()->set_crf(1);
+       },
+       "output.crf is 1, must be 2 to 31"},
+      {[](auto& c) {
+         c.mutable_output()->set_codec(v1::VIDEO_CODEC_LOSSLESS);
+         c.mutable_output()->set_crf(0);
+       },
+       "output.crf is set, must be unset with VIDEO_CODEC_LOSSLESS"},
+      {[](auto& c) {
+         c.mutable_output()->set_format(v1::OUTPUT_FORMAT_PNG);
+         c.mutable_output()->set_codec(v1::VIDEO_CODEC_VP9);
+       },
+       "output.codec is set, must be unset without OUTPUT_FORMAT_FRAGMENTED_MP4"},
+      {[](auto& c) {
+         c.mutable_output()->set_composition(v1::COMPOSITION_PASTE_BACK);
+         c.mutable_output()->set_size(64);
+       },
+       "output.size is set, must be unset with COMPOSITION_PASTE_BACK"},
       {[](auto& c) { c.mutable_output()->set_format(static_cast<v1::OutputFormat>(5)); },
        "output.format is 5, must be 0 to 4"},
       {[](auto& c) { c.mutable_output()->set_size(15); }, "output.size is 15, must be 16 to 256"},

@@ -20,9 +20,9 @@
 #include "absl/strings/str_cat.h"
 #include "pipeline/engine/random_bundle.h"
 #include "pipeline/media/image_codec.h"
-#include "pipeline/media/mp4_writer.h"
 #include "pipeline/media/resize.h"
 #include "pipeline/media/video_reader.h"
+#include "pipeline/media/video_writer.h"
 #include "tests/support/paths.h"
 
 namespace reenact {
@@ -102,15 +102,15 @@ class ReenactorTest : public ::testing::Test {
     return times;
   }
   static std::string Video(const std::vector<Image>& images) {
-    Mp4Writer::Options options;
+    VideoWriter::Options options;
     options.width = images[0].width;
     options.height = images[0].height;
     options.time_base_den = 12800;
     options.crf = 10;
-    auto writer = Mp4Writer::Create(std::move(options));
+    auto writer = VideoWriter::Create(std::move(options));
     EXPECT_TRUE(writer.ok()) << writer.status();
     std::string bytes;
-    const auto add = [&](absl::StatusOr<std::vector<Mp4Writer::Piece>> pieces) {
+    const auto add = [&](absl::StatusOr<std::vector<VideoWriter::Piece>> pieces) {
       ASSERT_TRUE(pieces.ok()) << pieces.status();
       for (const auto& piece : *pieces) bytes += piece.data;
     };
@@ -814,6 +814,65 @@ TEST_F(ReenactorTest, TheFaceThatIsMeantIsTaken) {
               HasSubstr("source.face.reference_image"));
 }
 
+TEST_F(ReenactorTest, PastesTheSquareBackIntoTheSource) {
+  const auto source = DecodeImage(DataFile("scikit-image/astronaut.png"));
+  ASSERT_TRUE(source.ok());
+  JobRequest request = Request();
+  request.composition = Composition::kPasteBack;
+  request.format = OutputFormat::kRawRgb;
+  const Result result = Run(request);
+  ASSERT_EQ(result.outputs.size(), static_cast<size_t>(kFrames));
+  const Output& output = result.outputs[5];
+  EXPECT_EQ(output.width, source->width);
+  EXPECT_EQ(output.height, source->height);
+  ASSERT_EQ(output.data.size(), source->rgb.size());
+  // What changed lies within a square around the face, in the upper middle of this picture.
+  int left = source->width, right = 0, top = source->height, bottom = 0;
+  for (int y = 0; y < source->height; ++y) {
+    for (int x = 0; x < source->width; ++x) {
+      const size_t at = 3 * (static_cast<size_t>(y) * static_cast<size_t>(source->width) +
+                             static_cast<size_t>(x));
+      if (std::equal(&output.data[at], &output.data[at] + 3, &source->rgb[at],
+                     [](char a, uint8_t b) { return static_cast<uint8_t>(a) == b; })) {
+        continue;
+      }
+      left = std::min(left, x);
+      right = std::max(right, x);
+      top = std::min(top, y);
+      bottom = std::max(bottom, y);
+    }
+  }
+  EXPECT_GT(right - left, 60);
+  EXPECT_LT(right - left, 300);
+  EXPECT_GT(left, 60);
+  EXPECT_LT(bottom, 350);
+
+  request.format = OutputFormat::kFragmentedMp4;
+  auto video = VideoReader::Open(Run(request).Bytes());
+  ASSERT_TRUE(video.ok()) << video.status();
+  EXPECT_EQ((*video)->info().width, source->width);
+}
+
+TEST_F(ReenactorTest, EveryCodecMakesAVideo) {
+  const std::string driving = Video({faces_[0], faces_[1], faces_[2]});
+  for (const VideoCodec codec :
+       {VideoCodec::kVp9, VideoCodec::kAv1, VideoCodec::kMjpeg, VideoCodec::kLossless}) {
+    JobRequest request = Request();
+    request.encoding.codec = codec;
+    request.encoding.speed = EncodingSpeed::kFastest;
+    auto video = VideoReader::Open(Run(*engine_, request, driving).Bytes());
+    ASSERT_TRUE(video.ok()) << NameOf(codec) << ": " << video.status();
+    int frames = 0;
+    while (true) {
+      const auto frame = (*video)->Next();
+      ASSERT_TRUE(frame.ok()) << frame.status();
+      if (!frame->has_value()) break;
+      ++frames;
+    }
+    EXPECT_EQ(frames, 3) << NameOf(codec);
+  }
+}
+
 TEST_F(ReenactorTest, BadSources) {
   JobRequest request = Request();
   request.source_image = DataFile("scikit-image/coffee.png");
@@ -879,8 +938,15 @@ TEST_F(ReenactorTest, BadRequestsNameTheField) {
   request.output_size = 8;
   EXPECT_THAT(message(request), HasSubstr("output_size"));
   request = Request();
-  request.quality = 52;
-  EXPECT_THAT(message(request), HasSubstr("quality"));
+  request.encoding.crf = 52;
+  EXPECT_THAT(message(request), HasSubstr("quality (CRF)"));
+  request = Request();
+  request.paste_back.border = 0.5;
+  EXPECT_THAT(message(request), HasSubstr("border"));
+  request = Request();
+  request.composition = Composition::kPasteBack;
+  request.output_size = 64;
+  EXPECT_THAT(message(request), HasSubstr("output_size"));
   request = Request();
   request.edit_strength = 1.5;
   EXPECT_THAT(message(request), HasSubstr("edit_strength"));
