@@ -216,7 +216,16 @@ TEST_F(RunTest, EveryFlagReachesTheServer) {
                                    "--source-expression",
                                    "0.6",
                                    "--smoothing",
-                                   "2"});
+                                   "2",
+                                   "--source-face",
+                                   "0.25,0.5",
+                                   "--driver-face",
+                                   "2",
+                                   "--codec",
+                                   "vp9",
+                                   "--encoding-speed",
+                                   "slow",
+                                   "--paste-back"});
 
   EXPECT_EQ(program->Wait(), 0) << program->err();
 
