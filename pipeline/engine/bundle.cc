@@ -24,6 +24,7 @@
 #include "pipeline/engine/sha256.h"
 #include "pipeline/models/config_json.h"
 #include "pipeline/weights/load.h"
+#include "pipeline/weights/mapped_file.h"
 #include "pipeline/weights/safetensors.h"
 
 namespace reenact {
@@ -38,6 +39,24 @@ constexpr char kAutoencoderFile[] = "autoencoder.safetensors";
 constexpr char kClipFile[] = "clip.safetensors";
 constexpr char kMergesFile[] = "merges.txt";
 constexpr char kLandmarkConvention[] = "mediapipe-478";
+
+// What the paper leaves open and this program decides, in words, so that a bundle made for another
+// reading is refused instead of misread. Where a choice can vary it has a field of its own.
+struct Choice {
+  const char *key, *value;
+};
+constexpr Choice kChoices[] = {
+    {"attention", "joint"},               // of all tokens of a row, no mask
+    {"temporal_position", "slot"},        // index 0..T-1, added once beside the spatial table
+    {"condition", "timestep + mapping"},  // one vector per frame, through adaLN
+    {"mapping", "residual, erf-gelu, 4x wide"},  // sdit.mapping_blocks blocks
+    {"identity", "clip projected, unit length"},
+    {"edit", "lerp, unit length"},  // by JobRequest::edit_strength
+    {"landmarks", "2x-1, 2y-1, 2z in the crop"},
+    {"crop", "square, face height 0.53"},
+    {"timestep", "one per row"},
+    {"guidance", "without identity, all channels"},
+};
 
 // The bytes and the two markers of CLIP's vocabulary that are not merges: 256 bytes, each inside a
 // word and at its end, start and end of text.
@@ -313,6 +332,20 @@ ParsedConfig ParseConfig(const std::string& text, Problems& problems) {
     }
     landmarks.RejectOthers();
   }
+  if (root.is_object() && root.contains("choices")) {
+    if (const json* object = reader.Object("choices"); object != nullptr) {
+      ObjectReader choices(*object, "choices", problems);
+      for (const Choice& choice : kChoices) {
+        if (!object->is_object() || !object->contains(choice.key)) continue;
+        std::string value;
+        choices.Read(choice.key, &value);
+        if (value != choice.value) {
+          choices.Add(choice.key, absl::StrCat("must be \"", choice.value, "\""));
+        }
+      }
+      choices.RejectOthers();
+    }
+  }
   if (const json* object = reader.Object("training"); object != nullptr) config.training = *object;
   if (const json* object = reader.Object("files"); object != nullptr) {
     ObjectReader files(*object, "files", problems);
@@ -339,34 +372,34 @@ std::optional<std::string> ReadIfThere(const std::filesystem::path& path) {
   return std::move(content).str();
 }
 
-// The named file's bytes if they are there and have the stated hash.
-std::optional<std::string> ReadChecked(const std::string& folder, const ParsedConfig& parsed,
-                                       const std::string& name, Problems& problems) {
+// The named file, mapped, if it is there and has the stated hash.
+std::shared_ptr<const MappedFile> MapChecked(const std::string& folder, const ParsedConfig& parsed,
+                                             const std::string& name, Problems& problems) {
   const auto listed = parsed.files.find(name);
   if (listed == parsed.files.end()) {
     problems.push_back(absl::StrCat(name, " is missing from \"files\""));
-    return std::nullopt;
+    return nullptr;
   }
-  auto bytes = ReadIfThere(std::filesystem::path(folder) / name);
-  if (!bytes.has_value()) {
+  auto file = MappedFile::Open((std::filesystem::path(folder) / name).string());
+  if (!file.ok()) {
     problems.push_back(absl::StrCat(name, " is not there or not readable"));
-    return std::nullopt;
+    return nullptr;
   }
-  if (const std::string hash = Sha256Hex(*bytes); hash != listed->second) {
+  if (const std::string hash = Sha256Hex((*file)->bytes()); hash != listed->second) {
     problems.push_back(
         absl::StrCat(name, " has the wrong SHA-256: ", hash, ", expected ", listed->second));
-    return std::nullopt;
+    return nullptr;
   }
-  return bytes;
+  return *std::move(file);
 }
 
-// Makes the network and fills it. `kind` is SDiT, AutoencoderKL or Clip.
+// Makes the network of the file's tensors: its memory is the file's, where that is float32.
 template <typename Network, typename Config>
 void LoadNetwork(const std::string& folder, const ParsedConfig& parsed, const std::string& name,
                  const Config& config, bool config_ok, Network* network, Problems& problems) {
-  const auto bytes = ReadChecked(folder, parsed, name, problems);
-  if (!bytes.has_value()) return;
-  auto file = ParseSafetensors(*bytes);
+  const auto mapped = MapChecked(folder, parsed, name, problems);
+  if (mapped == nullptr) return;
+  auto file = MapSafetensors(mapped);
   if (!file.ok()) {
     AddStatus(name, file.status(), problems);
     return;
@@ -374,7 +407,7 @@ void LoadNetwork(const std::string& folder, const ParsedConfig& parsed, const st
   if (!config_ok) return;
   try {
     Network made(config);
-    AddStatus(name, LoadWeights(*made, file->tensors), problems);
+    AddStatus(name, ShareWeights(*made, file->tensors), problems);
     made->eval();
     for (torch::Tensor& parameter : made->parameters()) parameter.set_requires_grad(false);
     *network = made;
@@ -424,6 +457,8 @@ absl::StatusOr<std::map<std::string, torch::Tensor>> ForDisk(
 json ConfigToJson(const BundleConfig& config, const std::map<std::string, std::string>& files) {
   json clip = ToJson(config.clip);
   clip["merges"] = kMergesFile;
+  json choices = json::object();
+  for (const Choice& choice : kChoices) choices[choice.key] = choice.value;
   return {{"format_version", kBundleFormatVersion},
           {"name", config.name},
           {"licence", config.licence},
@@ -444,6 +479,7 @@ json ConfigToJson(const BundleConfig& config, const std::map<std::string, std::s
            {{"model", config.landmark_model},
             {"detector", config.landmark_detector},
             {"convention", kLandmarkConvention}}},
+          {"choices", choices},
           {"training", config.training},
           {"files", files}};
 }
@@ -469,12 +505,12 @@ absl::StatusOr<Bundle> ReadBundle(const std::string& folder) {
   LoadNetwork(folder, parsed, kClipFile, parsed.config.clip, parsed.has_clip, &bundle.clip,
               problems);
   if (!parsed.merges_file.empty()) {
-    const auto merges = ReadChecked(folder, parsed, parsed.merges_file, problems);
+    const auto merges = MapChecked(folder, parsed, parsed.merges_file, problems);
     const ClipConfig::Text& tower = parsed.config.clip.text;
-    if (merges.has_value() && parsed.has_clip) {
+    if (merges != nullptr && parsed.has_clip) {
       const int64_t num_merges = tower.vocab_size - kTokensBesideMerges;
-      auto tokenizer =
-          ClipTokenizer::FromMerges(*merges, static_cast<size_t>(std::max<int64_t>(0, num_merges)));
+      auto tokenizer = ClipTokenizer::FromMerges(
+          merges->bytes(), static_cast<size_t>(std::max<int64_t>(0, num_merges)));
       if (!tokenizer.ok()) {
         AddStatus(parsed.merges_file, tokenizer.status(), problems);
       } else {
@@ -497,7 +533,7 @@ absl::StatusOr<Bundle> ReadBundle(const std::string& folder) {
   for (const auto& [name, hash] : parsed.files) {
     if (checked.contains(name)) continue;
     if (name == parsed.config.landmark_model || name == parsed.config.landmark_detector) {
-      (void)ReadChecked(folder, parsed, name, problems);
+      (void)MapChecked(folder, parsed, name, problems);
     } else {
       problems.push_back(absl::StrCat(name, " in \"files\" is not part of a bundle"));
     }
@@ -554,11 +590,9 @@ absl::Status WriteBundle(const std::string& folder, const BundleConfig& config,
     if (std::filesystem::exists(root / name, error)) files[name];
   }
   for (auto& [name, hash] : files) {
-    const auto bytes = ReadIfThere(root / name);
-    if (!bytes.has_value()) {
-      return absl::UnavailableError(absl::StrCat("cannot read back ", (root / name).string()));
-    }
-    hash = Sha256Hex(*bytes);
+    const auto written = MappedFile::Open((root / name).string());
+    if (!written.ok()) return written.status();
+    hash = Sha256Hex((*written)->bytes());
   }
   if (auto status = WriteAtomically(root / kConfigFile, BundleConfigToJson(config, files));
       !status.ok()) {

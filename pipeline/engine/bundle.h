@@ -18,6 +18,10 @@
 //                   configurations, see pipeline/models/config_json.h
 //   clip            likewise, and merges: the name of the tokenizer's file
 //   landmarks       {model, detector: names of .tflite files, convention: "mediapipe-478"}
+//   choices         what the paper leaves open and this program decides, in words (attention,
+//                   temporal_position, condition, mapping, identity, edit, landmarks, crop,
+//                   timestep, guidance); another value than this program's is an error. Default:
+//                   this program's
 //   training        free text and numbers: how it was made
 //   files           {name: SHA-256} of sdit.safetensors, autoencoder.safetensors, clip.safetensors,
 //                   the merges, and the .tflite files if they lie in the folder
@@ -76,7 +80,9 @@ struct BundleTensors {
   bool half = false;
 };
 
-// A bundle in memory: networks in float32 and evaluation mode.
+// A bundle in memory: networks in float32 and evaluation mode. Weights that are stored in float32
+// are pages of the files, which must not be changed in place while the bundle lives (replacing
+// them, as WriteBundle does, is safe).
 struct Bundle {
   BundleConfig config;
   std::string sha256;  // of bundle.json

@@ -74,7 +74,8 @@ absl::StatusOr<MotionTransfer> MotionTransfer::Create(const std::optional<Landma
   MotionTransfer transfer(options);
   if (!source.has_value()) {
     if (options.mode == MotionMode::kRelative) {
-      return absl::InvalidArgumentError("motion.mode is relative, which needs a source image; must be absolute for a text alone");
+      return absl::InvalidArgumentError(
+          "motion.mode is relative, which needs a source image; must be absolute for a text alone");
     }
     return transfer;
   }

@@ -164,12 +164,22 @@ TEST_F(BundleTest, EveryFieldIsRequiredExceptTheOptional) {
     json without = config;
     without.erase(key);
     const auto parsed = BundleConfigFromJson(without.dump(), nullptr);
-    if (key == "accepts_text") {
+    if (key == "accepts_text" || key == "choices") {
       EXPECT_TRUE(parsed.ok()) << parsed.status();
     } else {
       EXPECT_THAT(std::string(parsed.status().message()), HasSubstr(key + " is missing"));
     }
   }
+}
+
+TEST_F(BundleTest, AnotherReadingOfThePaperIsRefused) {
+  ASSERT_GE(Config().at("choices").size(), 10u);
+  EditConfig([](json& config) {
+    config["choices"]["attention"] = "factorised";
+    config["choices"]["colour"] = "blue";
+  });
+  EXPECT_THAT(Refusal(), AllOf(HasSubstr("choices.attention must be \"joint\""),
+                               HasSubstr("choices.colour is unknown")));
 }
 
 TEST_F(BundleTest, EveryFieldIsTyped) {
