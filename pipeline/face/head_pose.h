@@ -80,7 +80,7 @@ struct HeadPose {
 // The pose in which `model` comes closest to `landmarks`: least squares over the parts of a face
 // that move little (brow ridge, nose, temples, cheeks; lips and chin count little, irises not),
 // points weighted by the surface they stand for, depth half as much as the picture's plane, points
-// far off robustly less. It changes with the landmarks without jumps. Some 60 us.
+// far off robustly less. It changes with the landmarks without jumps. Some 100 us.
 //
 // No value: a coordinate is not finite, or the points are not even roughly a face (all in one place
 // or on a line, mirrored, scattered). Any such input is safe.
