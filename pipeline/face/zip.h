@@ -1,4 +1,5 @@
-// Reading a ZIP archive held in memory (MediaPipe's .task bundles are such archives).
+// A small ZIP archive as a whole (MediaPipe's .task bundles are such archives); zip_index.h reads
+// it.
 #pragma once
 
 #include <map>
@@ -13,7 +14,7 @@ namespace reenact {
 bool LooksLikeZip(std::string_view bytes);
 
 // Every file by name, unpacked (stored or deflated) and checked against its CRC-32.
-// kInvalidArgument: damaged, encrypted, of another method, ZIP64, or more than 256 MiB unpacked.
+// kInvalidArgument: damaged, encrypted, of another method, or more than 256 MiB unpacked.
 absl::StatusOr<std::map<std::string, std::string>> ReadZip(std::string_view bytes);
 
 }  // namespace reenact
