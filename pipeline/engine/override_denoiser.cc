@@ -32,6 +32,7 @@ OverrideDenoiser::OverrideDenoiser(SDiT sdit, Schedule schedule, RowPlan plan,
                                    Conditions conditions, NoiseSource noise,
                                    const SamplingOptions& options, int max_rows_per_pass)
     : sdit_(std::move(sdit)),
+      dtype_(sdit_->parameters().front().scalar_type()),
       schedule_(std::move(schedule)),
       plan_(std::move(plan)),
       conditions_(std::move(conditions)),
@@ -63,7 +64,7 @@ void OverrideDenoiser::BeginPass() {
     std::vector<int64_t> shape = of_frames.sizes().vec();
     shape[0] = plan_.frames_per_row;
     shape.insert(shape.begin(), num_rows);
-    return of_frames.view(shape);
+    return of_frames.to(dtype_).view(shape);
   };
   input_ = SDiTInput();
   input_.C = by_row(conditions.C);
@@ -82,6 +83,10 @@ void OverrideDenoiser::BeginPass() {
           has_source ? conditions_.source_landmark_map->unsqueeze(0)
                      : torch::zeros(
                            {1, config.tokens_side() * config.tokens_side(), kLandmarkMapChannels});
+    }
+    for (std::optional<torch::Tensor>* tensor :
+         {&input_.source_latent, &input_.source_C, &input_.source_landmark_map}) {
+      if (tensor->has_value()) *tensor = (*tensor)->to(dtype_);
     }
     if (!has_source) input_.source_mask = Mask(pass().rows.size(), false);
     if (config.source == SourceTokens::kSelf) {
@@ -105,14 +110,14 @@ torch::Tensor OverrideDenoiser::Predict(int64_t timestep) {
   std::optional<int64_t> slot;
   if (plan_.anchor_slot.has_value()) slot = *plan_.anchor_slot;
   const torch::Tensor t = torch::full({state_.x.size(0)}, timestep, torch::kInt64);
-  input_.x = state_.x;
+  input_.x = state_.x.to(dtype_);
   input_.t = t;
-  torch::Tensor with = sdit_->forward(input_, slot);
+  torch::Tensor with = sdit_->forward(input_, slot).to(torch::kFloat32);
   if (!options_.guided()) return with;
 
-  dropped_.x = state_.x;
+  dropped_.x = input_.x;
   dropped_.t = t;
-  const torch::Tensor without = sdit_->forward(dropped_, slot);
+  const torch::Tensor without = sdit_->forward(dropped_, slot).to(torch::kFloat32);
   return Guide(with, without, sdit_->config().latent_channels, options_.guidance_scale);
 }
 

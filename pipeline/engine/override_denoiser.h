@@ -9,7 +9,8 @@
 // of a row whatever else is in its pass (up to the rounding of matrix products, which may depend on
 // the batch size). Memory is that of one pass; finished frames leave with the last step of theirs.
 //
-// Owned by one thread at a time. Works in float32 on the CPU.
+// Owned by one thread at a time. The network computes in the number format of its parameters, on
+// the CPU; latents and sampler updates are float32.
 #pragma once
 
 #include <cstdint>
@@ -58,6 +59,7 @@ class OverrideDenoiser {
   std::vector<FinishedFrame> FinishedFrames() const;
 
   SDiT sdit_;
+  torch::Dtype dtype_;
   Schedule schedule_;
   RowPlan plan_;
   Conditions conditions_;

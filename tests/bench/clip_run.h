@@ -1,7 +1,7 @@
 // One clip denoised from noise to latents by each of the methods that are compared.
 //
 //  override        the paper as written: every row in the batch, anchor tokens overwritten
-//                  (override_denoiser.h; libtorch, float32)
+//                  (override_denoiser.h; libtorch)
 //  anchored        the same by anchor trace (trace_denoiser.h)
 //  independent     the same rows, each computed whole, nothing shared
 //  multidiffusion  overlapping windows of T neighbouring frames; in every step a frame's

@@ -15,6 +15,7 @@
 #include "absl/strings/str_split.h"
 #include "pipeline/models/cpu_vae_decoder.h"
 #include "pipeline/models/device.h"
+#include "pipeline/weights/load.h"
 #include "tests/bench/clip_run.h"
 #include "tests/bench/gemm_peak.h"
 #include "tests/bench/measure.h"
@@ -67,11 +68,6 @@ absl::Status Check(const Contender& contender, torch::Device device) {
     return absl::InvalidArgumentError(absl::StrCat(
         "--device ", device.str(),
         ": there the executor is torch, and the method none but override, which runs on the CPU"));
-  }
-  if (contender.method == "override" && contender.dtype != "fp32") {
-    return absl::InvalidArgumentError(
-        "--method override --dtype bf16: the full-batch override is the float32 reference; use "
-        "--method independent, which does the same work in either dtype");
   }
   return absl::OkStatus();
 }
@@ -192,6 +188,13 @@ class EngineBench {
       }
     }
     for (const Contender& contender : contenders_) {
+      if (contender.method == "override" && contender.dtype == "bf16") {
+        bf16_ = SDiT(networks_.sdit->config());
+        const absl::Status status = LoadWeights(*bf16_, StateDict(*networks_.sdit));
+        if (!status.ok()) return status;
+        bf16_->to(torch::kBFloat16);
+        bf16_->eval();
+      }
       const std::pair<std::string, std::string> key = {contender.executor, contender.dtype};
       if (contender.method == "override" || executors_.count(key) > 0) continue;
       RowExecutor::Options options;
@@ -234,7 +237,7 @@ class EngineBench {
   absl::StatusOr<ClipRun> RunOnce(size_t index, int steps) {
     const Contender& contender = contenders_[index];
     ClipSpec spec;
-    spec.sdit = networks_.sdit;
+    spec.sdit = contender.dtype == "bf16" && !bf16_.is_empty() ? bf16_ : networks_.sdit;
     if (contender.method != "override") {
       spec.executor = executors_.at({contender.executor, contender.dtype}).get();
     }
@@ -390,6 +393,7 @@ class EngineBench {
   int threads_ = 1, clock_threads_ = 1;
   Networks networks_;
   Conditions conditions_;
+  SDiT bf16_{nullptr};  // the network in bfloat16, for the override
   std::map<std::pair<std::string, std::string>, std::unique_ptr<RowExecutor>> executors_;
   std::map<std::string, std::unique_ptr<VaeDecoder>> decoders_;  // by dtype
   std::map<std::string, std::vector<GemmSpeed>> gemms_;          // by dtype
@@ -412,7 +416,7 @@ void AddEngine(CLI::App& app, std::vector<Subcommand>& subcommands) {
   CLI::App* command = app.add_subcommand(
       "engine", "Denoising a clip, random weights: time, FLOP, share of the GEMM peak, memory");
   command->footer(
-      "Methods: anchored (by anchor trace), override (full batch, libtorch, fp32), independent "
+      "Methods: anchored (by anchor trace), override (full batch, libtorch), independent "
       "(rows\n"
       "share nothing; the work of override by the executor's kernels), multidiffusion "
       "(overlapping\n"

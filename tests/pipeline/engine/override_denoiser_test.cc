@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <iostream>
 #include <string>
 #include <vector>
 
@@ -80,6 +81,22 @@ TEST_P(OverrideDenoiserTest, TheFirstPassOfAContiguousPlanShowsTheFirstFrames) {
 
   EXPECT_THAT(frames, ::testing::UnorderedElementsAre(0, 1, 2, 3, 4, 5, 6));
   EXPECT_EQ(denoiser->latents().size(0), 2);
+}
+
+TEST_P(OverrideDenoiserTest, Bfloat16StaysNearFloat32) {
+  SamplingOptions options;
+  options.prediction = Prediction::kV;
+  options.guidance_scale = 1.5;
+  const Frames expected = RunOverride(options, MakeConditions());
+  double largest = 0;
+  for (const auto& [frame, latent] : expected) {
+    largest = std::max(largest, latent.abs().max().item<double>());
+  }
+  sdit_->to(torch::kBFloat16);
+  const double error = Distance(RunOverride(options, MakeConditions()), expected) / largest;
+  std::cout << "relative error of bfloat16: " << error << "\n";
+  EXPECT_GT(error, 0);
+  EXPECT_LT(error, 0.03);
 }
 
 TEST_P(OverrideDenoiserTest, RefusesPartsThatDoNotFit) {
