@@ -825,6 +825,75 @@ TEST_F(GoodInputTest, FramesComeInOrderWithTheirTimes) {
   EXPECT_EQ(times, FrameTimes(Short()));
 }
 
+TEST_F(GoodInputTest, TheWholePictureInAnotherCodec) {
+  const std::string out = folder_->File("whole.mp4"), source = Data("scikit-image/astronaut.png");
+  Subprocess run(Reenact({"run",
+                          "--server",
+                          server_->target(),
+                          "-s",
+                          source,
+                          "-d",
+                          Short(),
+                          "-o",
+                          out,
+                          "--steps",
+                          absl::StrCat(kFewSteps),
+                          "--paste-back",
+                          "--codec",
+                          "vp9",
+                          "--encoding-speed",
+                          "fastest",
+                          "--source-face",
+                          source,
+                          "--driver-face",
+                          "0.5,0.5",
+                          "--motion-mouth",
+                          "1.5"}));
+  ASSERT_EQ(run.Wait(absl::Minutes(2)), 0) << run.err();
+
+  EXPECT_EQ(FrameTimes(out), FrameTimes(Short()));
+  const auto probed =
+      nlohmann::json::parse(OutputOf({"ffprobe", "-v", "error", "-show_entries",
+                                      "stream=codec_name,width,height", "-of", "json", out}));
+  EXPECT_EQ(probed["streams"][0]["codec_name"], "vp9");
+  EXPECT_EQ(probed["streams"][0]["width"], 512);
+  EXPECT_EQ(probed["streams"][0]["height"], 512);
+}
+
+TEST_F(GoodInputTest, TheSummaryTellsOfEveryFramesFace) {
+  const Outcome outcome = RunJob(NormalConfig(), Short());
+  ASSERT_TRUE(outcome.status.ok()) << outcome.status;
+  const v1::FrameFaces& faces = outcome.summary.frame_faces();
+  ASSERT_EQ(faces.origin_size(), 8);
+  ASSERT_EQ(faces.confidence_size(), 8);
+  ASSERT_EQ(faces.person_size(), 8);
+  for (int i = 0; i < 8; ++i) {
+    EXPECT_EQ(faces.origin(i), v1::FrameFaces::ORIGIN_FOUND);
+    EXPECT_GT(faces.confidence(i), 0.5);
+    EXPECT_EQ(faces.person(i), 0);
+  }
+}
+
+TEST_F(GoodInputTest, AFaceThatIsNotThereIsAnError) {
+  v1::JobConfig config = NormalConfig();
+  config.mutable_source()->mutable_face()->set_index(3);
+  const Outcome outcome = RunJob(config, Short());
+  EXPECT_EQ(outcome.status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(outcome.status.message()), HasSubstr("source.face"));
+}
+
+TEST_F(GoodInputTest, AContiguousJobIsDoneWhileItIsRead) {
+  v1::JobConfig config = NormalConfig();
+  config.set_sequence_plan(v1::SEQUENCE_PLAN_CONTIGUOUS);
+  const std::string out = folder_->File("contiguous.mp4");
+  const Outcome outcome = RunJob(config, Long());
+  ASSERT_TRUE(outcome.status.ok()) << outcome.status;
+  EXPECT_EQ(outcome.summary.frames_out(), 216);
+  std::ofstream(out, std::ios::binary) << outcome.video;
+  EXPECT_EQ(FrameTimes(out), FrameTimes(Long()));
+  EXPECT_EQ(SoundMd5(out), SoundMd5(Long()));
+}
+
 TEST_F(GoodInputTest, BrokenConnectionIsNotSeenInTheVideo) {
   const std::string clip = folder_->File("clip.mp4");
   OutputOf({"ffmpeg", "-y", "-v", "error", "-i", Long(), "-an", "-frames:v", "24", "-c:v",
