@@ -168,8 +168,9 @@ absl::StatusOr<v1::JobConfig> MakeConfig(const RunOptions& options, v1::OutputFo
   }
   const auto read_reference = [](const std::string& path, v1::FaceSelection& face) {
     auto image = ReadWholeFile(path, kMaxSourceBytes);
-    if (image.ok()) face.set_reference_image(*std::move(image));
-    return image.status();
+    if (!image.ok()) return image.status();
+    face.set_reference_image(*std::move(image));
+    return absl::OkStatus();
   };
   if (!options.source_reference.empty()) {
     const absl::Status status =

@@ -95,7 +95,7 @@ void FaceTimeline::CloseGap(const Found* after) {
       record.person = source.person;
     }
     record.box = BoxOf(frame.landmarks);
-    filled_.push_back(std::move(frame));
+    filled_.push_back(frame);
   }
   gap_.clear();
 }

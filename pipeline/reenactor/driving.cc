@@ -164,7 +164,7 @@ double Driving::Seconds(int64_t pts) const {
 }
 
 void Driving::TakeDecided(std::vector<Frame>* decided) {
-  for (FaceTimeline::Frame& frame : timeline_.Take()) filled_.push_back(std::move(frame));
+  for (const FaceTimeline::Frame& frame : timeline_.Take()) filled_.push_back(frame);
   if (!crop_.has_value()) return;
   std::vector<DriverMotion::Frame> frames;
   for (size_t i = 0; i < filled_.size(); ++i) {
