@@ -36,9 +36,9 @@ Driving::Driving(const Options& options, std::unique_ptr<FaceLandmarker> landmar
     : options_(options),
       landmarker_(std::move(landmarker)),
       motion_(std::move(motion)),
-      tracker_(TrackerOptions(options.face), *landmarker_),
       timeline_(options.no_face, /*immediate=*/options.live.has_value()) {
   landmarker_->Reset();
+  tracker_.emplace(TrackerOptions(options.face), *landmarker_);
 }
 
 absl::Status Driving::AddBytes(std::string_view bytes) {
@@ -134,7 +134,7 @@ absl::StatusOr<std::optional<Driving::Picture>> Driving::NextPicture() {
 }
 
 absl::Status Driving::Track(const Picture& picture) {
-  const auto tracked = tracker_.Next(picture.image);
+  const auto tracked = tracker_->Next(picture.image);
   if (!tracked.ok()) {
     return absl::Status(tracked.status().code(), absl::StrCat("driving frame ", num_frames(), ": ",
                                                               tracked.status().message()));
@@ -210,6 +210,8 @@ absl::StatusOr<Driving::Event> Driving::ReadFrame(std::vector<Frame>* decided) {
     }
   }
   reader_.reset();
+  tracker_.reset();
+  landmarker_.reset();
   return Event::kEnd;
 }
 

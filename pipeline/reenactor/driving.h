@@ -102,7 +102,9 @@ class Driving {
   static absl::Status Named(const absl::Status& status);
 
   const Options options_;
+  // Until the end: a landmarker holds the networks' weights.
   std::unique_ptr<FaceLandmarker> landmarker_;
+  std::optional<FaceTracker> tracker_;
   DriverMotion motion_;
 
   bool finished_ = false;
@@ -113,7 +115,6 @@ class Driving {
   std::unique_ptr<VideoReader> reader_;
   VideoInfo info_;
   std::optional<AudioTrack> audio_;
-  FaceTracker tracker_;
   FaceTimeline timeline_;
   std::vector<Landmarks> for_crop_;  // until it is settled
   std::optional<CropBox> crop_;

@@ -555,7 +555,7 @@ absl::Status ReenactorJob::EmitReady(std::vector<Output>* outputs) {
       times = *frames_.times(frame);
       if (!times.skipped) {
         image = std::move(waiting_.extract(frame).mapped());
-        landmarks = frames_.landmarks({frame})[0];
+        if (source_.picture.has_value()) landmarks = frames_.landmarks({frame})[0];
       }
     }
     if (image.has_value()) {
