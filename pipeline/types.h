@@ -20,6 +20,28 @@ enum class SequencePlan {
   kCentralRandom,  // the paper: central anchor, the others drawn at random (seeded) on each side
   kCentralInterleaved,  // central anchor, the others at a constant stride
   kContiguous,          // neighbours share a row: the first frames are ready earliest
+  kBalanced,            // as kCentralRandom, the anchor where the rows are filled best
+};
+
+// How a clip longer than a row is held together.
+enum class LongVideoMethod {
+  kAnchored,        // the paper: rows share an anchor frame
+  kMultiDiffusion,  // overlapping windows, predictions averaged at every step
+  kOverlapped,      // Make-Your-Anchor's overlapped temporal denoising
+  kIndependent,     // windows that know nothing of each other
+};
+
+// Where the anchor frames of kAnchored are.
+enum class AnchorPlacement {
+  kSingle,
+  kPerScene,  // one for each scene of the driving video, linked by the first scene's
+};
+
+// Windows of neighbouring frames that are denoised together. Empty: WindowConfig's defaults in
+// reenact.proto.
+struct WindowOptions {
+  std::optional<int> frames;   // 1..T
+  std::optional<int> overlap;  // 0..frames-1, shared with the window before
 };
 
 enum class Sampler {
@@ -42,6 +64,13 @@ enum class Composition {
 };
 
 enum class OutputFormat { kFragmentedMp4, kJpeg, kPng, kRawRgb };
+
+// Where the output has the matte of the generated face: 255 in it, 0 outside.
+enum class Matte {
+  kNone,
+  kAlpha,  // fourth channel; kPng and kRawRgb only
+  kBelow,  // a grey picture of the same size below each picture
+};
 
 // What becomes of live driving frames that come faster than they can be denoised.
 enum class SkipPolicy {
@@ -93,21 +122,41 @@ struct FaceSelection {
   std::string reference_image;  // bytes of an image file; its largest face counts
 };
 
+// The person to be animated: an image or a video, a text, or an image edited by texts.
+struct SourceRequest {
+  std::string image;           // bytes of a PNG, JPEG, WebP, BMP or TIFF file; empty: none
+  std::string video;           // bytes of a video file; not beside an image
+  std::string text;            // UTF-8; alone it is the source, beside an image it edits it
+  std::string edit_from;       // with edit_to: the image is moved by the difference of two texts
+  std::string edit_to;         //
+  double edit_strength = 0.5;  // 0..1, weight of the text beside an image, length of the edit
+  FaceSelection face;
+
+  bool has_picture() const { return !image.empty() || !video.empty(); }
+};
+
+// A face to be driven and the one that drives it.
+struct FacePair {
+  SourceRequest source;       // empty but for `face`: another face of the job's first picture
+  FaceSelection driver_face;  // chosen in the first frame that shows faces, then followed
+};
+
 // What a caller asks for. An empty optional means the model's default (ModelInfo).
 struct JobRequest {
   std::string job_id;
-  std::string model;           // empty: the engine's only or first model
-  std::string source_image;    // bytes of a PNG, JPEG, WebP, BMP or TIFF file; empty: none
-  std::string source_text;     // UTF-8; alone it is the source, beside an image it edits it
-  double edit_strength = 0.5;  // 0..1, weight of the text beside an image
-  FaceSelection source_face;
-  FaceSelection driver_face;  // chosen in the first frame that shows faces, then followed
+  std::string model;  // empty: the engine's only or first model
+  SourceRequest source;
+  FaceSelection driver_face;  // as FacePair::driver_face
+  std::vector<FacePair> further_faces;
   uint64_t seed = 0;
   std::optional<int> num_steps;
   std::optional<Sampler> sampler;
   double ddim_eta = 0;                   // 0..1
   std::optional<double> guidance_scale;  // 1 = off
   SequencePlan plan = SequencePlan::kCentralRandom;
+  LongVideoMethod method = LongVideoMethod::kAnchored;
+  WindowOptions window;  // but of kAnchored
+  AnchorPlacement anchors = AnchorPlacement::kSingle;
   NoFacePolicy no_face = NoFacePolicy::kInterpolate;
   OutputFormat format = OutputFormat::kFragmentedMp4;
   Composition composition = Composition::kCrop;
@@ -116,6 +165,8 @@ struct JobRequest {
   VideoEncoding encoding;          // of kFragmentedMp4
   int jpeg_quality = 90;           // 1..100
   bool copy_audio = true;
+  bool poster = false;
+  Matte matte = Matte::kNone;
   // Empty: kRelative for a source with a face, else kAbsolute.
   std::optional<MotionMode> motion_mode;
   MotionOptions motion;             // but for the mode
@@ -163,15 +214,15 @@ enum class Stage { kReceiving, kPreparing, kDenoising, kRendering };
 
 // One piece of the answer, in the order it must be sent.
 struct Output {
-  enum class Kind { kInitSegment, kFragment, kFrame };
+  enum class Kind { kInitSegment, kFragment, kFrame, kPoster };
   Kind kind = Kind::kFragment;
-  std::string data;           // MP4 bytes, or one encoded frame
+  std::string data;           // MP4 bytes, one encoded frame, or a JPEG file (kPoster)
   int64_t first_frame = 0;    // index of the first frame in `data` (kFragment, kFrame)
   int num_frames = 0;         // frames in `data`; 0 for an init segment
   int64_t pts = 0;            // of the first frame, in units of time_base
   int32_t time_base_num = 0;  // seconds per unit = num / den
   int32_t time_base_den = 1;
-  int width = 0;  // of a kFrame, pixels
+  int width = 0;  // of a kFrame or kPoster, pixels
   int height = 0;
   bool repeated = false;  // of a kFrame: the driving frame was skipped, this is the one before
 };
@@ -203,6 +254,7 @@ struct JobSummary {
   bool audio_copied = false;
   LiveStatus live;                     // of a live job
   std::vector<FrameFace> frame_faces;  // one per driving frame; empty for a live job
+  std::vector<std::vector<FrameFace>> further_frame_faces;  // of JobRequest::further_faces
   std::vector<FrameNote> frame_notes;
   std::vector<std::string>
       notes;  // about the whole job, such as "audio codec pcm_s16le does not fit MP4, left out"

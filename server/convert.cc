@@ -97,10 +97,10 @@ void ReadSource(v1::Source& source, const ModelInfo& model, JobRequest& request,
   if (source.has_edit_strength()) {
     CheckUnused("source.edit_strength", !(has_image && has_text), "both image and text", problems);
     CheckRange("source.edit_strength", source.edit_strength(), 0.0, 1.0, problems);
-    request.edit_strength = source.edit_strength();
+    request.source.edit_strength = source.edit_strength();
   }
-  request.source_image = std::move(*source.mutable_image());
-  request.source_text = std::move(*source.mutable_text());
+  request.source.image = std::move(*source.mutable_image());
+  request.source.text = std::move(*source.mutable_text());
 }
 
 LiveOptions ReadLive(const v1::LiveConfig& live, Problems& problems) {
@@ -247,8 +247,8 @@ void CheckFace(absl::string_view field, const FaceSelection& face, Problems& pro
 }
 
 void ReadFaces(v1::JobConfig& config, JobRequest& request, Problems& problems) {
-  request.source_face = ReadFace(*config.mutable_source()->mutable_face());
-  CheckFace("source.face", request.source_face, problems);
+  request.source.face = ReadFace(*config.mutable_source()->mutable_face());
+  CheckFace("source.face", request.source.face, problems);
   request.driver_face = ReadFace(*config.mutable_driver_face());
   CheckFace("driver_face", request.driver_face, problems);
 }
@@ -275,7 +275,7 @@ void ReadMotion(const v1::JobConfig& config, JobRequest& request, Problems& prob
     case v1::MOTION_MODE_UNSPECIFIED:
       break;
     case v1::MOTION_MODE_RELATIVE:
-      if (request.source_image.empty()) {
+      if (request.source.image.empty()) {
         problems.push_back(
             "motion.mode is MOTION_MODE_RELATIVE, must be MOTION_MODE_ABSOLUTE or unset without a "
             "source.image");
@@ -363,7 +363,7 @@ void ReadOutput(const v1::OutputConfig& output, const ModelInfo& model, JobReque
     request.encoding.crf = output.crf();
   }
   if (request.composition == Composition::kPasteBack) {
-    if (request.source_image.empty()) {
+    if (request.source.image.empty()) {
       problems.emplace_back(
           "output.composition is COMPOSITION_PASTE_BACK, must be COMPOSITION_CROP or unset without "
           "a source.image");

@@ -51,7 +51,7 @@ constexpr Choice kChoices[] = {
     {"condition", "timestep + mapping"},  // one vector per frame, through adaLN
     {"mapping", "residual, erf-gelu, 4x wide"},  // sdit.mapping_blocks blocks
     {"identity", "clip projected, unit length"},
-    {"edit", "lerp, unit length"},  // by JobRequest::edit_strength
+    {"edit", "lerp, unit length"},  // by SourceRequest::edit_strength
     {"landmarks", "2x-1, 2y-1, 2z in the crop"},
     {"crop", "square, face height 0.53"},
     {"timestep", "one per row"},

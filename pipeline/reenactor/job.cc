@@ -43,16 +43,16 @@ absl::Status CheckRange(absl::string_view field, T value, T min, T max) {
 }
 
 absl::Status CheckRequest(const JobRequest& request, const ModelInfo& info) {
-  if (request.source_image.empty() && request.source_text.empty()) {
+  if (request.source.image.empty() && request.source.text.empty()) {
     return absl::InvalidArgumentError("no source: give an image, a text, or both");
   }
-  if (!request.source_text.empty() && !info.accepts_text) {
+  if (!request.source.text.empty() && !info.accepts_text) {
     return absl::InvalidArgumentError(
         absl::StrCat("model ", info.name, " does not take a text as source"));
   }
   // The first step count that has a posterior variance to borrow is 2 (schedule.h).
   if (request.composition == Composition::kPasteBack) {
-    if (request.source_image.empty()) {
+    if (request.source.image.empty()) {
       return absl::InvalidArgumentError(
           "composition is paste_back, must be crop without a source image");
     }
@@ -73,7 +73,7 @@ absl::Status CheckRequest(const JobRequest& request, const ModelInfo& info) {
     }
   }
   for (const absl::Status& status :
-       {CheckRange("edit_strength", request.edit_strength, 0.0, 1.0),
+       {CheckRange("edit_strength", request.source.edit_strength, 0.0, 1.0),
         CheckRange("num_steps", request.num_steps.value_or(info.default_num_steps), 2,
                    info.max_num_steps),
         CheckRange("ddim_eta", request.ddim_eta, 0.0, 1.0),
@@ -116,8 +116,8 @@ absl::StatusOr<std::unique_ptr<ReenactorJob>> ReenactorJob::Create(const Model& 
     return absl::OkStatus();
   });
   if (!status.ok()) return status;
-  job->request_.source_image = {};
-  job->request_.source_face.reference_image = {};
+  job->request_.source.image = {};
+  job->request_.source.face.reference_image = {};
   job->request_.driver_face.reference_image = {};
   return job;
 }

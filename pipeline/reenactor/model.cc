@@ -183,17 +183,17 @@ absl::StatusOr<EmbeddedSource> Model::EmbedSource(const JobRequest& request,
                                                   FaceLandmarker& landmarker) const {
   EmbeddedSource source;
   Image crop;
-  if (!request.source_image.empty()) {
+  if (!request.source.image.empty()) {
     absl::Time start = absl::Now();
     ImageLimits limits;
     limits.max_pixels = info_.max_image_pixels;
-    auto image = DecodeImage(request.source_image, limits);
+    auto image = DecodeImage(request.source.image, limits);
     if (!image.ok()) return Prefixed("source image: ", image.status());
     source.decode_time = absl::Now() - start;
 
     start = absl::Now();
     const auto choice =
-        ToFaceChoice(request.source_face, "source.face", landmarker, info_.max_image_pixels);
+        ToFaceChoice(request.source.face, "source.face", landmarker, info_.max_image_pixels);
     if (!choice.ok()) return choice.status();
     const auto faces = FindFaces(landmarker, *image, kSourceSearchDepth, kMaxSourceFaces);
     if (!faces.ok()) return Prefixed("source image: ", faces.status());
@@ -233,9 +233,9 @@ absl::StatusOr<EmbeddedSource> Model::EmbedSource(const JobRequest& request,
         source.latent = (moments.mean * bundle_.config.autoencoder.scaling_factor)[0];
       }
     }
-    if (!request.source_text.empty()) {
+    if (!request.source.text.empty()) {
       bool truncated = false;
-      const std::vector<int64_t> ids = bundle_.tokenizer->Encode(request.source_text, &truncated);
+      const std::vector<int64_t> ids = bundle_.tokenizer->Encode(request.source.text, &truncated);
       if (truncated) {
         source.notes.push_back(absl::StrCat("the source text is longer than the model's ",
                                             ids.size(), " tokens, its end was left out"));
@@ -244,7 +244,7 @@ absl::StatusOr<EmbeddedSource> Model::EmbedSource(const JobRequest& request,
           NormalizeEmbedding(clip->text_embeds(torch::tensor(ids, torch::kInt64).unsqueeze(0)))[0];
     }
     if (image_G.has_value() && text_G.has_value()) {
-      source.G = NormalizeEmbedding(torch::lerp(*image_G, *text_G, request.edit_strength));
+      source.G = NormalizeEmbedding(torch::lerp(*image_G, *text_G, request.source.edit_strength));
     } else {
       source.G = image_G.has_value() ? *image_G : *text_G;
     }

@@ -30,7 +30,7 @@ TEST(ToJobRequestTest, UnsetMeansTheDefault) {
 
   ASSERT_THAT(request, IsOk());
   EXPECT_EQ(request->model, "first");
-  EXPECT_EQ(request->source_image, "picture");
+  EXPECT_EQ(request->source.image, "picture");
   EXPECT_EQ(request->seed, 0u);
   EXPECT_EQ(request->num_steps, std::nullopt);
   EXPECT_EQ(request->sampler, std::nullopt);
@@ -41,7 +41,7 @@ TEST(ToJobRequestTest, UnsetMeansTheDefault) {
   EXPECT_EQ(request->output_size, std::nullopt);
   EXPECT_EQ(CrfOf(request->encoding), 20);
   EXPECT_EQ(request->composition, Composition::kCrop);
-  EXPECT_EQ(request->source_face.by, FaceSelection::By::kLargest);
+  EXPECT_EQ(request->source.face.by, FaceSelection::By::kLargest);
   EXPECT_EQ(request->jpeg_quality, 90);
   EXPECT_TRUE(request->copy_audio);
 }
@@ -108,7 +108,7 @@ TEST(ToJobRequestTest, EveryFieldArrives) {
   const auto request = ToJobRequest(config, {model});
 
   ASSERT_THAT(request, IsOk());
-  EXPECT_EQ(request->source_text, "a smile");
+  EXPECT_EQ(request->source.text, "a smile");
   EXPECT_EQ(request->motion_mode, MotionMode::kAbsolute);
   EXPECT_EQ(request->motion.strength, 1.25);
   EXPECT_EQ(request->motion.pose, 0);
@@ -117,7 +117,7 @@ TEST(ToJobRequestTest, EveryFieldArrives) {
   EXPECT_EQ(request->motion.gaze, 2);
   EXPECT_EQ(request->motion.source_expression, 0.75);
   EXPECT_EQ(request->smoothing, 0);
-  EXPECT_EQ(request->edit_strength, 0.25);
+  EXPECT_EQ(request->source.edit_strength, 0.25);
   EXPECT_EQ(request->seed, std::numeric_limits<uint64_t>::max());
   EXPECT_EQ(request->num_steps, 7);
   EXPECT_EQ(request->sampler, Sampler::kDdim);

@@ -262,10 +262,10 @@ TEST_F(ServerTest, ListModelsSaysWhatARequestMayAsk) {
 TEST_F(ServerTest, BadRequestsAreToldWhyAndTheNextJobSucceeds) {
   FakeEngine::Options options;
   options.on_create = [](const JobRequest& request) {
-    if (request.source_image == "dog") {
+    if (request.source.image == "dog") {
       return absl::FailedPreconditionError("no face in the source image");
     }
-    return request.source_image == "noise" ? absl::InvalidArgumentError("source.image: no image")
+    return request.source.image == "noise" ? absl::InvalidArgumentError("source.image: no image")
                                            : absl::OkStatus();
   };
   options.on_prepare = [](const JobRequest&, const std::string& driving) {

@@ -125,7 +125,7 @@ class ReenactorTest : public ::testing::Test {
 
   static JobRequest Request() {
     JobRequest request;
-    request.source_image = DataFile("scikit-image/astronaut.png");
+    request.source.image = DataFile("scikit-image/astronaut.png");
     request.num_steps = 3;
     request.seed = 11;
     return request;
@@ -668,19 +668,19 @@ TEST_F(ReenactorTest, TextAndImageAreSources) {
   JobRequest request = Request();
   request.format = OutputFormat::kRawRgb;
   const std::string image = Run(request).Bytes();
-  request.source_text = "the face and the face";
-  request.edit_strength = 0;
+  request.source.text = "the face and the face";
+  request.source.edit_strength = 0;
   EXPECT_LE(LargestDifference(Run(request).Bytes(), image), 1) << "strength 0 is the image alone";
-  request.edit_strength = 1;
+  request.source.edit_strength = 1;
   const std::string edited = Run(request).Bytes();
   EXPECT_FALSE(edited == image);
-  request.source_image.clear();
+  request.source.image.clear();
   const std::string text = Run(request).Bytes();
   EXPECT_FALSE(text == edited) << "without an image there are no source tokens";
-  request.source_text = "and";
+  request.source.text = "and";
   EXPECT_FALSE(Run(request).Bytes() == text);
 
-  for (int i = 0; i < 100; ++i) request.source_text += " and";
+  for (int i = 0; i < 100; ++i) request.source.text += " and";
   EXPECT_THAT(Run(request).summary.notes, ::testing::ElementsAre(HasSubstr("77 tokens")));
 }
 
@@ -787,29 +787,29 @@ TEST_F(ReenactorTest, TheFaceThatIsMeantIsTaken) {
   }
   JobRequest request = Request();
   request.format = OutputFormat::kRawRgb;
-  request.source_image = *EncodePng(both);
+  request.source.image = *EncodePng(both);
   const std::string driving = Driving();
   const Result largest = Run(*engine_, request, driving);
   EXPECT_THAT(largest.summary.notes, ::testing::ElementsAre(HasSubstr("2 faces")));
-  request.source_face = nth(1);
+  request.source.face = nth(1);
   EXPECT_TRUE(Run(*engine_, request, driving).Bytes() == largest.Bytes());
-  request.source_face.index = 0;
+  request.source.face.index = 0;
   const std::string first = Run(*engine_, request, driving).Bytes();
   EXPECT_FALSE(first == largest.Bytes());
-  request.source_face.by = FaceSelection::By::kPosition;
-  request.source_face.x = 0.1;
+  request.source.face.by = FaceSelection::By::kPosition;
+  request.source.face.x = 0.1;
   EXPECT_TRUE(Run(*engine_, request, driving).Bytes() == first);
-  request.source_face = {.by = FaceSelection::By::kReference,
+  request.source.face = {.by = FaceSelection::By::kReference,
                          .reference_image = DataFile("scikit-image/astronaut.png")};
   EXPECT_TRUE(Run(*engine_, request, driving).Bytes() == first);
-  request.source_face = nth(5);
+  request.source.face = nth(5);
   const absl::Status none = Error(request, driving);
   EXPECT_EQ(none.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(none.message()), HasSubstr("source.face fits none of the 2 faces"));
-  request.source_face.index = 64;
+  request.source.face.index = 64;
   EXPECT_THAT(std::string(Error(request, driving).message()),
               HasSubstr("source.face.index must be 0..63, is 64"));
-  request.source_face = {.by = FaceSelection::By::kReference, .reference_image = "no image"};
+  request.source.face = {.by = FaceSelection::By::kReference, .reference_image = "no image"};
   EXPECT_THAT(std::string(Error(request, driving).message()),
               HasSubstr("source.face.reference_image"));
 }
@@ -875,15 +875,15 @@ TEST_F(ReenactorTest, EveryCodecMakesAVideo) {
 
 TEST_F(ReenactorTest, BadSources) {
   JobRequest request = Request();
-  request.source_image = DataFile("scikit-image/coffee.png");
+  request.source.image = DataFile("scikit-image/coffee.png");
   EXPECT_EQ(Error(request, "").code(), absl::StatusCode::kFailedPrecondition);
-  request.source_image = DataFile("scikit-image/chelsea.png");
+  request.source.image = DataFile("scikit-image/chelsea.png");
   EXPECT_EQ(Error(request, "").code(), absl::StatusCode::kFailedPrecondition);
-  request.source_image = DataFile("scikit-image/truncated.jpg");
+  request.source.image = DataFile("scikit-image/truncated.jpg");
   EXPECT_EQ(Error(request, "").code(), absl::StatusCode::kInvalidArgument);
-  request.source_image = "not an image";
+  request.source.image = "not an image";
   EXPECT_EQ(Error(request, "").code(), absl::StatusCode::kInvalidArgument);
-  request.source_image.clear();
+  request.source.image.clear();
   EXPECT_EQ(Error(request, "").code(), absl::StatusCode::kInvalidArgument);
   ExpectHealthy();
 }
@@ -948,7 +948,7 @@ TEST_F(ReenactorTest, BadRequestsNameTheField) {
   request.output_size = 64;
   EXPECT_THAT(message(request), HasSubstr("output_size"));
   request = Request();
-  request.edit_strength = 1.5;
+  request.source.edit_strength = 1.5;
   EXPECT_THAT(message(request), HasSubstr("edit_strength"));
   request = Request();
   request.smoothing = 4.5;
@@ -957,8 +957,8 @@ TEST_F(ReenactorTest, BadRequestsNameTheField) {
   request.motion.strength = 2;
   EXPECT_THAT(message(request), HasSubstr("motion.strength"));
   request = Request();
-  request.source_image.clear();
-  request.source_text = "a face";
+  request.source.image.clear();
+  request.source.text = "a face";
   request.motion_mode = MotionMode::kRelative;
   EXPECT_THAT(message(request), HasSubstr("motion.mode"));
   request = Request();
