@@ -9,16 +9,11 @@
 #include "absl/types/span.h"
 #include "pipeline/diffusion/noise.h"
 #include "pipeline/diffusion/schedule.h"
-#include "pipeline/media/image_codec.h"
-#include "pipeline/media/resize.h"
 #include "pipeline/reenactor/face_selection.h"
 #include "pipeline/reenactor/guard.h"
 
 namespace reenact {
 namespace {
-
-// Frames decoded by one call of Render, so that a call takes a bounded time.
-constexpr int kFramesPerRender = 8;
 
 // Frames read by one call of Prepare.
 constexpr int kFramesPerPreparation = 8;
@@ -128,9 +123,8 @@ ReenactorJob::ReenactorJob(const Model& model, const ReenactorOptions& options, 
       options_(options),
       budget_(budget),
       request_(std::move(request)),
-      picture_bytes_(int64_t{3} * model.info().image_size * model.info().image_size),
       feed_(model.info().frames_per_row, request_.live),
-      paste_back_(request_.paste_back) {
+      rendering_(model_, options_, request_, source_, frames_) {
   const ModelInfo& info = model.info();
   if (!request_.num_steps.has_value()) request_.num_steps = info.default_num_steps;
   if (!request_.sampler.has_value()) request_.sampler = info.default_sampler;
@@ -203,10 +197,6 @@ absl::Status ReenactorJob::TakeIn(std::vector<Driving::Frame> frames, bool end) 
   {
     absl::MutexLock lock(&mu_);
     for (Driving::Frame& frame : frames) {
-      if (frames_.count() == 0) {
-        first_arrived_ = frame.arrived;
-        first_pts_ = frame.pts;
-      }
       if (grows()) feed_.AddFrame(frame.arrived);
       frames_.Append(std::move(frame));
     }
@@ -244,8 +234,11 @@ absl::Status ReenactorJob::TakeIn(std::vector<Driving::Frame> frames, bool end) 
   summary_.notes.insert(summary_.notes.end(), driving_->notes().begin(), driving_->notes().end());
   summary_.decode_time = driving_->decode_time();
   summary_.landmark_time = driving_->landmark_time();
-  absl::MutexLock lock(&mu_);
-  complete_ = true;
+  {
+    absl::MutexLock lock(&mu_);
+    complete_ = true;
+  }
+  frames_.Complete();
   return absl::OkStatus();
 }
 
@@ -256,11 +249,7 @@ absl::Status ReenactorJob::Start(RowPlan rows) {
       Schedule::Create(config.schedule, config.num_train_steps, absl::StrCat(*request_.num_steps));
   if (!schedule.ok()) return schedule.status();
   auto conditions = model_.MakeConditions(
-      source_,
-      [this](absl::Span<const int64_t> frames) {
-        absl::MutexLock lock(&mu_);
-        return frames_.landmarks(frames);
-      },
+      source_, [this](absl::Span<const int64_t> frames) { return frames_.landmarks(frames); },
       *request_.guidance_scale != 1);
   if (!conditions.ok()) return conditions.status();
   const int num_rows = static_cast<int>(rows.rows.size());
@@ -290,9 +279,10 @@ absl::Status ReenactorJob::Start(RowPlan rows) {
       options, order, /*complete=*/!grows());
   if (!denoiser.ok()) return denoiser.status();
   denoiser_.emplace(*std::move(denoiser));
-  time_base_num_ = driving_->info().time_base_num;
-  time_base_den_ = driving_->info().time_base_den;
-  if (auto status = OpenWriter(); !status.ok()) return status;
+  if (auto status = rendering_.Start(driving_->info(), driving_->TakeAudio()); !status.ok()) {
+    return status;
+  }
+  summary_.audio_copied = rendering_.audio_copied();
   summary_.embed_time += absl::Now() - start;
 
   absl::MutexLock lock(&mu_);
@@ -329,8 +319,13 @@ JobPlan ReenactorJob::plan() const {
 }
 
 LiveStatus ReenactorJob::live_status() const {
+  if (!live()) return {};
+  const Rendering::Pace pace = rendering_.pace();
   absl::MutexLock lock(&mu_);
-  return live_status_;
+  LiveStatus status = live_status_;
+  status.lag = pace.lag;
+  status.real_time_ratio = pace.real_time_ratio;
+  return status;
 }
 
 absl::StatusOr<TraceForm> ReenactorJob::ChooseTraceForm(int num_rows) {
@@ -351,31 +346,6 @@ absl::StatusOr<TraceForm> ReenactorJob::ChooseTraceForm(int num_rows) {
   }
   return !grows() && num_rows <= options_.max_active_rows ? TraceForm::kLockStep
                                                           : TraceForm::kRecomputed;
-}
-
-absl::Status ReenactorJob::OpenWriter() {
-  if (request_.format != OutputFormat::kFragmentedMp4) return absl::OkStatus();
-  VideoWriter::Options options;
-  static_cast<VideoEncoding&>(options) = request_.encoding;
-  options.width = output_width();
-  options.height = output_height();
-  const VideoInfo& info = driving_->info();
-  options.time_base_num = info.time_base_num;
-  options.time_base_den = info.time_base_den;
-  options.frame_rate_num = info.frame_rate_num;
-  options.frame_rate_den = info.frame_rate_den;
-  options.audio = driving_->TakeAudio();
-  summary_.audio_copied = options.audio.has_value() && options.audio->transcoded_from.empty();
-  if (grows()) {
-    // A fragment holds the first row's frames, so that they can be sent when they are there.
-    const int frames_per_row = model_.info().frames_per_row;
-    options.first_fragment_frames = frames_per_row;
-    if (live()) options.frames_per_fragment = std::max(frames_per_row - 1, 1);
-  }
-  auto writer = VideoWriter::Create(std::move(options));
-  if (!writer.ok()) return writer.status();
-  writer_ = *std::move(writer);
-  return absl::OkStatus();
 }
 
 bool ReenactorJob::IsDenoised() const {
@@ -437,199 +407,25 @@ absl::Status ReenactorJob::EndStep(int num_rows,
     denoiser_.reset();
     retained_ = {};
   }
+  rendering_.AddLatents(*std::move(finished));
   absl::MutexLock lock(&mu_);
-  for (FinishedFrame& frame : *finished) ready_[frame.frame] = std::move(frame.latent);
   open_rows_ = open_rows;
   steps_done_ += num_rows;
   return absl::OkStatus();
 }
 
-bool ReenactorJob::CanDecode() const {
-  if (ready_.empty()) return false;
-  return ready_.begin()->first == frames_.NextShown(next_frame_) ||
-         static_cast<int64_t>(waiting_.size() + 1) * picture_bytes_ <= options_.max_waiting_bytes;
-}
+bool ReenactorJob::renderable() const { return rendering_.renderable(); }
 
-bool ReenactorJob::CanEmit() const {
-  const auto times = frames_.times(next_frame_);
-  return times.has_value() && (times->skipped || waiting_.contains(next_frame_));
-}
-
-bool ReenactorJob::CanFinish() const {
-  return complete_ && next_frame_ == frames_.count() && !rendered_;
-}
-
-bool ReenactorJob::renderable() const {
-  absl::MutexLock lock(&mu_);
-  return CanDecode() || CanEmit() || CanFinish();
-}
-
-void ReenactorJob::AddPieces(std::vector<VideoWriter::Piece> pieces, std::vector<Output>* outputs) {
-  for (VideoWriter::Piece& piece : pieces) {
-    Output output;
-    output.kind = piece.init ? Output::Kind::kInitSegment : Output::Kind::kFragment;
-    output.data = std::move(piece.data);
-    output.first_frame = piece.first_frame;
-    output.num_frames = piece.num_frames;
-    output.pts = piece.pts;
-    output.time_base_num = time_base_num_;
-    output.time_base_den = time_base_den_;
-    outputs->push_back(std::move(output));
-  }
-}
-
-absl::Status ReenactorJob::Emit(int frame, const ClipFrames::Times& times,
-                                std::vector<Output>* outputs) {
-  if (writer_ != nullptr) {
-    auto pieces = writer_->Write(picture_, times.pts, times.duration);
-    if (!pieces.ok()) return pieces.status();
-    AddPieces(*std::move(pieces), outputs);
-    return absl::OkStatus();
-  }
-  Output output;
-  output.kind = Output::Kind::kFrame;
-  output.first_frame = frame;
-  output.num_frames = 1;
-  output.pts = times.pts;
-  output.time_base_num = time_base_num_;
-  output.time_base_den = time_base_den_;
-  output.width = output_width();
-  output.height = output_height();
-  output.repeated = times.skipped;
-  if (request_.format == OutputFormat::kRawRgb) {
-    output.data.assign(picture_.rgb.begin(), picture_.rgb.end());
-  } else {
-    auto encoded = request_.format == OutputFormat::kJpeg
-                       ? EncodeJpeg(picture_, request_.jpeg_quality)
-                       : EncodePng(picture_);
-    if (!encoded.ok()) return encoded.status();
-    output.data = *std::move(encoded);
-  }
-  outputs->push_back(std::move(output));
-  return absl::OkStatus();
-}
-
-void ReenactorJob::NoteEmitted(int frame, const ClipFrames::Times& times) {
-  absl::MutexLock lock(&mu_);
-  ++next_frame_;
-  // The anchor row may run again.
-  if (grows() && frame >= model_.info().frames_per_row) frames_.Forget(frame);
-  if (!live()) return;
-  const absl::Time now = absl::Now();
-  lag_ = std::max(lag_, now - times.arrived);
-  const double media = static_cast<double>(times.pts + times.duration - first_pts_) *
-                       time_base_num_ / time_base_den_;
-  const double wall = absl::ToDoubleSeconds(now - first_arrived_);
-  if (wall > 0) live_status_.real_time_ratio = media / wall;
-}
-
-int ReenactorJob::output_width() const {
-  return source_.picture.has_value() ? source_.picture->width : *request_.output_size;
-}
-
-int ReenactorJob::output_height() const {
-  return source_.picture.has_value() ? source_.picture->height : *request_.output_size;
-}
-
-absl::Status ReenactorJob::Compose(Image generated, const Landmarks& landmarks) {
-  if (source_.picture.has_value()) {
-    picture_ = *source_.picture;
-    return paste_back_.Blend(generated, source_.box,
-                             {.generated = landmarks, .original = source_.landmarks}, picture_);
-  }
-  const int size = *request_.output_size;
-  picture_ = generated.width == size ? std::move(generated) : ResizeImage(generated, size, size);
-  return absl::OkStatus();
-}
-
-absl::Status ReenactorJob::EmitReady(std::vector<Output>* outputs) {
-  while (true) {
-    int frame = 0;
-    ClipFrames::Times times;
-    std::optional<Image> image;
-    Landmarks landmarks;
-    {
-      absl::MutexLock lock(&mu_);
-      if (!CanEmit()) return absl::OkStatus();
-      frame = next_frame_;
-      times = *frames_.times(frame);
-      if (!times.skipped) {
-        image = std::move(waiting_.extract(frame).mapped());
-        if (source_.picture.has_value()) landmarks = frames_.landmarks({frame})[0];
-      }
-    }
-    if (image.has_value()) {
-      if (auto status = Compose(*std::move(image), landmarks); !status.ok()) return status;
-    }
-    if (auto status = Emit(frame, times, outputs); !status.ok()) return status;
-    NoteEmitted(frame, times);
-  }
-}
-
-absl::Status ReenactorJob::DecodeNext(bool* decoded) {
-  int frame = 0;
-  torch::Tensor latent;
-  {
-    absl::MutexLock lock(&mu_);
-    *decoded = CanDecode();
-    if (!*decoded) return absl::OkStatus();
-    auto next = ready_.extract(ready_.begin());
-    frame = next.key();
-    latent = std::move(next.mapped());
-  }
-  auto image = model_.Decode(latent);
-  if (!image.ok()) {
-    return absl::Status(image.status().code(),
-                        absl::StrCat("rendering frame ", frame, ": ", image.status().message()));
-  }
-  absl::MutexLock lock(&mu_);
-  waiting_[frame] = *std::move(image);
-  return absl::OkStatus();
-}
-
-absl::StatusOr<std::vector<Output>> ReenactorJob::Render() {
-  const absl::Time start = absl::Now();
-  std::vector<Output> outputs;
-  bool finished = false;
-  lag_ = absl::ZeroDuration();
-  const absl::Status status = CatchErrors("rendering", [&]() -> absl::Status {
-    if (auto emitted = EmitReady(&outputs); !emitted.ok()) return emitted;
-    bool decoded = true;
-    for (int i = 0; i < kFramesPerRender && decoded; ++i) {
-      if (auto cancelled = CheckCancelled(); !cancelled.ok()) return cancelled;
-      if (auto next = DecodeNext(&decoded); !next.ok()) return next;
-      if (auto emitted = EmitReady(&outputs); !emitted.ok()) return emitted;
-    }
-    {
-      absl::MutexLock lock(&mu_);
-      finished = CanFinish();
-      if (lag_ > absl::ZeroDuration()) live_status_.lag = lag_;
-    }
-    if (!finished || writer_ == nullptr) return absl::OkStatus();
-    auto pieces = writer_->Finish();
-    if (!pieces.ok()) return pieces.status();
-    AddPieces(*std::move(pieces), &outputs);
-    writer_.reset();
-    return absl::OkStatus();
-  });
-  render_time_ += absl::Now() - start;
-  if (!status.ok()) return status;
-  for (const Output& output : outputs) {
-    bytes_out_ += static_cast<int64_t>(output.data.size());
-    frames_done_ += output.num_frames;
-  }
-  if (finished) rendered_ = true;
-  return outputs;
-}
+absl::StatusOr<std::vector<Output>> ReenactorJob::Render() { return rendering_.Render(cancelled_); }
 
 JobSummary ReenactorJob::Summary() const {
   JobSummary summary = summary_;
   summary.notes.insert(summary.notes.begin(), source_.notes.begin(), source_.notes.end());
-  summary.frames_out = frames_done_;
+  summary.frames_out = rendering_.frames_done();
   summary.steps_run = steps_run_;
   summary.rows_run = steps_done_;
+  summary.live = live_status();
   absl::MutexLock lock(&mu_);
-  summary.live = live_status_;
   summary.frame_notes.insert(summary.frame_notes.end(), skip_notes_.begin(), skip_notes_.end());
   std::stable_sort(summary.frame_notes.begin(), summary.frame_notes.end(),
                    [](const FrameNote& a, const FrameNote& b) { return a.frame < b.frame; });
@@ -638,12 +434,12 @@ JobSummary ReenactorJob::Summary() const {
                                          live_status_.frames_skipped,
                                          " skipped frames are listed"));
   }
-  summary.bytes_out = bytes_out_;
+  summary.bytes_out = rendering_.bytes_out();
   summary.decode_time += source_.decode_time;
   summary.landmark_time += source_.landmark_time;
   summary.embed_time += source_.embed_time;
   summary.denoise_time = denoise_time_;
-  summary.render_time = render_time_;
+  summary.render_time = rendering_.time();
   return summary;
 }
 

@@ -2,8 +2,7 @@
 //
 // Three parts, each on a thread of its own, meet under one mutex: preparation appends frames
 // (ClipFrames); the scheduler's thread makes rows of them and denoises, which leaves latents, a few
-// kilobytes each; rendering decodes the earliest first. Pictures that are ahead of an unfinished
-// one wait, up to max_waiting_bytes.
+// kilobytes each; rendering (rendering.h) decodes the earliest first.
 //
 // With the central plans rows are made once the whole clip has been read. A job that grows
 // (SequencePlan::kContiguous, live driving) makes them while frames come (row_feed.h), and
@@ -12,7 +11,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -25,13 +23,12 @@
 #include "absl/synchronization/mutex.h"
 #include "pipeline/anchored/row_feed.h"
 #include "pipeline/anchored/row_plan.h"
-#include "pipeline/compose/paste_back.h"
 #include "pipeline/engine.h"
 #include "pipeline/engine/trace_denoiser.h"
-#include "pipeline/media/video_writer.h"
 #include "pipeline/reenactor/clip_frames.h"
 #include "pipeline/reenactor/driving.h"
 #include "pipeline/reenactor/model.h"
+#include "pipeline/reenactor/rendering.h"
 #include "pipeline/reenactor/trace_budget.h"
 
 namespace reenact {
@@ -55,10 +52,10 @@ class ReenactorJob : public EngineJob {
   bool denoised() const override ABSL_LOCKS_EXCLUDED(mu_);
   int64_t steps_done() const override { return steps_done_; }
   RowDemand row_demand() override ABSL_LOCKS_EXCLUDED(mu_);
-  bool renderable() const override ABSL_LOCKS_EXCLUDED(mu_);
-  bool rendered() const override { return rendered_; }
-  int64_t frames_done() const override { return frames_done_; }
-  absl::StatusOr<std::vector<Output>> Render() override ABSL_LOCKS_EXCLUDED(mu_);
+  bool renderable() const override;
+  bool rendered() const override { return rendering_.rendered(); }
+  int64_t frames_done() const override { return rendering_.frames_done(); }
+  absl::StatusOr<std::vector<Output>> Render() override;
   JobSummary Summary() const override;
 
   // The job's part of Engine::Step; scheduler thread only. The rows it puts into a step, which runs
@@ -86,7 +83,6 @@ class ReenactorJob : public EngineJob {
   absl::Status Start(RowPlan rows) ABSL_LOCKS_EXCLUDED(mu_);
   // Chooses the form of the trace; kRetained reserves its memory.
   absl::StatusOr<TraceForm> ChooseTraceForm(int num_rows);
-  absl::Status OpenWriter();
   // kCancelled after Cancel().
   absl::Status CheckCancelled() const;
   bool IsAhead() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -94,37 +90,16 @@ class ReenactorJob : public EngineJob {
   // Whether nothing is left to denoise.
   bool IsDenoised() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
-  // Whether the earliest latent of `ready_` may be decoded now, the next picture be emitted, and
-  // whether only the end is left.
-  bool CanDecode() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  bool CanEmit() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  bool CanFinish() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // Rendering's thread.
-  absl::Status DecodeNext(bool* decoded) ABSL_LOCKS_EXCLUDED(mu_);
-  absl::Status EmitReady(std::vector<Output>* outputs) ABSL_LOCKS_EXCLUDED(mu_);
-  // Makes picture_ of what was generated.
-  absl::Status Compose(Image generated, const Landmarks& landmarks);
-  int output_width() const;
-  int output_height() const;
-  absl::Status Emit(int frame, const ClipFrames::Times& times, std::vector<Output>* outputs);
-  void NoteEmitted(int frame, const ClipFrames::Times& times) ABSL_LOCKS_EXCLUDED(mu_);
-  void AddPieces(std::vector<VideoWriter::Piece> pieces, std::vector<Output>* outputs);
-
   const Model& model_;
   const ReenactorOptions options_;
   TraceBudget& budget_;
   JobRequest request_;  // the source's bytes are dropped once it is embedded
-  const int64_t picture_bytes_;
   std::atomic<bool> cancelled_{false};
 
   // Preparation's thread; constant once it is done.
   EmbeddedSource source_;
   std::optional<Driving> driving_;
   JobSummary summary_;  // denoising and rendering add their parts at the end: see Summary()
-
-  // Written before plan_ has rows, constant then.
-  int32_t time_base_num_ = 0;
-  int32_t time_base_den_ = 1;
 
   // Scheduler thread, once plan_ has rows.
   std::optional<TraceDenoiser> denoiser_;
@@ -135,7 +110,6 @@ class ReenactorJob : public EngineJob {
 
   mutable absl::Mutex mu_;
   JobPlan plan_ ABSL_GUARDED_BY(mu_);
-  ClipFrames frames_ ABSL_GUARDED_BY(mu_);
   RowFeed feed_ ABSL_GUARDED_BY(mu_);             // of a job that grows
   int num_rows_ ABSL_GUARDED_BY(mu_) = 0;         // made so far
   int open_rows_ ABSL_GUARDED_BY(mu_) = 0;        // of those, not yet denoised
@@ -143,23 +117,12 @@ class ReenactorJob : public EngineJob {
   bool started_ ABSL_GUARDED_BY(mu_) = false;     // the denoiser is there
   bool recomputed_ ABSL_GUARDED_BY(mu_) = false;  // of a job that grows: its trace is
 
-  std::map<int, torch::Tensor> ready_ ABSL_GUARDED_BY(mu_);  // latents by frame
-  std::map<int, Image> waiting_ ABSL_GUARDED_BY(mu_);        // pictures by frame
-  int next_frame_ ABSL_GUARDED_BY(mu_) = 0;                  // the next to be emitted
+  // frames_in and frames_skipped; the others are rendering's.
   LiveStatus live_status_ ABSL_GUARDED_BY(mu_);
   std::vector<FrameNote> skip_notes_ ABSL_GUARDED_BY(mu_);
-  absl::Time first_arrived_ ABSL_GUARDED_BY(mu_);
-  int64_t first_pts_ ABSL_GUARDED_BY(mu_) = 0;
 
-  // Rendering's thread.
-  PasteBack paste_back_;
-  Image picture_;  // the last emitted
-  std::unique_ptr<VideoWriter> writer_;
-  absl::Duration lag_;  // the largest of the frames emitted by this call
-  int64_t bytes_out_ = 0;
-  absl::Duration render_time_;
-  std::atomic<int64_t> frames_done_{0};
-  std::atomic<bool> rendered_{false};
+  ClipFrames frames_;
+  Rendering rendering_;
 };
 
 }  // namespace reenact

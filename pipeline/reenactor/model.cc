@@ -12,11 +12,11 @@
 #include "pipeline/face/crop.h"
 #include "pipeline/face/landmark_map.h"
 #include "pipeline/media/image_codec.h"
-#include "pipeline/models/clip_preprocess.h"
 #include "pipeline/models/cpu_vae_decoder.h"
 #include "pipeline/models/device.h"
 #include "pipeline/reenactor/face_selection.h"
 #include "pipeline/reenactor/guard.h"
+#include "pipeline/reenactor/source_embedding.h"
 
 namespace reenact {
 namespace {
@@ -86,12 +86,6 @@ absl::StatusOr<std::unique_ptr<RowExecutor>> MakeExecutor(const SDiT& sdit, torc
 }
 
 }  // namespace
-
-torch::Tensor ImageToTensor(const Image& image) {
-  const torch::Tensor bytes = torch::from_blob(const_cast<uint8_t*>(image.rgb.data()),
-                                               {image.height, image.width, 3}, torch::kUInt8);
-  return bytes.permute({2, 0, 1}).to(torch::kFloat).div(127.5).sub(1).contiguous();
-}
 
 absl::StatusOr<std::unique_ptr<Model>> Model::Load(const std::string& folder,
                                                    const ReenactorOptions& options) {
@@ -220,37 +214,11 @@ absl::StatusOr<EmbeddedSource> Model::EmbedSource(const JobRequest& request,
   }
 
   const absl::Time start = absl::Now();
-  const absl::Status status = CatchErrors("embedding the source", [&]() -> absl::Status {
-    c10::InferenceMode inference;
-    Clip clip = bundle_.clip;
-    AutoencoderKL autoencoder = bundle_.autoencoder;
-    std::optional<torch::Tensor> image_G, text_G;
-    if (!crop.empty()) {
-      const int64_t size = bundle_.config.clip.vision.image_size;
-      image_G = NormalizeEmbedding(clip->image_embeds(ClipPreprocess(crop, size).unsqueeze(0)))[0];
-      if (bundle_.config.sdit.source != SourceTokens::kNone) {
-        const Moments moments = autoencoder->encode(ImageToTensor(crop).unsqueeze(0));
-        source.latent = (moments.mean * bundle_.config.autoencoder.scaling_factor)[0];
-      }
-    }
-    if (!request.source.text.empty()) {
-      bool truncated = false;
-      const std::vector<int64_t> ids = bundle_.tokenizer->Encode(request.source.text, &truncated);
-      if (truncated) {
-        source.notes.push_back(absl::StrCat("the source text is longer than the model's ",
-                                            ids.size(), " tokens, its end was left out"));
-      }
-      text_G =
-          NormalizeEmbedding(clip->text_embeds(torch::tensor(ids, torch::kInt64).unsqueeze(0)))[0];
-    }
-    if (image_G.has_value() && text_G.has_value()) {
-      source.G = NormalizeEmbedding(torch::lerp(*image_G, *text_G, request.source.edit_strength));
-    } else {
-      source.G = image_G.has_value() ? *image_G : *text_G;
-    }
-    return absl::OkStatus();
-  });
-  if (!status.ok()) return status;
+  auto identity = EmbedIdentity(bundle_, request.source, crop, source.landmarks);
+  if (!identity.ok()) return identity.status();
+  source.G = std::move(identity->G);
+  source.latent = std::move(identity->latent);
+  for (std::string& note : identity->notes) source.notes.push_back(std::move(note));
   source.embed_time = absl::Now() - start;
   return source;
 }

@@ -83,7 +83,4 @@ class Model {
   ModelInfo info_;
 };
 
-// 8-bit RGB to [3, H, W] in [-1, 1].
-torch::Tensor ImageToTensor(const Image& image);
-
 }  // namespace reenact

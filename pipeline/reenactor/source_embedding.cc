@@ -1,0 +1,77 @@
+#include "pipeline/reenactor/source_embedding.h"
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "pipeline/models/clip_preprocess.h"
+#include "pipeline/reenactor/guard.h"
+
+namespace reenact {
+namespace {
+
+using torch::Tensor;
+
+// E of a text, [clip_dim]. `what`: which text, for the note of one that is cut.
+Tensor EmbedText(const Bundle& bundle, absl::string_view what, const std::string& text,
+                 std::vector<std::string>& notes) {
+  bool truncated = false;
+  const std::vector<int64_t> ids = bundle.tokenizer->Encode(text, &truncated);
+  if (truncated) {
+    notes.push_back(absl::StrCat(what, " is longer than the model's ", ids.size(),
+                                 " tokens, its end was left out"));
+  }
+  Clip clip = bundle.clip;
+  return NormalizeEmbedding(clip->text_embeds(torch::tensor(ids, torch::kInt64).unsqueeze(0)))[0];
+}
+
+}  // namespace
+
+torch::Tensor ImageToTensor(const Image& image) {
+  const torch::Tensor bytes = torch::from_blob(const_cast<uint8_t*>(image.rgb.data()),
+                                               {image.height, image.width, 3}, torch::kUInt8);
+  return bytes.permute({2, 0, 1}).to(torch::kFloat).div(127.5).sub(1).contiguous();
+}
+
+absl::StatusOr<SourceIdentity> EmbedIdentity(const Bundle& bundle, const SourceRequest& source,
+                                             const Image& crop,
+                                             const std::optional<Landmarks>& landmarks) {
+  (void)landmarks;
+  const bool edits = !source.edit_from.empty() || !source.edit_to.empty();
+  if (crop.empty() && source.text.empty()) {
+    return absl::InvalidArgumentError("source has neither a picture nor a text");
+  }
+  if (edits && (crop.empty() || source.edit_from.empty() || source.edit_to.empty() ||
+                !source.text.empty())) {
+    return absl::InvalidArgumentError(
+        "source.edit needs a picture, both texts, and no source.text beside it");
+  }
+  return CatchErrors("embedding the source", [&]() -> absl::StatusOr<SourceIdentity> {
+    const c10::InferenceMode inference;
+    SourceIdentity identity;
+    if (crop.empty()) {
+      identity.G = EmbedText(bundle, "source.text", source.text, identity.notes);
+      return identity;
+    }
+    Clip clip = bundle.clip;
+    const int64_t size = bundle.config.clip.vision.image_size;
+    identity.G = NormalizeEmbedding(clip->image_embeds(ClipPreprocess(crop, size).unsqueeze(0)))[0];
+    if (bundle.config.sdit.source != SourceTokens::kNone) {
+      AutoencoderKL autoencoder = bundle.autoencoder;
+      const Moments moments = autoencoder->encode(ImageToTensor(crop).unsqueeze(0));
+      identity.latent = (moments.mean * bundle.config.autoencoder.scaling_factor)[0];
+    }
+    if (edits) {
+      const Tensor from = EmbedText(bundle, "source.edit.from", source.edit_from, identity.notes);
+      const Tensor to = EmbedText(bundle, "source.edit.to", source.edit_to, identity.notes);
+      identity.G = NormalizeEmbedding(identity.G + source.edit_strength * (to - from));
+    } else if (!source.text.empty()) {
+      const Tensor text = EmbedText(bundle, "source.text", source.text, identity.notes);
+      identity.G = NormalizeEmbedding(torch::lerp(identity.G, text, source.edit_strength));
+    }
+    return identity;
+  });
+}
+
+}  // namespace reenact

@@ -1,0 +1,44 @@
+// Who is shown, as the denoiser is told: a picture, texts or both become the global embedding G
+// and, for networks with source tokens, the source's clean latent.
+//
+//   picture                G = E(picture)
+//   text                   G = E(text)
+//   picture and text       G = (1 - a) E(picture) + a E(text)
+//   picture, edit from-to  G = E(picture) + a (E(to) - E(from))
+//
+// E is CLIP's projected embedding at unit length, G is brought to unit length again, and a is
+// SourceRequest::edit_strength.
+//
+// Thread-safe: networks are only read.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "pipeline/engine/bundle.h"
+#include "pipeline/face/landmarks.h"
+#include "pipeline/image.h"
+#include "pipeline/types.h"
+#include "torch/torch.h"
+
+namespace reenact {
+
+struct SourceIdentity {
+  torch::Tensor G;                      // [clip_dim], unit length
+  std::optional<torch::Tensor> latent;  // [C, h, w], scaled; only of a picture for source tokens
+  std::vector<std::string> notes;       // for JobSummary::notes
+};
+
+// `crop`: the picture around the face, of the model's size; empty: `source` is texts alone.
+// `landmarks`: its own, crop-normalised. kInvalidArgument: nothing to show, or an edit of nothing.
+// kInternal, kResourceExhausted: as CatchErrors.
+absl::StatusOr<SourceIdentity> EmbedIdentity(const Bundle& bundle, const SourceRequest& source,
+                                             const Image& crop,
+                                             const std::optional<Landmarks>& landmarks);
+
+// 8-bit RGB to [3, H, W] in [-1, 1].
+torch::Tensor ImageToTensor(const Image& image);
+
+}  // namespace reenact
