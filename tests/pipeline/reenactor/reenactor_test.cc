@@ -65,6 +65,7 @@ class ReenactorTest : public ::testing::Test {
     const std::string source_path = testing::DataDir() + "/LivePortrait/driving/d18.mp4";
     auto reader = VideoReader::Open(testing::ReadFile(source_path));
     ASSERT_TRUE(reader.ok()) << reader.status();
+    faces_.clear();  // run once for every suite that derives from this one
     for (int i = 0; i < 5 * kFrames; ++i) {
       auto frame = (*reader)->Next();
       ASSERT_TRUE(frame.ok() && frame->has_value());
