@@ -470,6 +470,8 @@ absl::Status CheckImage(const Image& image) {
 
 }  // namespace
 
+bool LooksLikePicture(std::string_view bytes) { return ReadHeader(bytes).has_value(); }
+
 absl::StatusOr<Image> DecodeImage(std::string_view bytes, const ImageLimits& limits,
                                   Orientation orientation) {
   const std::optional<Header> header = ReadHeader(bytes);

@@ -23,6 +23,9 @@ enum class Orientation {
   kIgnore,  // the stored pixels as they are
 };
 
+// Whether `bytes` begin as a file of one of the five formats does.
+bool LooksLikePicture(std::string_view bytes);
+
 // Decodes the first picture in `bytes`. Grey becomes three equal channels, 16 bits per channel are
 // rounded to 8, transparency is laid over white. Colour profiles are not applied. kInvalidArgument:
 // not one of the five formats, damaged, or cut off; kResourceExhausted: over `limits`.

@@ -5,17 +5,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "pipeline/media/image_codec.h"
 
 namespace reenact {
 
 namespace {
-
-FaceTracker::Options TrackerOptions(const FaceChoice& face) {
-  FaceTracker::Options options;
-  options.faces = {face};
-  return options;
-}
 
 FrameFace::Origin ToOrigin(FaceOrigin origin) {
   switch (origin) {
@@ -37,8 +30,20 @@ Driving::Driving(const Options& options, std::unique_ptr<FaceLandmarker> landmar
       landmarker_(std::move(landmarker)),
       motion_(std::move(motion)),
       timeline_(options.no_face, /*immediate=*/options.live.has_value()) {
-  landmarker_->Reset();
-  tracker_.emplace(TrackerOptions(options.face), *landmarker_);
+  if (!options.live.has_value()) return;
+  auto live =
+      std::make_unique<LiveFaceSource>(SourceOptions(), *options.live, std::move(landmarker_));
+  live_ = live.get();
+  source_ = std::move(live);
+}
+
+FaceSourceOptions Driving::SourceOptions() const {
+  FaceSourceOptions source;
+  source.max_frames = options_.max_frames;
+  source.max_pixels = options_.max_pixels;
+  source.faces = {options_.face};
+  source.read_audio = options_.read_audio;
+  return source;
 }
 
 absl::Status Driving::AddBytes(std::string_view bytes) {
@@ -60,89 +65,31 @@ absl::Status Driving::AddFrame(LiveFrame frame) {
   if (!options_.live.has_value()) {
     return absl::InvalidArgumentError("driving that is not live is a file, not frames");
   }
-  if (last_pts_.has_value() && frame.pts <= *last_pts_) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "driving frame ", num_frames() + static_cast<int64_t>(live_.size()), ": pts is ", frame.pts,
-        ", must be above ", *last_pts_, ", that of the frame before"));
-  }
-  last_pts_ = frame.pts;
-  live_.push_back(std::move(frame));
-  return absl::OkStatus();
+  return live_->Add(std::move(frame));
 }
 
 absl::Status Driving::Finish() {
   if (finished_) return absl::FailedPreconditionError("the driving media has ended already");
   finished_ = true;
-  if (options_.live.has_value() ? !last_pts_.has_value() : bytes_.empty()) {
+  if (options_.live.has_value() ? !live_->any() : bytes_.empty()) {
     return absl::InvalidArgumentError("no driving media was sent");
   }
   return absl::OkStatus();
 }
 
-absl::Status Driving::Named(const absl::Status& status) {
-  return absl::Status(status.code(), absl::StrCat("driving video: ", status.message()));
-}
-
-absl::Status Driving::OpenFile() {
-  VideoLimits limits;
-  limits.max_frames = options_.max_frames;
-  limits.max_pixels = options_.max_pixels;
-  auto reader = VideoReader::Open(std::move(bytes_), limits);
-  bytes_.clear();
-  if (!reader.ok()) return Named(reader.status());
-  reader_ = *std::move(reader);
-  info_ = reader_->info();
-  if (!options_.read_audio) return absl::OkStatus();
-  auto audio = reader_->ReadAudio();
-  if (!audio.ok()) return Named(audio.status());
-  if (!audio->note.empty()) notes_.push_back(audio->note);
-  if (!audio->empty()) audio_ = *std::move(audio);
+absl::Status Driving::Open() {
+  auto source = OpenFaceSource(std::exchange(bytes_, {}), SourceOptions(), std::move(landmarker_));
+  if (!source.ok()) return source.status();
+  source_ = *std::move(source);
+  audio_ = source_->TakeAudio();
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::optional<Driving::Picture>> Driving::NextPicture() {
-  if (!options_.live.has_value()) {
-    if (reader_ == nullptr) {
-      if (auto status = OpenFile(); !status.ok()) return status;
-    }
-    auto frame = reader_->Next();
-    if (!frame.ok()) return Named(frame.status());
-    if (!frame->has_value()) return std::nullopt;
-    return Picture{std::move((*frame)->image), (*frame)->pts, (*frame)->duration, {}};
-  }
-  if (live_.empty()) return std::nullopt;
-  const LiveFrame frame = std::move(live_.front());
-  live_.pop_front();
-  ImageLimits limits;
-  limits.max_pixels = options_.max_pixels;
-  auto image = DecodeImage(frame.image, limits);
-  if (!image.ok()) {
-    return absl::Status(image.status().code(), absl::StrCat("driving frame ", num_frames(), ": ",
-                                                            image.status().message()));
-  }
-  if (num_frames() == 0) {
-    info_.width = image->width;
-    info_.height = image->height;
-    info_.time_base_num = options_.live->time_base_num;
-    info_.time_base_den = options_.live->time_base_den;
-  } else if (image->width != info_.width || image->height != info_.height) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("driving frame ", num_frames(), " has ", image->width, "x", image->height,
-                     " pixels, must have ", info_.width, "x", info_.height, " like frame 0"));
-  }
-  return Picture{*std::move(image), frame.pts, 0, frame.arrived};
-}
-
-absl::Status Driving::Track(const Picture& picture) {
-  const auto tracked = tracker_->Next(picture.image);
-  if (!tracked.ok()) {
-    return absl::Status(tracked.status().code(), absl::StrCat("driving frame ", num_frames(), ": ",
-                                                              tracked.status().message()));
-  }
-  const TrackedFace& face = tracked->faces[0];
-  undecided_.push_back({picture.pts, picture.duration, picture.arrived, {}});
+absl::Status Driving::Take(const FaceSource::Frame& frame) {
+  const TrackedFace& face = frame.tracked.faces[0];
+  undecided_.push_back({frame.pts, frame.duration, frame.arrived, {}});
   if (!crop_.has_value() && face.landmarks.has_value()) for_crop_.push_back(*face.landmarks);
-  return timeline_.Add(face, tracked->cut, picture.pts);
+  return timeline_.Add(face, frame.tracked.cut, frame.pts);
 }
 
 void Driving::MaybeCrop(bool end) {
@@ -188,30 +135,29 @@ void Driving::TakeDecided(std::vector<Frame>* decided) {
 
 absl::StatusOr<Driving::Event> Driving::ReadFrame(std::vector<Frame>* decided) {
   if (!options_.live.has_value() && !finished_) return Event::kNeedsInput;
+  if (source_ == nullptr) {
+    if (auto status = Open(); !status.ok()) return status;
+  }
+  auto frame = source_->Next();
+  if (!frame.ok()) return frame.status();
+  if (info_.width == 0) info_ = source_->info();
+  decode_time_ = source_->decode_time();
   const absl::Time start = absl::Now();
-  auto picture = NextPicture();
-  if (!picture.ok()) return picture.status();
-  const absl::Time decoded = absl::Now();
-  decode_time_ += decoded - start;
-  if (picture->has_value()) {
-    if (auto status = Track(**picture); !status.ok()) return status;
+  if (frame->has_value()) {
+    if (auto status = Take(**frame); !status.ok()) return status;
     MaybeCrop(/*end=*/false);
     TakeDecided(decided);
-    landmark_time_ += absl::Now() - decoded;
+    fill_time_ += absl::Now() - start;
+    landmark_time_ = source_->landmark_time() + fill_time_;
     return Event::kFrame;
   }
   if (!finished_) return Event::kNeedsInput;
   if (auto status = timeline_.Finish(); !status.ok()) return status;
   MaybeCrop(/*end=*/true);
   TakeDecided(decided);
-  if (reader_ != nullptr) {
-    for (std::string& note : DescribeReport(reader_->info(), reader_->report(), "driving video")) {
-      notes_.push_back(std::move(note));
-    }
-  }
-  reader_.reset();
-  tracker_.reset();
-  landmarker_.reset();
+  notes_ = source_->Notes();
+  source_.reset();
+  live_ = nullptr;
   return Event::kEnd;
 }
 

@@ -1,5 +1,5 @@
-// The driving side of a job: a video file or live pictures go in, one record per frame comes out,
-// in order. Pictures are looked at one by one and dropped.
+// The driving side of a job: a file or live pictures go in, one record per frame comes out, in
+// order. Pictures are looked at one by one and dropped (face_source.h).
 //
 // Thread-compatible.
 #pragma once
@@ -15,11 +15,11 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "pipeline/driving/face_source.h"
 #include "pipeline/face/crop.h"
 #include "pipeline/face/face_choice.h"
 #include "pipeline/face/face_landmarker.h"
 #include "pipeline/face/face_timeline.h"
-#include "pipeline/face/face_tracker.h"
 #include "pipeline/face/landmarks.h"
 #include "pipeline/media/audio_track.h"
 #include "pipeline/media/video_reader.h"
@@ -83,36 +83,25 @@ class Driving {
   absl::Duration landmark_time() const { return landmark_time_; }
 
  private:
-  struct Picture {
-    Image image;
-    int64_t pts = 0;
-    int64_t duration = 0;
-    absl::Time arrived;
-  };
-  absl::Status OpenFile();
-  // None: the end of the file, or no frame is there.
-  absl::StatusOr<std::optional<Picture>> NextPicture();
-  absl::Status Track(const Picture& picture);
+  FaceSourceOptions SourceOptions() const;
+  // Opens the file that is there.
+  absl::Status Open();
+  absl::Status Take(const FaceSource::Frame& frame);
   // Settles the crop if enough is known.
   void MaybeCrop(bool end);
   void NoteFace(int64_t frame, const FaceRecord& record);
   double Seconds(int64_t pts) const;
   void TakeDecided(std::vector<Frame>* decided);
-  // `status` as the caller should see it.
-  static absl::Status Named(const absl::Status& status);
 
   const Options options_;
-  // Until the end: a landmarker holds the networks' weights.
-  std::unique_ptr<FaceLandmarker> landmarker_;
-  std::optional<FaceTracker> tracker_;
+  std::unique_ptr<FaceLandmarker> landmarker_;  // until there is a source, which owns it then
   DriverMotion motion_;
 
   bool finished_ = false;
-  std::string bytes_;                // of the file, until it is opened
-  std::deque<LiveFrame> live_;       // not yet read
-  std::optional<int64_t> last_pts_;  // of live frames
-
-  std::unique_ptr<VideoReader> reader_;
+  std::string bytes_;  // of the file, until it is opened
+  // Until the end: it holds the networks' weights.
+  std::unique_ptr<FaceSource> source_;
+  LiveFaceSource* live_ = nullptr;  // source_ of live driving
   VideoInfo info_;
   std::optional<AudioTrack> audio_;
   FaceTimeline timeline_;
@@ -125,6 +114,7 @@ class Driving {
   std::vector<FrameFace> frame_faces_;
   std::vector<std::string> notes_;
   absl::Duration decode_time_, landmark_time_;
+  absl::Duration fill_time_;  // of landmark_time_, after the source
 };
 
 }  // namespace reenact

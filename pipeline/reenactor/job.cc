@@ -24,9 +24,6 @@ constexpr int kRowsAhead = 3;
 // Skipped frames that are named one by one in the summary.
 constexpr int64_t kMaxSkipNotes = 1000;
 
-// A frame of live driving that has no neighbour lasts as long as one of 25 a second.
-constexpr int kSingleFrameRate = 25;
-
 constexpr int kMinOutputSize = 16;
 constexpr double kMaxGuidanceScale = 20;
 
