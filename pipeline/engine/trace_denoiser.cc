@@ -1,12 +1,7 @@
 #include "pipeline/engine/trace_denoiser.h"
 
 #include <cstddef>
-#include <exception>
-#include <string>
 #include <utility>
-
-#include "absl/strings/str_cat.h"
-#include "pipeline/models/device.h"
 
 namespace reenact {
 
@@ -74,7 +69,7 @@ double TraceDenoiser::GflopPerRowStep(const SDiTConfig& config, bool guided) {
   return RowGflop(config, config.num_frames) * (guided ? 2 : 1);
 }
 
-void TraceDenoiser::Begin(int row) {
+void TraceDenoiser::BeginRow(int row) {
   ActiveRow begun;
   const auto& slots = plan_.rows[static_cast<size_t>(row)];
   for (size_t k = 0; k < slots.size(); ++k) {
@@ -101,13 +96,15 @@ Tensor TraceDenoiser::Noise(const ActiveRow& row, int step) const {
   return torch::stack(slots);
 }
 
-std::vector<ExecutorRow> TraceDenoiser::Collect(const std::vector<RowStep>& steps) {
+// With guidance two rows of the executor each, the second without the appearance.
+std::vector<ExecutorRow> TraceDenoiser::Begin(int num_rows) {
+  steps_ = order_.Next(num_rows);
   // Traces are kept for followers only, which may be yet to come.
   const bool anchored =
       plan_.anchor_slot.has_value() && (plan_.rows.size() > 1 || !order_.complete());
   std::vector<ExecutorRow> rows;
-  for (const RowStep& step : steps) {
-    if (step.first) Begin(step.row);
+  for (const RowStep& step : steps_) {
+    if (step.first) BeginRow(step.row);
     const ActiveRow& active = active_.at(step.row);
     for (size_t half = 0; half < (options_.guided() ? 2 : 1); ++half) {
       ExecutorRow row;
@@ -128,11 +125,10 @@ std::vector<ExecutorRow> TraceDenoiser::Collect(const std::vector<RowStep>& step
   return rows;
 }
 
-absl::StatusOr<std::vector<FinishedFrame>> TraceDenoiser::Finish(const std::vector<RowStep>& steps,
-                                                                 absl::Span<const Tensor> outputs) {
+absl::StatusOr<std::vector<FinishedFrame>> TraceDenoiser::Finish(absl::Span<const Tensor> outputs) {
   std::vector<FinishedFrame> finished;
   size_t next = 0;
-  for (const RowStep& step : steps) {
+  for (const RowStep& step : steps_) {
     ActiveRow& active = active_.at(step.row);
     Tensor output = outputs[next++];
     if (options_.guided()) {
@@ -150,57 +146,9 @@ absl::StatusOr<std::vector<FinishedFrame>> TraceDenoiser::Finish(const std::vect
     }
     active_.erase(step.row);
   }
-  order_.Advance(steps);
+  order_.Advance(steps_);
   DropTraces();
   return finished;
-}
-
-std::vector<absl::StatusOr<std::vector<FinishedFrame>>> TraceDenoiser::Step(
-    RowExecutor& executor, absl::Span<const Share> shares) {
-  using Result = absl::StatusOr<std::vector<FinishedFrame>>;
-  const c10::InferenceMode inference;
-  const auto failed = [](const Share& share, const std::exception& error) {
-    return ErrorStatus(error, absl::StrCat("denoising row step ", share.clip->row_steps_done()));
-  };
-  // Runs `part` of the shares in one call; throws before anything has changed, or not at all.
-  const auto run = [&](absl::Span<const Share> part) {
-    std::vector<std::vector<RowStep>> steps;
-    std::vector<ExecutorRow> rows;
-    std::vector<size_t> begins;
-    for (const Share& share : part) {
-      steps.push_back(share.clip->order_.Next(share.num_rows));
-      begins.push_back(rows.size());
-      for (ExecutorRow& row : share.clip->Collect(steps.back())) rows.push_back(std::move(row));
-    }
-    begins.push_back(rows.size());
-    const std::vector<Tensor> outputs = executor.Forward(rows);
-    std::vector<Result> results;
-    for (size_t i = 0; i < part.size(); ++i) {
-      const auto mine = absl::MakeConstSpan(outputs).subspan(begins[i], begins[i + 1] - begins[i]);
-      try {
-        results.push_back(part[i].clip->Finish(steps[i], mine));
-      } catch (const std::exception& error) {
-        results.push_back(failed(part[i], error));
-      }
-    }
-    return results;
-  };
-  if (shares.size() > 1) {
-    try {
-      return run(shares);
-    } catch (const std::exception&) {
-      // One of them is to blame: each by itself shows which.
-    }
-  }
-  std::vector<Result> results;
-  for (const Share& share : shares) {
-    try {
-      results.push_back(std::move(run({&share, 1})[0]));
-    } catch (const std::exception& error) {
-      results.push_back(failed(share, error));
-    }
-  }
-  return results;
 }
 
 }  // namespace reenact

@@ -23,13 +23,14 @@
 #include "pipeline/anchored/row_schedule.h"
 #include "pipeline/diffusion/schedule.h"
 #include "pipeline/engine.h"
+#include "pipeline/engine/clip_denoiser.h"
 #include "pipeline/engine/sampling.h"
 #include "pipeline/models/row_executor.h"
 #include "torch/torch.h"
 
 namespace reenact {
 
-class TraceDenoiser {
+class TraceDenoiser final : public ClipDenoiser {
  public:
   // `executor` must outlive the denoiser. `complete`: the plan has all rows of the clip.
   // kInvalidArgument: the parts do not fit each other.
@@ -42,16 +43,13 @@ class TraceDenoiser {
   TraceDenoiser(TraceDenoiser&&) = default;
   TraceDenoiser& operator=(TraceDenoiser&&) = delete;
 
-  int64_t total_row_steps() const { return order_.total_row_steps(); }
-  int64_t row_steps_done() const { return order_.row_steps_done(); }
-  bool done() const { return order_.done(); }
-  RowDemand demand() const { return order_.demand(); }
-  // Rows that have not ended.
-  int num_open_rows() const { return order_.num_open_rows(); }
-
-  // For a clip that is not complete, between two steps: one more row; no more rows.
-  void AddRow(std::vector<RowSlot> row);
-  void Complete();
+  int64_t total_row_steps() const override { return order_.total_row_steps(); }
+  int64_t row_steps_done() const override { return order_.row_steps_done(); }
+  bool done() const override { return order_.done(); }
+  RowDemand demand() const override { return order_.demand(); }
+  int num_open_rows() const override { return order_.num_open_rows(); }
+  void AddRow(std::vector<RowSlot> row) override;
+  void Complete() override;
 
   // Bytes of the traces kept now.
   int64_t trace_bytes() const;
@@ -60,15 +58,10 @@ class TraceDenoiser {
   // Work of one row step of T frames, guidance included.
   static double GflopPerRowStep(const SDiTConfig& config, bool guided);
 
-  struct Share {
-    TraceDenoiser* clip = nullptr;
-    int num_rows = 0;  // within demand()
-  };
-  // Runs one denoising step of each share's rows in one call of the executor, which all clips were
-  // created with. For each clip the frames it finished; after an error (kInternal) that clip is
-  // lost, the others are not.
-  static std::vector<absl::StatusOr<std::vector<FinishedFrame>>> Step(
-      RowExecutor& executor, absl::Span<const Share> shares);
+ protected:
+  std::vector<ExecutorRow> Begin(int num_rows) override;
+  absl::StatusOr<std::vector<FinishedFrame>> Finish(
+      absl::Span<const torch::Tensor> outputs) override;
 
  private:
   // The two runs of guidance; index 1 is the run with the appearance dropped.
@@ -88,17 +81,11 @@ class TraceDenoiser {
 
   // Whether the row computes every slot, the anchor's included.
   bool IsAnchorRow(int row) const { return row == 0 || !plan_.anchor_slot.has_value(); }
-  void Begin(int row);
+  void BeginRow(int row);
   torch::Tensor Noise(const ActiveRow& row, int step) const;
 
-  // What the executor is to run for `steps`; with guidance two rows each, the second without the
-  // appearance. Pointers are valid until Finish.
-  std::vector<ExecutorRow> Collect(const std::vector<RowStep>& steps);
   // Forgets the traces no row will ask for.
   void DropTraces();
-  // Takes what it gave.
-  absl::StatusOr<std::vector<FinishedFrame>> Finish(const std::vector<RowStep>& steps,
-                                                    absl::Span<const torch::Tensor> outputs);
 
   RowExecutor* executor_;
   Schedule schedule_;
@@ -108,6 +95,7 @@ class TraceDenoiser {
   SamplingOptions options_;
   RowSchedule order_;
   std::optional<ExecutorSource> source_;
+  std::vector<RowStep> steps_;       // those that Begin gave
   std::map<int, ActiveRow> active_;  // by row
   std::map<int, Halves> traces_;     // by step
 };

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <iostream>
 #include <memory>
 #include <random>
@@ -193,7 +194,6 @@ TEST_P(TraceDenoiserTest, CompanyDoesNotMatter) {
     std::vector<Frames> together(clips.size());
     while (true) {
       std::vector<TraceDenoiser::Share> shares;
-      std::vector<size_t> who;
       bool any_left = false;
       for (size_t i = 0; i < denoisers.size(); ++i) {
         if (denoisers[i].done()) continue;
@@ -202,15 +202,16 @@ TEST_P(TraceDenoiserTest, CompanyDoesNotMatter) {
         if (random() % 4 == 0) continue;  // paused
         shares.push_back({&denoisers[i],
                           std::uniform_int_distribution(demand.min_rows, demand.max_rows)(random)});
-        who.push_back(i);
       }
       if (!any_left) break;
       std::shuffle(shares.begin(), shares.end(), random);
       const auto results = TraceDenoiser::Step(*executor, shares);
       ASSERT_EQ(results.size(), shares.size());
       for (size_t i = 0; i < shares.size(); ++i) {
-        const auto at = static_cast<size_t>(shares[i].clip - denoisers.data());
-        Add(results[i], &together[at]);
+        const auto at = std::find_if(
+            denoisers.begin(), denoisers.end(),
+            [&](const TraceDenoiser& denoiser) { return &denoiser == shares[i].clip; });
+        Add(results[i], &together[static_cast<size_t>(at - denoisers.begin())]);
       }
       ASSERT_FALSE(HasFailure());
     }
