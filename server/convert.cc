@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
@@ -73,10 +74,23 @@ v1::OutputFormat ToProto(OutputFormat format) {
   return v1::OUTPUT_FORMAT_UNSPECIFIED;
 }
 
+// A text of a source: of bounded length, and with something to read.
+void CheckText(absl::string_view field, const std::string& text, bool needed, Problems& problems) {
+  if (text.size() > kMaxTextBytes) {
+    problems.push_back(
+        absl::StrCat(field, " has ", text.size(), " bytes, must have at most ", kMaxTextBytes));
+  } else if (needed && text.empty()) {
+    problems.push_back(absl::StrCat(field, " has 0 bytes, must have 1 to ", kMaxTextBytes));
+  } else if (!text.empty() && absl::StripAsciiWhitespace(text).empty()) {
+    problems.push_back(absl::StrCat(field, " is only white space, must have a word"));
+  }
+}
+
 void ReadSource(v1::Source& source, const ModelInfo& model, JobRequest& request,
                 Problems& problems) {
   const bool has_image = !source.image().empty(), has_text = !source.text().empty();
-  if (!has_image && !has_text) {
+  const bool has_picture = has_image || !source.video().empty(), has_edit = source.has_edit();
+  if (!has_picture && !has_text) {
     problems.push_back(absl::StrCat("source is empty, must have ",
                                     model.accepts_image && model.accepts_text ? "an image or a text"
                                     : model.accepts_image                     ? "an image"
@@ -86,16 +100,25 @@ void ReadSource(v1::Source& source, const ModelInfo& model, JobRequest& request,
     problems.push_back(
         absl::StrCat("source.image is set, but model \"", model.name, "\" takes no image"));
   }
-  if (has_text && !model.accepts_text) {
-    problems.push_back(
-        absl::StrCat("source.text is set, but model \"", model.name, "\" takes no text"));
+  for (const auto& [field, is_set] :
+       {std::pair("source.text", has_text), {"source.edit", has_edit}}) {
+    if (is_set && !model.accepts_text) {
+      problems.push_back(
+          absl::StrCat(field, " is set, but model \"", model.name, "\" takes no text"));
+    }
   }
-  if (source.text().size() > kMaxTextBytes) {
-    problems.push_back(absl::StrCat("source.text has ", source.text().size(),
-                                    " bytes, must have at most ", kMaxTextBytes));
+  CheckText("source.text", source.text(), /*needed=*/false, problems);
+  if (has_edit) {
+    CheckUnused("source.edit", !has_picture, "a picture", problems);
+    if (has_text) problems.emplace_back("source.edit is set, must be unset beside source.text");
+    CheckText("source.edit.from", source.edit().from(), /*needed=*/true, problems);
+    CheckText("source.edit.to", source.edit().to(), /*needed=*/true, problems);
+    request.source.edit_from = std::move(*source.mutable_edit()->mutable_from());
+    request.source.edit_to = std::move(*source.mutable_edit()->mutable_to());
   }
   if (source.has_edit_strength()) {
-    CheckUnused("source.edit_strength", !(has_image && has_text), "both image and text", problems);
+    CheckUnused("source.edit_strength", !has_picture || !(has_text || has_edit),
+                "a picture and a text or edit", problems);
     CheckRange("source.edit_strength", source.edit_strength(), 0.0, 1.0, problems);
     request.source.edit_strength = source.edit_strength();
   }

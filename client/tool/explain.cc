@@ -19,13 +19,14 @@ struct FieldFlag {
   absl::string_view field;
   absl::string_view flag;
 };
-constexpr std::array<FieldFlag, 28> kFlags = {{
+constexpr std::array<FieldFlag, 29> kFlags = {{
     {"num_steps", "--steps"},
     {"ddim_eta", "--eta"},
     {"guidance_scale", "--guidance"},
     {"sequence_plan", "--plan"},
     {"no_face_policy", "--no-face"},
-    {"edit_strength", "--edit-strength"},
+    {"edit_strength", "--strength"},
+    {"source.edit", "--edit"},
     {"jpeg_quality", "--quality"},
     {"copy_audio", "--no-audio"},
     {"sampler", "--sampler"},

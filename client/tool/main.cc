@@ -216,6 +216,27 @@ void AddSource(CLI::App& command, RunOptions& run) {
           [&run](const std::string& text) { run.config.mutable_source()->set_text(text); },
           "Description of the person; beside --source it edits the picture")
       ->type_name("TEXT");
+  command
+      .add_option_function<std::string>(
+          "--edit",
+          [&run](const std::string& text) {
+            const std::vector<std::string> parts = absl::StrSplit(text, "=>");
+            if (parts.size() != 2) {
+              throw CLI::ValidationError("--edit", "'" + text + "' is not 'FROM => TO'");
+            }
+            v1::TextEdit& edit = *run.config.mutable_source()->mutable_edit();
+            edit.set_from(std::string(absl::StripAsciiWhitespace(parts[0])));
+            edit.set_to(std::string(absl::StripAsciiWhitespace(parts[1])));
+          },
+          "Changes the person of --source by the difference of two descriptions, such as 'brown "
+          "hair => red hair'")
+      ->type_name("'FROM => TO'");
+  command
+      .add_option_function<double>(
+          "--strength,--edit-strength",
+          [&run](double strength) { run.config.mutable_source()->set_edit_strength(strength); },
+          "Weight of --text beside --source, or length of --edit, 0 to 1. Default: 0.5")
+      ->type_name("X");
 }
 
 void AddOutput(CLI::App& command, RunOptions& run) {
@@ -261,12 +282,6 @@ void AddJob(CLI::App& command, RunOptions& run, JobFlags& flags) {
       .add_option_function<double>(
           "--guidance", [&run](double scale) { run.config.set_guidance_scale(scale); },
           "Classifier-free guidance; 1 turns it off. Default: the model's")
-      ->type_name("X");
-  command
-      .add_option_function<double>(
-          "--edit-strength",
-          [&run](double strength) { run.config.mutable_source()->set_edit_strength(strength); },
-          "Weight of --text beside --source, 0 to 1. Default: 0.5")
       ->type_name("X");
   const std::vector<std::pair<std::string, v1::OutputFormat>> formats = {
       {"mp4", v1::OUTPUT_FORMAT_FRAGMENTED_MP4},

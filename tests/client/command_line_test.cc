@@ -119,6 +119,7 @@ TEST_F(CommandLineTest, WrongUsageIsTold) {
       {{"run", "-s", face, "-d", drive, "-o", out, "--sampler", "best"}, "ddim, ddpm"},
       {{"run", "-s", face, "-d", drive, "-o", out, "--steps", "many"}, "--steps"},
       {{"run", "-s", face, "-d", drive, "-o", out, "--deadline", "soon"}, "90s"},
+      {{"run", "-s", face, "-d", drive, "-o", out, "--edit", "red hair"}, "FROM => TO"},
       {{"run", "-s", face, "-d", drive, "-o", outputs_.File("a.avi")}, "a.avi"},
       {{"run", "-s", face, "-d", drive, "-o", outputs_.File("f/"), "--quality", "3"}, "PNG"},
       {{"run", "-s", face, "-d", drive, "-o", drive}, "one of the inputs"},
@@ -171,6 +172,16 @@ TEST_F(RunTest, WritesTheVideo) {
                     HasSubstr("out.mp4: 3 frames"), HasSubstr("seed 18446744073709551615"),
                     HasSubstr("note: sound left out"), HasSubstr("frame 4: no face"),
                     HasSubstr("2 more frames"), Not(HasSubstr("\x1b"))));
+}
+
+TEST_F(RunTest, AnEditReachesTheServer) {
+  auto program = StartRun("echo", {"--edit", "brown hair =>red hair ", "--strength", "0.7"});
+
+  EXPECT_EQ(program->Wait(), 0) << program->err();
+
+  EXPECT_EQ(service_.config().source().edit().from(), "brown hair");
+  EXPECT_EQ(service_.config().source().edit().to(), "red hair");
+  EXPECT_EQ(service_.config().source().edit_strength(), 0.7);
 }
 
 TEST_F(RunTest, EveryFlagReachesTheServer) {

@@ -131,6 +131,23 @@ TEST(ToJobRequestTest, EveryFieldArrives) {
   EXPECT_FALSE(request->copy_audio);
 }
 
+TEST(ToJobRequestTest, EditArrives) {
+  ModelInfo model = FakeModel();
+  model.accepts_text = true;
+  v1::JobConfig config = Valid();
+  config.mutable_source()->mutable_edit()->set_from("a man with brown hair");
+  config.mutable_source()->mutable_edit()->set_to("a man with red hair");
+  config.mutable_source()->set_edit_strength(1);
+
+  const auto request = ToJobRequest(config, {model});
+
+  ASSERT_THAT(request, IsOk());
+  EXPECT_EQ(request->source.edit_from, "a man with brown hair");
+  EXPECT_EQ(request->source.edit_to, "a man with red hair");
+  EXPECT_EQ(request->source.edit_strength, 1);
+  EXPECT_EQ(request->source.text, "");
+}
+
 TEST(ToJobRequestTest, UnknownModelIsNotFoundAndSaysWhichThereAre) {
   v1::JobConfig config = Valid();
   config.set_model("nope");
@@ -152,7 +169,31 @@ TEST(ToJobRequestTest, IllegalFieldsNameFieldValueAndRange) {
       {[](auto& c) { c.mutable_source()->set_text(std::string(1001, 'x')); },
        "source.text has 1001 bytes, must have at most 1000"},
       {[](auto& c) { c.mutable_source()->set_edit_strength(0.5); },
-       "source.edit_strength is set, must be unset without both image and text"},
+       "source.edit_strength is set, must be unset without a picture and a text or edit"},
+      {[](auto& c) { c.mutable_source()->set_text(" \t\n"); },
+       "source.text is only white space, must have a word"},
+      {[](auto& c) { c.mutable_source()->mutable_edit()->set_from("x"); },
+       "source.edit is set, but model \"fake\" takes no text"},
+      {[](auto& c) { c.mutable_source()->mutable_edit()->set_from("x"); },
+       "source.edit.to has 0 bytes, must have 1 to 1000"},
+      {[](auto& c) { c.mutable_source()->mutable_edit()->set_to("x"); },
+       "source.edit.from has 0 bytes, must have 1 to 1000"},
+      {[](auto& c) { c.mutable_source()->mutable_edit()->set_to(std::string(1001, 'x')); },
+       "source.edit.to has 1001 bytes, must have at most 1000"},
+      {[](auto& c) { c.mutable_source()->mutable_edit()->set_from(" "); },
+       "source.edit.from is only white space, must have a word"},
+      {[](auto& c) {
+         c.mutable_source()->set_text("a hat");
+         c.mutable_source()->mutable_edit()->set_from("x");
+       },
+       "source.edit is set, must be unset beside source.text"},
+      {[](auto& c) {
+         c.mutable_source()->clear_image();
+         c.mutable_source()->mutable_edit()->set_from("x");
+       },
+       "source.edit is set, must be unset without a picture"},
+      {[](auto& c) { c.mutable_source()->set_edit_strength(std::nan("")); },
+       "source.edit_strength is nan, must be 0 to 1"},
       {[](auto& c) { c.mutable_source()->set_edit_strength(1.5); },
        "source.edit_strength is 1.5, must be 0 to 1"},
       {[](auto& c) { c.set_num_steps(0); }, "num_steps is 0, must be 2 to 1000"},
