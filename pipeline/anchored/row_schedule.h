@@ -12,6 +12,11 @@
 //
 // Rows may be added while others run. A clip is not done before it is complete.
 //
+// In a plan of several scenes (row_plan.h) the anchor row of a linked scene follows row 0 and leads
+// the rows of its scene. Retained, no linked scene begins before the one two before it has ended,
+// so that the traces of three anchors are kept at most. Recomputed, a pass holds rows of one scene:
+// row 0, the scene's anchor row, which runs again in every pass of it, and some followers.
+//
 // Legend: B rows, K denoising steps. Owned by one thread at a time.
 #pragma once
 
@@ -33,14 +38,15 @@ struct RowStep {
   // Whether it begins or ends the row's run; the last of a row that shows its frames delivers them.
   bool first = false;
   bool last = false;
-  bool shows = true;  // false: row 0 recomputed
+  bool shows = true;  // false: an anchor row recomputed
 };
 
 class RowSchedule {
  public:
   struct Options {
     TraceForm form = TraceForm::kRetained;
-    // Rows that have begun and not ended at any time: bounds memory. 2 or more, row 0 included.
+    // Rows that have begun and not ended at any time: bounds memory. 2 or more, row 0 included; 3
+    // or more with linked scenes. Less counts as that.
     int max_active_rows = 8;
     // The same until the first row has ended, 1 or more: fewer means that the first frames are
     // there sooner. kRetained only.
@@ -68,23 +74,29 @@ class RowSchedule {
   RowDemand demand() const;
 
   // What a step of `num_rows` rows, within demand(), would run: row 0 first if it is among them,
-  // then rows that have begun, by number, then new ones.
+  // then rows that have begun, by number, then new ones. So a leader comes before its followers.
   std::vector<RowStep> Next(int num_rows) const;
   // Says that exactly those have run.
   void Advance(const std::vector<RowStep>& steps);
 
-  // Traces of steps before this one will not be read any more.
-  int first_step_needed() const;
+  // Of the anchor row `leader`, traces of steps before this one will not be read any more.
+  int first_step_needed(int leader = 0) const;
+  // Row 0 and the anchor rows of linked scenes.
+  bool IsLeader(int row) const;
+  // As RowPlan's; -1: none.
+  int LeaderOf(int row) const;
 
  private:
   int StepsOf(int row) const;
-  // Whether `row` could take its next step if row 0 is (not) in the same step.
-  bool CanRun(int row, bool with_anchor) const;
-  // kLockStep and kRecomputed: the rows of the pass that runs, or else of the one that would begin.
-  std::vector<int> PassRows() const;
+  // The first row of the scene of `row`, and that of the next (num_rows_: it is the last).
+  int SceneBegin(int row) const;
+  int SceneEnd(int row) const;
+  // kLockStep and kRecomputed: the rows of the pass whose first new row is `begin`.
+  std::vector<int> PassFrom(int begin) const;
 
   int num_rows_ = 0;
   bool complete_ = false;
+  const std::vector<int> linked_;  // the anchor rows of linked scenes
   const int num_steps_;
   const bool has_anchor_;
   const bool retained_;
@@ -98,6 +110,7 @@ class RowSchedule {
   // may be needed.
   std::map<int, int> steps_;
   std::vector<int> pass_;     // kLockStep and kRecomputed: the pass that runs
+  int pass_begin_ = 0;        // its first new row
   int64_t planned_rows_ = 0;  // of the passes that have begun
 };
 

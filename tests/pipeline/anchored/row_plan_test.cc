@@ -4,6 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <optional>
+#include <random>
 #include <set>
 #include <vector>
 
@@ -13,7 +16,7 @@ namespace {
 using ::testing::ElementsAre;
 
 constexpr SequencePlan kPlans[] = {SequencePlan::kCentralRandom, SequencePlan::kCentralInterleaved,
-                                   SequencePlan::kContiguous};
+                                   SequencePlan::kContiguous, SequencePlan::kBalanced};
 
 std::vector<int> Frames(const std::vector<RowSlot>& row) {
   std::vector<int> frames;
@@ -33,7 +36,8 @@ TEST(RowPlanTest, EveryFrameIsShownOnceAndAnchorsAgree) {
         const int a = t / 2;
         if (t > 1) {
           ASSERT_EQ(*plan->anchor_slot, a);
-          const bool central = kind != SequencePlan::kContiguous && t > 2;
+          const bool central = t > 2 && (kind == SequencePlan::kCentralRandom ||
+                                         kind == SequencePlan::kCentralInterleaved);
           if (central) {
             ASSERT_EQ(plan->anchor_frame, n / 2);
           } else if (kind == SequencePlan::kContiguous) {
@@ -87,11 +91,43 @@ TEST(RowPlanTest, EveryFrameIsShownOnceAndAnchorsAgree) {
   }
 }
 
+// No anchor needs fewer rows than the balanced one, and none that needs as few is nearer to the
+// middle.
+TEST(RowPlanTest, BalancedTakesTheLeastRowsAndTheAnchorNearestToTheMiddle) {
+  for (int n = 1; n <= 200; ++n) {
+    for (int t = 2; t <= 16; ++t) {
+      SCOPED_TRACE(::testing::Message() << "N=" << n << " T=" << t);
+      const auto plan = PlanRows(n, t, SequencePlan::kBalanced, 7);
+      ASSERT_TRUE(plan.ok()) << plan.status();
+      const int a = t / 2, per_after = t - 1 - a;
+      int least = n + 1, nearest = n;
+      for (int anchor = 0; anchor < n; ++anchor) {
+        const int after = n - 1 - anchor;
+        if (per_after == 0 && after > 0) continue;
+        const int rows = std::max(
+            {1, (anchor + a - 1) / a, per_after == 0 ? 0 : (after + per_after - 1) / per_after});
+        const int distance = std::abs(anchor - n / 2);
+        if (rows < least) nearest = n;
+        least = std::min(least, rows);
+        if (rows == least) nearest = std::min(nearest, distance);
+      }
+      ASSERT_EQ(plan->rows.size(), static_cast<size_t>(least));
+      ASSERT_EQ(std::abs(plan->anchor_frame - n / 2), nearest);
+      ASSERT_LE(plan->num_padding_slots,
+                PlanRows(n, t, SequencePlan::kCentralRandom, 7)->num_padding_slots);
+    }
+  }
+}
+
 TEST(RowPlanTest, PaperExampleSizes) {
   // 12 frames at T=4: 6 before and 5 after the anchor, 2 and 1 slots per row. 24 frames at T=8: 12
   // and 11, 4 and 3 slots.
   EXPECT_EQ(PlanRows(12, 4, SequencePlan::kCentralRandom, 0)->rows.size(), 5u);
   EXPECT_EQ(PlanRows(24, 8, SequencePlan::kCentralRandom, 0)->rows.size(), 4u);
+  // The anchor elsewhere: 4 rows instead of 5, one slot of padding instead of 4.
+  EXPECT_EQ(PlanRows(12, 4, SequencePlan::kBalanced, 0)->rows.size(), 4u);
+  EXPECT_EQ(PlanRows(12, 4, SequencePlan::kBalanced, 0)->num_padding_slots, 1);
+  EXPECT_EQ(PlanRows(24, 8, SequencePlan::kBalanced, 0)->rows.size(), 4u);
 }
 
 TEST(RowPlanTest, RowsOfARandomPlanHaveDistinctFramesIfThereAreEnough) {
@@ -160,6 +196,121 @@ TEST(RowPlanTest, OneFrameIsPaddedWithItself) {
   ASSERT_EQ(plan->rows.size(), 1u);
   EXPECT_THAT(Frames(plan->rows[0]), ElementsAre(0, 0, 0, 0));
   EXPECT_EQ(plan->num_padding_slots, 3);
+}
+
+void ExpectEqual(const RowPlan& a, const RowPlan& b) {
+  EXPECT_EQ(a.num_frames, b.num_frames);
+  EXPECT_EQ(a.frames_per_row, b.frames_per_row);
+  EXPECT_EQ(a.anchor_frame, b.anchor_frame);
+  EXPECT_EQ(a.anchor_slot, b.anchor_slot);
+  EXPECT_EQ(a.num_padding_slots, b.num_padding_slots);
+  EXPECT_EQ(a.linked_scenes.size(), b.linked_scenes.size());
+  ASSERT_EQ(a.rows.size(), b.rows.size());
+  for (size_t row = 0; row < a.rows.size(); ++row) {
+    ASSERT_EQ(a.rows[row].size(), b.rows[row].size());
+    for (size_t k = 0; k < a.rows[row].size(); ++k) {
+      EXPECT_EQ(a.rows[row][k].frame, b.rows[row][k].frame);
+      EXPECT_EQ(a.rows[row][k].duplicate, b.rows[row][k].duplicate);
+    }
+  }
+}
+
+TEST(ScenePlanTest, OneSceneIsThePlanWithoutScenes) {
+  for (const SequencePlan kind :
+       {SequencePlan::kCentralRandom, SequencePlan::kCentralInterleaved, SequencePlan::kBalanced}) {
+    for (const int t : {1, 2, 5, 8}) {
+      ExpectEqual(*PlanScenes(37, t, {}, kind, 4), *PlanRows(37, t, kind, 4));
+    }
+    // Without anchors there is nothing to link.
+    ExpectEqual(*PlanScenes(37, 1, {5, 20}, kind, 4), *PlanRows(37, 1, kind, 4));
+  }
+}
+
+TEST(ScenePlanTest, EveryFrameIsShownOnceInARowOfItsScene) {
+  std::mt19937 random(2);
+  const auto draw = [&random](int low, int high) {
+    return std::uniform_int_distribution(low, high)(random);
+  };
+  for (int run = 0; run < 3000; ++run) {
+    const int n = draw(1, 120), t = draw(2, 16);
+    const SequencePlan kind =
+        std::vector{SequencePlan::kCentralRandom, SequencePlan::kCentralInterleaved,
+                    SequencePlan::kBalanced}[static_cast<size_t>(draw(0, 2))];
+    std::set<int> chosen;
+    for (int i = draw(0, 6); i > 0 && n > 1; --i) chosen.insert(draw(1, n - 1));
+    const std::vector<int> cuts(chosen.begin(), chosen.end());
+    SCOPED_TRACE(::testing::Message()
+                 << "N=" << n << " T=" << t << " cuts " << ::testing::PrintToString(cuts)
+                 << " plan " << static_cast<int>(kind));
+    const auto plan = PlanScenes(n, t, cuts, kind, 3);
+    ASSERT_TRUE(plan.ok()) << plan.status();
+    ASSERT_EQ(plan->linked_scenes.size(), cuts.size());
+    const int a = *plan->anchor_slot;
+    std::vector<int> shown(static_cast<size_t>(n), 0);
+    int padding = 0;
+    for (size_t b = 0; b < plan->rows.size(); ++b) {
+      const int number = static_cast<int>(b);
+      const auto& row = plan->rows[b];
+      ASSERT_EQ(row.size(), static_cast<size_t>(t));
+      const LinkedScene* scene = plan->SceneOf(number);
+      const size_t at =
+          scene == nullptr ? 0 : static_cast<size_t>(scene - &plan->linked_scenes[0]) + 1;
+      const int begin = at == 0 ? 0 : cuts[at - 1];
+      const int end = at < cuts.size() ? cuts[at] : n;
+      const bool linked = scene != nullptr && scene->first_row == number;
+      ASSERT_EQ(plan->LeaderOf(number), b == 0 ? std::nullopt
+                                        : scene == nullptr || linked
+                                            ? std::optional(0)
+                                            : std::optional(scene->first_row));
+      ASSERT_EQ(plan->AnchorSlotOf(number), scene == nullptr || linked ? a : scene->anchor_slot);
+      bool shows = false;
+      for (int k = 0; k < t; ++k) {
+        const RowSlot& slot = row[static_cast<size_t>(k)];
+        if (!slot.duplicate) {
+          ++shown[static_cast<size_t>(slot.frame)];
+          shows = true;
+        }
+        if (k == a && (scene == nullptr || linked)) {
+          ASSERT_EQ(slot.frame, plan->anchor_frame);
+          ASSERT_EQ(slot.duplicate, b > 0);
+          continue;
+        }
+        ASSERT_GE(slot.frame, begin);
+        ASSERT_LT(slot.frame, end);
+        if (scene != nullptr && k == scene->anchor_slot) {
+          ASSERT_EQ(k, a - 1);
+          ASSERT_EQ(slot.frame, scene->anchor_frame);
+          ASSERT_EQ(slot.duplicate, !linked);
+        } else {
+          padding += slot.duplicate ? 1 : 0;
+        }
+      }
+      ASSERT_TRUE(shows) << "row " << b;
+    }
+    ASSERT_THAT(shown, ::testing::Each(1));
+    ASSERT_EQ(padding, plan->num_padding_slots);
+    if (kind == SequencePlan::kBalanced) {
+      size_t least = 0;
+      for (size_t i = 0; i <= cuts.size(); ++i) {
+        const int size = (i < cuts.size() ? cuts[i] : n) - (i == 0 ? 0 : cuts[i - 1]);
+        const int others = i == 0 ? size - 1 : size;
+        least += static_cast<size_t>(std::max(1, (others + t - 2) / (t - 1)));
+      }
+      ASSERT_EQ(plan->rows.size(), least);
+    }
+  }
+}
+
+TEST(ScenePlanTest, RefusesCutsThatAreNone) {
+  const auto code = [](const std::vector<int>& cuts, SequencePlan kind) {
+    return PlanScenes(10, 4, cuts, kind, 0).status().code();
+  };
+  EXPECT_EQ(code({0}, SequencePlan::kBalanced), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(code({10}, SequencePlan::kBalanced), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(code({4, 4}, SequencePlan::kBalanced), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(code({4}, SequencePlan::kContiguous), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(PlanScenes(0, 4, {}, SequencePlan::kBalanced, 0).status().code(),
+            absl::StatusCode::kInvalidArgument);
 }
 
 TEST(RowPlanTest, RefusesEmptyInput) {

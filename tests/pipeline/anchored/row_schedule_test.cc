@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 #include <random>
 #include <set>
 #include <tuple>
@@ -114,6 +115,57 @@ TEST(RowSchedule, GrowsWhileRowsRun) {
   EXPECT_TRUE(schedule.done());
 }
 
+// Rows 0, 1, 2 of the first scene, 3 and 4 of the second, 5 and 6 of the third.
+RowPlan PlanOfThreeScenes() {
+  RowPlan plan = Plan(7);
+  plan.linked_scenes = {{.first_row = 3, .anchor_slot = 1}, {.first_row = 5, .anchor_slot = 1}};
+  return plan;
+}
+
+TEST(RowSchedule, LinkedScenesFollowTheFirstAnchor) {
+  RowSchedule schedule(PlanOfThreeScenes(), true, 2, {.max_active_rows = 8, .max_first_rows = 8});
+  EXPECT_EQ(schedule.total_row_steps(), 14);
+  // The third scene waits until the first has ended.
+  EXPECT_THAT(RowsAndSteps(schedule.Next(8)),
+              ElementsAre(std::pair(0, 0), std::pair(1, 0), std::pair(2, 0), std::pair(3, 0),
+                          std::pair(4, 0)));
+  schedule.Advance(schedule.Next(4));
+  // Row 4 was not granted; its leader's trace of step 0 is kept.
+  EXPECT_EQ(schedule.first_step_needed(3), 0);
+  EXPECT_EQ(schedule.first_step_needed(0), 0);
+  schedule.Advance(schedule.Next(8));
+  EXPECT_THAT(RowsAndSteps(schedule.Next(8)),
+              ElementsAre(std::pair(4, 1), std::pair(5, 0), std::pair(6, 0)));
+  EXPECT_EQ(schedule.first_step_needed(3), 1);
+  schedule.Advance(schedule.Next(8));
+  EXPECT_EQ(schedule.first_step_needed(3), 2);
+  EXPECT_EQ(schedule.first_step_needed(0), 1);
+  schedule.Advance(schedule.Next(8));
+  EXPECT_TRUE(schedule.done());
+}
+
+TEST(RowSchedule, RecomputedPassesHoldOneSceneEach) {
+  RowSchedule schedule(PlanOfThreeScenes(), true, 1,
+                       {.form = TraceForm::kRecomputed, .max_active_rows = 2});
+  EXPECT_EQ(schedule.total_row_steps(), 9);
+  std::vector<std::vector<int>> passes;
+  std::vector<int> shown;
+  while (!schedule.done()) {
+    const auto next = schedule.Next(schedule.demand().max_rows);
+    passes.emplace_back();
+    for (const RowStep& step : next) {
+      passes.back().push_back(step.row);
+      if (step.shows) shown.push_back(step.row);
+    }
+    schedule.Advance(next);
+  }
+  // Two rows are too few beside two anchors: there are three.
+  EXPECT_THAT(passes,
+              ElementsAre(ElementsAre(0, 1, 2), ElementsAre(0, 3, 4), ElementsAre(0, 5, 6)));
+  EXPECT_THAT(shown, ElementsAre(0, 1, 2, 3, 4, 5, 6));
+  EXPECT_EQ(schedule.row_steps_done(), 9);
+}
+
 // Whatever is granted, and whenever rows come: each step of each row runs once and in order, a
 // follower's trace exists and has not been given up, and no more rows are under way than allowed.
 TEST(RowSchedule, AnyGrantsKeepTheRules) {
@@ -121,16 +173,30 @@ TEST(RowSchedule, AnyGrantsKeepTheRules) {
   const auto draw = [&random](int low, int high) {
     return std::uniform_int_distribution(low, high)(random);
   };
-  for (int run = 0; run < 2000; ++run) {
+  for (int run = 0; run < 4000; ++run) {
     const int num_rows = draw(1, 9), num_steps = draw(2, 5);
     const RowSchedule::Options options = {.form = static_cast<TraceForm>(draw(0, 2)),
                                           .max_active_rows = draw(2, 6),
                                           .max_first_rows = draw(1, 6)};
-    const bool grows = draw(0, 1) == 1;
+    const bool grows = draw(0, 2) == 0;
     int num_there = grows ? draw(0, num_rows) : num_rows;
-    RowSchedule schedule(Plan(num_there), !grows, num_steps, options);
+    RowPlan plan = Plan(num_there);
+    std::set<int> links;
+    for (int i = grows ? 0 : draw(0, 3); i > 0 && num_rows > 1; --i) {
+      links.insert(draw(1, num_rows - 1));
+    }
+    for (const int row : links) plan.linked_scenes.push_back({.first_row = row, .anchor_slot = 1});
+    RowSchedule schedule(plan, !grows, num_steps, options);
     std::vector<int> taken(static_cast<size_t>(num_rows), 0);
-    std::set<int> traces;
+    std::map<int, std::set<int>> traces;  // by leader
+    const auto forget_traces = [&] {
+      size_t kept = 0;
+      for (auto& [leader, steps] : traces) {
+        steps.erase(steps.begin(), steps.lower_bound(schedule.first_step_needed(leader)));
+        kept += steps.empty() ? 0 : 1;
+      }
+      return kept;
+    };
     std::set<int> ended;
     while (!schedule.done()) {
       if (num_there < num_rows && draw(0, 2) == 0) {
@@ -150,31 +216,34 @@ TEST(RowSchedule, AnyGrantsKeepTheRules) {
       const auto next = schedule.Next(grant);
       ASSERT_EQ(static_cast<int>(next.size()), grant);
       for (const RowStep& step : next) {
+        const int leader = schedule.LeaderOf(step.row);
+        if (!grows) {
+          ASSERT_EQ(leader, plan.LeaderOf(step.row).value_or(-1));
+        }
         if (step.first) taken[step.row] = 0;
         ASSERT_EQ(step.step, taken[step.row]++);
         ASSERT_EQ(step.last, step.step == num_steps - 1);
-        if (step.row == 0) {
-          traces.insert(step.step);
-        } else {
-          ASSERT_TRUE(traces.count(step.step)) << "row " << step.row << " has no trace";
+        if (leader >= 0) {
+          ASSERT_TRUE(traces[leader].contains(step.step)) << "row " << step.row << " has no trace";
         }
+        if (schedule.IsLeader(step.row)) traces[step.row].insert(step.step);
         if (step.last && step.shows) {
           ASSERT_TRUE(ended.insert(step.row).second);
         }
       }
       schedule.Advance(next);
-      traces.erase(traces.begin(), traces.lower_bound(schedule.first_step_needed()));
+      const size_t kept = forget_traces();
       if (options.form == TraceForm::kRetained) {
         const auto active = std::count_if(
             taken.begin(), taken.end(), [&](int steps) { return steps > 0 && steps < num_steps; });
-        ASSERT_LE(active, options.max_active_rows);
+        ASSERT_LE(active, std::max(options.max_active_rows, links.empty() ? 2 : 3));
+        ASSERT_LE(kept, 3u);
       }
     }
     ASSERT_EQ(static_cast<int>(ended.size()), num_rows);
     ASSERT_EQ(schedule.row_steps_done(), schedule.total_row_steps());
     ASSERT_EQ(schedule.demand().max_rows, 0);
-    traces.erase(traces.begin(), traces.lower_bound(schedule.first_step_needed()));
-    ASSERT_TRUE(traces.empty());
+    ASSERT_EQ(forget_traces(), 0u);
   }
 }
 
