@@ -313,6 +313,8 @@ void AddSkinPairs(const cv::Mat& patch, const Landmarks& generated_face, const c
 // picture) + cell[1..3].
 struct Cells {
   std::vector<std::array<float, 4>> cells;
+  // 0 to 1: how far the coarse differences are in, which is where anything changes.
+  std::vector<float> shares;
   // Per row the first cell that changes anything and the end of those that do.
   std::vector<std::pair<int, int>> spans;
 };
@@ -333,6 +335,7 @@ Cells WeighCells(const std::vector<float>& matte, const std::vector<float>& diff
   const cv::Mat fine_difference = spread(difference, true), fine_field = spread(field, false);
   Cells out;
   out.cells.resize(matte.size());
+  out.shares.resize(matte.size());
   out.spans.assign(kMatteCells, {kMatteCells, 0});
   for (int y = 0; y < kMatteCells; ++y) {
     const auto* d = fine_difference.ptr<float>(y);
@@ -345,6 +348,7 @@ Cells WeighCells(const std::vector<float>& matte, const std::vector<float>& diff
       const float wide = SmoothStep(t);
       const float detail = SmoothStep((t - kDetailFrom) / (kDetailTo - kDetailFrom));
       out.cells[i][0] = detail;
+      out.shares[i] = wide;
       for (int c = 0; c < 3; ++c) {
         out.cells[i][1 + c] = (wide - detail) * std::clamp(d[3 * x + c], -kMaxCoarse, kMaxCoarse) -
                               detail * strength * f[3 * x + c];
@@ -401,6 +405,28 @@ void MixIn(const Cells& cells, const ColourTransfer& transfer, const cv::Mat& pa
         const float value = before + at[0] * (levels[c][in[x + c]] - before) + at[1 + c];
         out[x + c] = static_cast<uint8_t>(std::clamp(value + 0.5f, 0.0f, 255.0f));
       }
+    }
+  }
+}
+
+// Raises `matte`, a byte per pixel of a picture `width` wide, to what the cells change of `rect`.
+void RaiseMatte(const Cells& cells, const PixelRect& rect, int width, std::vector<uint8_t>& matte) {
+  const std::vector<AxisStep> columns = Spread(rect.width(), kMatteCells);
+  const std::vector<AxisStep> rows = Spread(rect.height(), kMatteCells);
+  std::vector<float> line(kMatteCells);
+  for (int y = 0; y < rect.height(); ++y) {
+    const AxisStep& row = rows[y];
+    const float* upper = &cells.shares[static_cast<size_t>(row.cell) * kMatteCells];
+    const float* lower = upper + kMatteCells;
+    for (int i = 0; i < kMatteCells; ++i) line[i] = upper[i] + row.share * (lower[i] - upper[i]);
+    uint8_t* out = &matte[static_cast<size_t>(rect.top + y) * width + rect.left];
+    for (int x = 0; x < rect.width(); ++x) {
+      const AxisStep& column = columns[x];
+      const float share =
+          line[column.cell] + column.share * (line[column.cell + 1] - line[column.cell]);
+      // Never 0 where there is any.
+      const auto level = static_cast<uint8_t>(std::ceil(std::min(255 * share, 255.0f)));
+      out[x] = std::max(out[x], level);
     }
   }
 }
@@ -518,7 +544,7 @@ void PasteBack::Grow(const float* difference, std::vector<float>& matte) {
 }
 
 absl::Status PasteBack::Blend(const Image& generated, const CropBox& box, const Faces& faces,
-                              Image& frame) {
+                              Image& frame, std::vector<uint8_t>* matte_out) {
   if (!Consistent(frame)) return absl::InvalidArgumentError("the picture to paste into is empty");
   if (!Consistent(generated) || generated.width != generated.height) {
     return absl::InvalidArgumentError(absl::StrCat("the picture to paste must be square, is ",
@@ -526,6 +552,13 @@ absl::Status PasteBack::Blend(const Image& generated, const CropBox& box, const 
   }
   if (!(box.side > 0) || !std::isfinite(box.side + box.center_x + box.center_y)) {
     return absl::InvalidArgumentError(absl::StrCat("the place to paste to has side ", box.side));
+  }
+  if (matte_out != nullptr) {
+    const size_t num_pixels = static_cast<size_t>(frame.width) * frame.height;
+    if (matte_out->empty()) matte_out->assign(num_pixels, 0);
+    if (matte_out->size() != num_pixels) {
+      return absl::InvalidArgumentError("the matte and the picture to paste into differ in size");
+    }
   }
   const PixelRect rect = Covered(box, frame.width, frame.height);
   // Interpolation needs two of everything.
@@ -567,8 +600,10 @@ absl::Status PasteBack::Blend(const Image& generated, const CropBox& box, const 
   SmoothOut(faded, difference);
   if (options_.follow > 0) Grow(difference.data(), matte);
   FadeAtSides(fading, options_.border, window, kMatteCells, matte);
-  MixIn(WeighCells(matte, difference, field_, static_cast<float>(options_.colour_match)), applied,
-        patch, rect, frame);
+  const Cells cells =
+      WeighCells(matte, difference, field_, static_cast<float>(options_.colour_match));
+  MixIn(cells, applied, patch, rect, frame);
+  if (matte_out != nullptr) RaiseMatte(cells, rect, frame.width, *matte_out);
   return absl::OkStatus();
 }
 

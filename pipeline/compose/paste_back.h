@@ -41,7 +41,12 @@ class PasteBack {
   // The next frame: replaces what `box` shows of `frame` by `generated`. `frame` may be any size
   // and holds the original picture when called. A box outside it changes nothing. kInvalidArgument:
   // an empty or inconsistent picture, `generated` not square, a box without a positive finite side.
-  absl::Status Blend(const Image& generated, const CropBox& box, const Faces& faces, Image& frame);
+  //
+  // `matte_out`: gets how much the generated picture counts at each pixel of `frame`, 0 to 255, row
+  // by row. It may hold that of other faces, of which the larger stays; else it is empty before.
+  // Where it is 0 no byte of `frame` has changed. Null: not asked for.
+  absl::Status Blend(const Image& generated, const CropBox& box, const Faces& faces, Image& frame,
+                     std::vector<uint8_t>* matte_out = nullptr);
 
   // Forgets the frames before: a cut, or another source.
   void Reset() {

@@ -460,6 +460,13 @@ absl::StatusOr<Image> Decode(std::string_view bytes, const Header& header) {
   return out;
 }
 
+void InterleaveAlpha(const uint8_t* rgb, const uint8_t* alpha, int count, uint8_t* to) {
+  for (int x = 0; x < count; ++x, rgb += 3, to += 4) {
+    std::copy_n(rgb, 3, to);
+    to[3] = alpha[x];
+  }
+}
+
 absl::Status CheckImage(const Image& image) {
   const size_t expected = static_cast<size_t>(image.width) * image.height * 3;
   if (image.width >= 1 && image.height >= 1 && image.rgb.size() == expected) {
@@ -514,8 +521,12 @@ absl::StatusOr<std::string> EncodeJpeg(const Image& image, int quality) {
   return CompressJpeg(image, quality);
 }
 
-absl::StatusOr<std::string> EncodePng(const Image& image) {
+absl::StatusOr<std::string> EncodePng(const Image& image, absl::Span<const uint8_t> alpha) {
   if (absl::Status status = CheckImage(image); !status.ok()) return status;
+  if (!alpha.empty() && alpha.size() != image.rgb.size() / 3) {
+    return absl::InvalidArgumentError(absl::StrCat("encoding an image of ", image.rgb.size() / 3,
+                                                   " pixels: its alpha has ", alpha.size()));
+  }
   InitLibav();
   const AVCodec* codec = avcodec_find_encoder(AV_CODEC_ID_PNG);
   if (codec == nullptr) return absl::InternalError("the PNG encoder is not available");
@@ -527,8 +538,8 @@ absl::StatusOr<std::string> EncodePng(const Image& image) {
   }
   encoder->width = frame->width = image.width;
   encoder->height = frame->height = image.height;
-  encoder->pix_fmt = AV_PIX_FMT_RGB24;
-  frame->format = AV_PIX_FMT_RGB24;
+  encoder->pix_fmt = alpha.empty() ? AV_PIX_FMT_RGB24 : AV_PIX_FMT_RGBA;
+  frame->format = encoder->pix_fmt;
   encoder->time_base = {1, 25};
   encoder->thread_count = 1;
   encoder->compression_level = 1;
@@ -540,8 +551,13 @@ absl::StatusOr<std::string> EncodePng(const Image& image) {
   if (error >= 0) error = av_frame_get_buffer(frame.get(), 0);
   if (error >= 0) {
     for (int y = 0; y < image.height; ++y) {
-      std::memcpy(frame->data[0] + static_cast<ptrdiff_t>(y) * frame->linesize[0], image.row(y),
-                  static_cast<size_t>(image.width) * 3);
+      uint8_t* to = frame->data[0] + static_cast<ptrdiff_t>(y) * frame->linesize[0];
+      if (alpha.empty()) {
+        std::memcpy(to, image.row(y), static_cast<size_t>(image.width) * 3);
+      } else {
+        InterleaveAlpha(image.row(y), &alpha[static_cast<size_t>(y) * image.width], image.width,
+                        to);
+      }
     }
     frame->pts = 0;
     error = avcodec_send_frame(encoder.get(), frame.get());

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "pipeline/image.h"
 
 namespace reenact {
@@ -35,7 +36,8 @@ absl::StatusOr<Image> DecodeImage(std::string_view bytes, const ImageLimits& lim
 // `quality` 1..100. kInvalidArgument: empty image or bad quality.
 absl::StatusOr<std::string> EncodeJpeg(const Image& image, int quality);
 
-// Lossless. kInvalidArgument: empty image.
-absl::StatusOr<std::string> EncodePng(const Image& image);
+// Lossless. `alpha`: a fourth channel, a byte per pixel row by row, which the colours are not
+// multiplied by; empty: none. kInvalidArgument: empty image, or alpha of another size.
+absl::StatusOr<std::string> EncodePng(const Image& image, absl::Span<const uint8_t> alpha = {});
 
 }  // namespace reenact

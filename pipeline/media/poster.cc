@@ -21,16 +21,24 @@ absl::Status CheckPosterOptions(const PosterOptions& options) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::string> MakePoster(const Image& frame, const PosterOptions& options) {
-  absl::Status status = CheckPosterOptions(options);
-  if (!status.ok()) return status;
-  const int side = std::max(frame.width, frame.height);
-  if (side <= options.max_side) return EncodeJpeg(frame, options.quality);
+PosterSize PosterSizeOf(int width, int height, const PosterOptions& options) {
+  const int side = std::max(width, height);
+  if (side <= options.max_side) return {width, height};
   const auto scaled = [&](int length) {
     const double exact = static_cast<double>(length) * options.max_side / side;
     return std::max(1, static_cast<int>(std::lround(exact)));
   };
-  return EncodeJpeg(ResizeImage(frame, scaled(frame.width), scaled(frame.height)), options.quality);
+  return {scaled(width), scaled(height)};
+}
+
+absl::StatusOr<std::string> MakePoster(const Image& frame, const PosterOptions& options) {
+  absl::Status status = CheckPosterOptions(options);
+  if (!status.ok()) return status;
+  const PosterSize size = PosterSizeOf(frame.width, frame.height, options);
+  if (size.width == frame.width && size.height == frame.height) {
+    return EncodeJpeg(frame, options.quality);
+  }
+  return EncodeJpeg(ResizeImage(frame, size.width, size.height), options.quality);
 }
 
 }  // namespace reenact

@@ -17,6 +17,13 @@ struct PosterOptions {
 // kInvalidArgument names the field, its value and its range.
 absl::Status CheckPosterOptions(const PosterOptions& options);
 
+struct PosterSize {
+  int width = 0, height = 0;
+};
+
+// Of the poster of a picture of `width` x `height`, 1 or more each.
+PosterSize PosterSizeOf(int width, int height, const PosterOptions& options = {});
+
 // `frame` as a JPEG file, its shape kept. kInvalidArgument: an empty frame or options out of range.
 // Thread-safe.
 absl::StatusOr<std::string> MakePoster(const Image& frame, const PosterOptions& options = {});

@@ -386,6 +386,69 @@ TEST_F(PasteBackTest, WithoutFacesColoursAreMatchedAtTheSides) {
   EXPECT_LT(error(1), 0.3 * error(0));
 }
 
+TEST_F(PasteBackTest, TheMatteTellsWhatHasChanged) {
+  for (const CropBox box : {kBox, CropBox{300.3, 211.8, 333.4}, CropBox{600, 20, 300.5}}) {
+    for (const MatteArea area : {MatteArea::kFace, MatteArea::kHead, MatteArea::kCrop}) {
+      const Image generated = CropImage(Tinted(after_.image, 1.2f, 0.8f, 9), box, 256);
+      Image plain = before_.image, frame = before_.image;
+      std::vector<uint8_t> matte;
+      ASSERT_TRUE(PasteBack({.area = area})
+                      .Blend(generated, box, FacesOf(after_, before_, box), plain)
+                      .ok());
+
+      ASSERT_TRUE(PasteBack({.area = area})
+                      .Blend(generated, box, FacesOf(after_, before_, box), frame, &matte)
+                      .ok());
+
+      EXPECT_EQ(frame.rgb, plain.rgb) << "asking for it changes nothing";
+      ASSERT_EQ(matte.size(), size_t{kWidth} * kHeight);
+      int64_t num_full = 0;
+      for (int y = 0; y < kHeight; ++y) {
+        for (int x = 0; x < kWidth; ++x) {
+          const uint8_t level = matte[static_cast<size_t>(y) * kWidth + x];
+          if (level == 255) ++num_full;
+          if (!InBox(box, x, y)) {
+            ASSERT_EQ(level, 0) << x << ", " << y;
+          }
+          if (level == 0) {
+            ASSERT_TRUE(std::equal(frame.row(y) + 3 * x, frame.row(y) + 3 * x + 3,
+                                   before_.image.row(y) + 3 * x))
+                << x << ", " << y;
+          }
+        }
+      }
+      // The last box lies beside the face.
+      if (area == MatteArea::kCrop || box.center_x < 400) {
+        EXPECT_GT(num_full, kWidth * kHeight / 100);
+      }
+    }
+  }
+  // The face's middle is the generated one's.
+  std::vector<uint8_t> matte;
+  Image frame = before_.image;
+  ASSERT_TRUE(PasteBack({})
+                  .Blend(CropImage(after_.image, kBox, 256), kBox, FacesOf(after_, before_, kBox),
+                         frame, &matte)
+                  .ok());
+  EXPECT_EQ(matte[size_t{kHeight / 2} * kWidth + kWidth / 2], 255);
+}
+
+TEST_F(PasteBackTest, MattesOfSeveralFacesAddUp) {
+  constexpr CropBox kLeft = {160, 240, 240}, kRight = {420, 240, 240};
+  const Image grey{64, 64, std::vector<uint8_t>(64 * 64 * 3, 128)};
+  std::vector<uint8_t> both, left, right;
+  Image frame = before_.image;
+  ASSERT_TRUE(PasteBack({}).Blend(grey, kLeft, {}, frame, &left).ok());
+  ASSERT_TRUE(PasteBack({}).Blend(grey, kRight, {}, frame, &right).ok());
+  ASSERT_TRUE(PasteBack({}).Blend(grey, kLeft, {}, frame, &both).ok());
+  ASSERT_TRUE(PasteBack({}).Blend(grey, kRight, {}, frame, &both).ok());
+  for (size_t i = 0; i < both.size(); ++i) ASSERT_EQ(both[i], std::max(left[i], right[i]));
+
+  both.resize(10);
+  EXPECT_EQ(PasteBack({}).Blend(grey, kLeft, {}, frame, &both).code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
 TEST_F(PasteBackTest, ABoxOutsideThePictureChangesNothing) {
   const Image generated{64, 64, std::vector<uint8_t>(64 * 64 * 3, 90)};
   for (const CropBox box :
