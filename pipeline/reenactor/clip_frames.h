@@ -4,6 +4,7 @@
 // Thread-safe.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -43,8 +44,9 @@ class ClipFrames {
   std::optional<Times> times(int frame) const ABSL_LOCKS_EXCLUDED(mu_);
   // The first frame from `frame` on that is not skipped.
   int NextShown(int frame) const ABSL_LOCKS_EXCLUDED(mu_);
-  // In the order of `frames`, which are there.
-  std::vector<Landmarks> landmarks(absl::Span<const int64_t> frames) const ABSL_LOCKS_EXCLUDED(mu_);
+  // Those of one of the job's faces, in the order of `frames`, which are there.
+  std::vector<Landmarks> landmarks(size_t face, absl::Span<const int64_t> frames) const
+      ABSL_LOCKS_EXCLUDED(mu_);
   // The frame has been shown and no row will ask for it.
   void Forget(int frame) ABSL_LOCKS_EXCLUDED(mu_);
 

@@ -93,13 +93,13 @@ absl::StatusOr<std::unique_ptr<ReenactorJob>> ReenactorJob::Create(const Model& 
     if (!landmarker.ok()) return landmarker.status();
     auto source = model.EmbedSource(request, **landmarker);
     if (!source.ok()) return source.status();
-    job->source_ = *std::move(source);
+    job->sources_[0] = *std::move(source);
     MotionOptions motion = request.motion;
     motion.mode = request.motion_mode.value_or(
-        job->source_.landmarks.has_value() ? MotionMode::kRelative : MotionMode::kAbsolute);
+        job->sources_[0].landmarks.has_value() ? MotionMode::kRelative : MotionMode::kAbsolute);
     SmoothingOptions smoothing;
     smoothing.strength = request.smoothing;
-    auto moves = DriverMotion::Create(job->source_.landmarks, motion, smoothing);
+    auto moves = DriverMotion::Create(job->sources_[0].landmarks, motion, smoothing);
     if (!moves.ok()) return moves.status();
     auto face =
         ToFaceChoice(request.driver_face, "driver_face", **landmarker, options.max_image_pixels);
@@ -121,7 +121,7 @@ ReenactorJob::ReenactorJob(const Model& model, const ReenactorOptions& options, 
       budget_(budget),
       request_(std::move(request)),
       feed_(model.info().frames_per_row, request_.live),
-      rendering_(model_, options_, request_, source_, frames_) {
+      rendering_(model_, options_, request_, sources_, frames_) {
   const ModelInfo& info = model.info();
   if (!request_.num_steps.has_value()) request_.num_steps = info.default_num_steps;
   if (!request_.sampler.has_value()) request_.sampler = info.default_sampler;
@@ -246,7 +246,8 @@ absl::Status ReenactorJob::Start(RowPlan rows) {
       Schedule::Create(config.schedule, config.num_train_steps, absl::StrCat(*request_.num_steps));
   if (!schedule.ok()) return schedule.status();
   auto conditions = model_.MakeConditions(
-      source_, [this](absl::Span<const int64_t> frames) { return frames_.landmarks(frames); },
+      sources_[0],
+      [this](absl::Span<const int64_t> frames) { return frames_.landmarks(/*face=*/0, frames); },
       *request_.guidance_scale != 1);
   if (!conditions.ok()) return conditions.status();
   const int num_rows = static_cast<int>(rows.rows.size());
@@ -404,7 +405,7 @@ absl::Status ReenactorJob::EndStep(int num_rows,
     denoiser_.reset();
     retained_ = {};
   }
-  rendering_.AddLatents(*std::move(finished));
+  rendering_.AddLatents(/*face=*/0, *std::move(finished));
   absl::MutexLock lock(&mu_);
   open_rows_ = open_rows;
   steps_done_ += num_rows;
@@ -417,7 +418,7 @@ absl::StatusOr<std::vector<Output>> ReenactorJob::Render() { return rendering_.R
 
 JobSummary ReenactorJob::Summary() const {
   JobSummary summary = summary_;
-  summary.notes.insert(summary.notes.begin(), source_.notes.begin(), source_.notes.end());
+  summary.notes.insert(summary.notes.begin(), sources_[0].notes.begin(), sources_[0].notes.end());
   summary.frames_out = rendering_.frames_done();
   summary.steps_run = steps_run_;
   summary.rows_run = steps_done_;
@@ -432,9 +433,9 @@ JobSummary ReenactorJob::Summary() const {
                                          " skipped frames are listed"));
   }
   summary.bytes_out = rendering_.bytes_out();
-  summary.decode_time += source_.decode_time;
-  summary.landmark_time += source_.landmark_time;
-  summary.embed_time += source_.embed_time;
+  summary.decode_time += sources_[0].decode_time;
+  summary.landmark_time += sources_[0].landmark_time;
+  summary.embed_time += sources_[0].embed_time;
   summary.denoise_time = denoise_time_;
   summary.render_time = rendering_.time();
   return summary;

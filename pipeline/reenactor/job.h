@@ -97,7 +97,7 @@ class ReenactorJob : public EngineJob {
   std::atomic<bool> cancelled_{false};
 
   // Preparation's thread; constant once it is done.
-  EmbeddedSource source_;
+  std::vector<EmbeddedSource> sources_{1};  // one per face
   std::optional<Driving> driving_;
   JobSummary summary_;  // denoising and rendering add their parts at the end: see Summary()
 

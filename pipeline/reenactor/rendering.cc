@@ -16,21 +16,43 @@ namespace {
 // Frames decoded by one call of Render, so that a call takes a bounded time.
 constexpr int kFramesPerRender = 8;
 
+// `pictures` of one size.
+Image SideBySide(const std::vector<Image>& pictures) {
+  const auto row = static_cast<ptrdiff_t>(pictures[0].width) * 3;
+  Image all;
+  all.width = pictures[0].width * static_cast<int>(pictures.size());
+  all.height = pictures[0].height;
+  all.rgb.reserve(pictures.size() * pictures[0].rgb.size());
+  for (int y = 0; y < all.height; ++y) {
+    for (const Image& picture : pictures) {
+      const auto begin = picture.rgb.begin() + row * y;
+      all.rgb.insert(all.rgb.end(), begin, begin + row);
+    }
+  }
+  return all;
+}
+
 }  // namespace
 
 Rendering::Rendering(const Model& model, const ReenactorOptions& options, const JobRequest& request,
-                     const EmbeddedSource& source, ClipFrames& frames)
+                     const std::vector<EmbeddedSource>& sources, ClipFrames& frames)
     : model_(model),
       options_(options),
       request_(request),
-      source_(source),
+      sources_(sources),
       frames_(frames),
-      picture_bytes_(int64_t{3} * model.info().image_size * model.info().image_size),
-      paste_back_(request.paste_back) {}
+      picture_bytes_(int64_t{3} * model.info().image_size * model.info().image_size) {}
 
 absl::Status Rendering::Start(const VideoInfo& driving, std::optional<AudioTrack> audio) {
   time_base_num_ = driving.time_base_num;
   time_base_den_ = driving.time_base_den;
+  for (size_t face = 0; face < sources_.size(); ++face) {
+    paste_backs_.emplace_back(request_.paste_back);
+    paste_order_.push_back(face);
+  }
+  std::stable_sort(paste_order_.begin(), paste_order_.end(), [this](size_t a, size_t b) {
+    return sources_[a].box.side < sources_[b].box.side;
+  });
   if (request_.format != OutputFormat::kFragmentedMp4) return absl::OkStatus();
   VideoWriter::Options options;
   static_cast<VideoEncoding&>(options) = request_.encoding;
@@ -54,9 +76,9 @@ absl::Status Rendering::Start(const VideoInfo& driving, std::optional<AudioTrack
   return absl::OkStatus();
 }
 
-void Rendering::AddLatents(std::vector<FinishedFrame> frames) {
+void Rendering::AddLatents(size_t face, std::vector<FinishedFrame> frames) {
   absl::MutexLock lock(&mu_);
-  for (FinishedFrame& frame : frames) ready_[frame.frame] = std::move(frame.latent);
+  for (FinishedFrame& frame : frames) ready_[{frame.frame, face}] = std::move(frame.latent);
 }
 
 Rendering::Pace Rendering::pace() const {
@@ -66,13 +88,20 @@ Rendering::Pace Rendering::pace() const {
 
 bool Rendering::CanDecode() const {
   if (ready_.empty()) return false;
-  return ready_.begin()->first == frames_.NextShown(next_frame_) ||
+  return ready_.begin()->first.first == frames_.NextShown(next_frame_) ||
          static_cast<int64_t>(waiting_.size() + 1) * picture_bytes_ <= options_.max_waiting_bytes;
+}
+
+bool Rendering::IsWhole(int frame) const {
+  for (size_t face = 0; face < sources_.size(); ++face) {
+    if (!waiting_.contains({frame, face})) return false;
+  }
+  return true;
 }
 
 bool Rendering::CanEmit() const {
   const auto times = frames_.times(next_frame_);
-  return times.has_value() && (times->skipped || waiting_.contains(next_frame_));
+  return times.has_value() && (times->skipped || IsWhole(next_frame_));
 }
 
 bool Rendering::CanFinish() const {
@@ -144,21 +173,35 @@ void Rendering::NoteEmitted(int frame, const ClipFrames::Times& times) {
 }
 
 int Rendering::width() const {
-  return source_.picture.has_value() ? source_.picture->width : *request_.output_size;
+  const std::optional<Image>& picture = sources_[0].picture;
+  return picture.has_value() ? picture->width
+                             : *request_.output_size * static_cast<int>(sources_.size());
 }
 
 int Rendering::height() const {
-  return source_.picture.has_value() ? source_.picture->height : *request_.output_size;
+  const std::optional<Image>& picture = sources_[0].picture;
+  return picture.has_value() ? picture->height : *request_.output_size;
 }
 
-absl::Status Rendering::Compose(Image generated, const Landmarks& landmarks) {
-  if (source_.picture.has_value()) {
-    picture_ = *source_.picture;
-    return paste_back_.Blend(generated, source_.box,
-                             {.generated = landmarks, .original = source_.landmarks}, picture_);
+absl::Status Rendering::Compose(std::vector<Generated> faces) {
+  if (sources_[0].picture.has_value()) {
+    picture_ = *sources_[0].picture;
+    for (const size_t face : paste_order_) {
+      const EmbeddedSource& source = sources_[face];
+      const absl::Status status = paste_backs_[face].Blend(
+          faces[face].picture, source.box,
+          {.generated = faces[face].landmarks, .original = source.landmarks}, picture_);
+      if (!status.ok()) return status;
+    }
+    return absl::OkStatus();
   }
   const int size = *request_.output_size;
-  picture_ = generated.width == size ? std::move(generated) : ResizeImage(generated, size, size);
+  std::vector<Image> squares;
+  for (Generated& face : faces) {
+    squares.push_back(face.picture.width == size ? std::move(face.picture)
+                                                 : ResizeImage(face.picture, size, size));
+  }
+  picture_ = squares.size() == 1 ? std::move(squares[0]) : SideBySide(squares);
   return absl::OkStatus();
 }
 
@@ -166,20 +209,21 @@ absl::Status Rendering::EmitReady(std::vector<Output>* outputs) {
   while (true) {
     int frame = 0;
     ClipFrames::Times times;
-    std::optional<Image> image;
-    Landmarks landmarks;
+    std::vector<Generated> faces;
     {
       absl::MutexLock lock(&mu_);
       if (!CanEmit()) return absl::OkStatus();
       frame = next_frame_;
       times = *frames_.times(frame);
-      if (!times.skipped) {
-        image = std::move(waiting_.extract(frame).mapped());
-        if (source_.picture.has_value()) landmarks = frames_.landmarks({frame})[0];
+      for (size_t face = 0; face < sources_.size() && !times.skipped; ++face) {
+        Generated& generated = faces.emplace_back();
+        generated.picture = std::move(waiting_.extract({frame, face}).mapped());
+        if (!sources_[0].picture.has_value()) continue;
+        generated.landmarks = frames_.landmarks(face, {frame})[0];
       }
     }
-    if (image.has_value()) {
-      if (auto status = Compose(*std::move(image), landmarks); !status.ok()) return status;
+    if (!times.skipped) {
+      if (auto status = Compose(std::move(faces)); !status.ok()) return status;
     }
     if (auto status = Emit(frame, times, outputs); !status.ok()) return status;
     NoteEmitted(frame, times);
@@ -187,23 +231,23 @@ absl::Status Rendering::EmitReady(std::vector<Output>* outputs) {
 }
 
 absl::Status Rendering::DecodeNext(bool* decoded) {
-  int frame = 0;
+  FrameOfFace which;
   torch::Tensor latent;
   {
     absl::MutexLock lock(&mu_);
     *decoded = CanDecode();
     if (!*decoded) return absl::OkStatus();
     auto next = ready_.extract(ready_.begin());
-    frame = next.key();
+    which = next.key();
     latent = std::move(next.mapped());
   }
   auto image = model_.Decode(latent);
   if (!image.ok()) {
-    return absl::Status(image.status().code(),
-                        absl::StrCat("rendering frame ", frame, ": ", image.status().message()));
+    return absl::Status(image.status().code(), absl::StrCat("rendering frame ", which.first, ": ",
+                                                            image.status().message()));
   }
   absl::MutexLock lock(&mu_);
-  waiting_[frame] = *std::move(image);
+  waiting_[which] = *std::move(image);
   return absl::OkStatus();
 }
 

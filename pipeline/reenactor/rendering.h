@@ -2,15 +2,20 @@
 // as the bytes the caller asked for. The earliest is decoded first; pictures that are ahead of an
 // unfinished one wait, up to max_waiting_bytes.
 //
+// A job may generate several faces (JobRequest::further_faces), numbered from 0. When the pictures
+// of all of them are there for a frame, they are composed into one.
+//
 // Start on preparation's thread, AddLatents on the scheduler's, Render on any one thread at a time;
 // the other methods are thread-safe.
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -31,9 +36,10 @@ namespace reenact {
 
 class Rendering {
  public:
-  // All must outlive it. `request` has no empty output_size.
+  // All must outlive it. `request` has no empty output_size. `sources`: one per face, of which the
+  // first has the whole picture with Composition::kPasteBack; filled before Start.
   Rendering(const Model& model, const ReenactorOptions& options, const JobRequest& request,
-            const EmbeddedSource& source, ClipFrames& frames);
+            const std::vector<EmbeddedSource>& sources, ClipFrames& frames);
 
   // Once, before the first latents: the driving's times and its sound. kInternal: an encoder is not
   // there.
@@ -42,7 +48,7 @@ class Rendering {
   // Whether the sound is in the output as it came. After Start.
   bool audio_copied() const { return audio_copied_; }
 
-  void AddLatents(std::vector<FinishedFrame> frames) ABSL_LOCKS_EXCLUDED(mu_);
+  void AddLatents(size_t face, std::vector<FinishedFrame> frames) ABSL_LOCKS_EXCLUDED(mu_);
 
   // As EngineJob's methods of the same names.
   bool renderable() const ABSL_LOCKS_EXCLUDED(mu_);
@@ -64,6 +70,8 @@ class Rendering {
   absl::Duration time() const { return time_; }
 
  private:
+  using FrameOfFace = std::pair<int, size_t>;  // in the order of frames
+
   // Whether the earliest latent may be decoded now, the next picture be emitted, and whether only
   // the end is left.
   bool CanDecode() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -81,8 +89,15 @@ class Rendering {
                           bool* finished) ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status DecodeNext(bool* decoded) ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status EmitReady(std::vector<Output>* outputs) ABSL_LOCKS_EXCLUDED(mu_);
-  // Makes picture_ of what was generated.
-  absl::Status Compose(Image generated, const Landmarks& landmarks);
+  // Whether every face's picture of the frame is there.
+  bool IsWhole(int frame) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // What was generated for one frame, by face.
+  struct Generated {
+    Image picture;        // of the model's size
+    Landmarks landmarks;  // what it was to show; only with Composition::kPasteBack
+  };
+  // Makes picture_ of it.
+  absl::Status Compose(std::vector<Generated> faces);
   absl::Status Emit(int frame, const ClipFrames::Times& times, std::vector<Output>* outputs);
   void NoteEmitted(int frame, const ClipFrames::Times& times) ABSL_LOCKS_EXCLUDED(mu_);
   void AddPieces(std::vector<VideoWriter::Piece> pieces, std::vector<Output>* outputs);
@@ -90,7 +105,7 @@ class Rendering {
   const Model& model_;
   const ReenactorOptions& options_;
   const JobRequest& request_;
-  const EmbeddedSource& source_;
+  const std::vector<EmbeddedSource>& sources_;
   ClipFrames& frames_;
   const int64_t picture_bytes_;
 
@@ -100,14 +115,15 @@ class Rendering {
   bool audio_copied_ = false;
 
   mutable absl::Mutex mu_;
-  std::map<int, torch::Tensor> ready_ ABSL_GUARDED_BY(mu_);  // latents by frame
-  std::map<int, Image> waiting_ ABSL_GUARDED_BY(mu_);        // pictures by frame
-  int next_frame_ ABSL_GUARDED_BY(mu_) = 0;                  // the next to be emitted
+  std::map<FrameOfFace, torch::Tensor> ready_ ABSL_GUARDED_BY(mu_);  // latents
+  std::map<FrameOfFace, Image> waiting_ ABSL_GUARDED_BY(mu_);        // pictures
+  int next_frame_ ABSL_GUARDED_BY(mu_) = 0;                          // the next to be emitted
   Pace pace_ ABSL_GUARDED_BY(mu_);
 
   // Rendering's thread.
-  PasteBack paste_back_;
-  Image picture_;  // the last emitted
+  std::vector<PasteBack> paste_backs_;  // one per face
+  std::vector<size_t> paste_order_;     // of faces: smaller ones, farther away, first
+  Image picture_;                       // the last emitted
   std::unique_ptr<VideoWriter> writer_;
   absl::Duration lag_;  // the largest of the frames emitted by this call
   int64_t bytes_out_ = 0;
