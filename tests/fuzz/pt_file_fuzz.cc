@@ -1,21 +1,14 @@
 // PyTorch's model files: both forms, and the pickle reader alone.
-#include <zlib.h>
-
-#include <cstdint>
-#include <utility>
-
 #include "pipeline/weights/pickle.h"
 #include "pipeline/weights/pt_file.h"
 #include "tests/fuzz/fuzz_target.h"
+#include "tests/support/zip_builder.h"
 
 namespace reenact::fuzz {
 namespace {
 
 using std::string_literals::operator""s;
-
-void Append(std::string& bytes, uint64_t value, int count) {
-  for (int i = 0; i < count; ++i) bytes += static_cast<char>(i < 8 ? value >> 8 * i : 0);
-}
+using testing::Append;
 
 std::string Text(const std::string& text) {
   std::string bytes = "X";
@@ -38,37 +31,9 @@ std::string Pickle(bool legacy) {
 const std::string kData(24, '\x3F');
 
 std::string ZipForm() {
-  std::string bytes, directory;
-  const std::vector<std::pair<std::string, std::string>> files = {
-      {"m/data.pkl", Pickle(false)}, {"m/byteorder", "little"}, {"m/data/0", kData}};
-  for (const auto& [name, text] : files) {
-    std::string header;
-    Append(header, 20, 2);
-    Append(header, 0, 8);  // flags, stored, time
-    Append(header,
-           crc32(0, reinterpret_cast<const Bytef*>(text.data()), static_cast<uInt>(text.size())),
-           4);
-    Append(header, text.size(), 4);
-    Append(header, text.size(), 4);
-    Append(header, name.size(), 2);
-    Append(header, 0, 2);
-    directory += "PK\x01\x02";
-    Append(directory, 20, 2);
-    directory += header;
-    Append(directory, 0, 10);
-    Append(directory, bytes.size(), 4);
-    directory += name;
-    bytes += "PK\x03\x04" + header + name + text;
-  }
-  const size_t start = bytes.size();
-  bytes += directory + "PK\x05\x06";
-  Append(bytes, 0, 4);
-  Append(bytes, files.size(), 2);
-  Append(bytes, files.size(), 2);
-  Append(bytes, directory.size(), 4);
-  Append(bytes, start, 4);
-  Append(bytes, 0, 2);
-  return bytes;
+  return testing::ZipArchive({{.name = "m/data.pkl", .text = Pickle(false)},
+                              {.name = "m/byteorder", .text = "little"},
+                              {.name = "m/data/0", .text = kData}});
 }
 
 std::string LegacyForm() {

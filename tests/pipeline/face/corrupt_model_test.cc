@@ -3,7 +3,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <zlib.h>
 
 #include <cstring>
 #include <random>
@@ -14,6 +13,7 @@
 #include "pipeline/face/zip.h"
 #include "tests/pipeline/face/tflite_writer.h"
 #include "tests/support/paths.h"
+#include "tests/support/zip_builder.h"
 
 namespace reenact {
 namespace {
@@ -171,65 +171,11 @@ TEST(FlexBufferTest, DamageIsNoticedOrHarmless) {
   }
 }
 
-// An archive with one stored and one deflated file.
+// An archive with one stored and one deflated file; archives may begin with anything.
 std::string SmallZip(const std::string& stored, const std::string& deflated) {
-  std::string packed(compressBound(deflated.size()), '\0');
-  z_stream stream = {};
-  EXPECT_EQ(deflateInit2(&stream, 9, Z_DEFLATED, -MAX_WBITS, 8, Z_DEFAULT_STRATEGY), Z_OK);
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(deflated.data()));
-  stream.avail_in = static_cast<uInt>(deflated.size());
-  stream.next_out = reinterpret_cast<Bytef*>(packed.data());
-  stream.avail_out = static_cast<uInt>(packed.size());
-  EXPECT_EQ(deflate(&stream, Z_FINISH), Z_STREAM_END);
-  packed.resize(stream.total_out);
-  deflateEnd(&stream);
-
-  std::string zip = "xx";  // archives may begin with anything
-  std::string list;
-  const auto put = [](std::string& to, uint32_t value, int bytes) {
-    for (int i = 0; i < bytes; ++i) to += static_cast<char>(value >> (8 * i));
-  };
-  const auto add = [&](const std::string& name, const std::string& content,
-                       const std::string& bytes, uint32_t method) {
-    const auto crc = static_cast<uint32_t>(crc32(0, reinterpret_cast<const Bytef*>(content.data()),
-                                                 static_cast<uInt>(content.size())));
-    const auto offset = static_cast<uint32_t>(zip.size());
-    const auto common = [&](std::string& to) {
-      put(to, 20, 2);
-      put(to, 0, 2);
-      put(to, method, 2);
-      put(to, 0, 4);
-      put(to, crc, 4);
-      put(to, static_cast<uint32_t>(bytes.size()), 4);
-      put(to, static_cast<uint32_t>(content.size()), 4);
-      put(to, static_cast<uint32_t>(name.size()), 2);
-      put(to, 0, 2);
-    };
-    put(zip, 0x04034b50, 4);
-    common(zip);
-    zip += name + bytes;
-    put(list, 0x02014b50, 4);
-    put(list, 20, 2);
-    common(list);
-    put(list, 0, 2);
-    put(list, 0, 2);
-    put(list, 0, 2);
-    put(list, 0, 4);
-    put(list, offset, 4);
-    list += name;
-  };
-  add("stored", stored, stored, 0);
-  add("deflated", deflated, packed, 8);
-  const auto begin = static_cast<uint32_t>(zip.size());
-  zip += list;
-  put(zip, 0x06054b50, 4);
-  put(zip, 0, 4);
-  put(zip, 2, 2);
-  put(zip, 2, 2);
-  put(zip, static_cast<uint32_t>(list.size()), 4);
-  put(zip, begin, 4);
-  put(zip, 0, 2);
-  return zip;
+  return testing::ZipArchive({{.name = "stored", .text = stored},
+                              {.name = "deflated", .text = deflated, .deflated = true}},
+                             /*zip64=*/false, /*claimed_size=*/0, /*prefix=*/"xx");
 }
 
 TEST(ZipTest, StoredAndDeflatedFiles) {
