@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
+#include "pipeline/driving/motion_template.h"
 #include "pipeline/media/image_codec.h"
 
 namespace reenact {
@@ -130,11 +131,76 @@ class StillSource final : public PictureSource {
   Image image_;
 };
 
+// What was seen by whoever made the template.
+class TemplateSource final : public FaceSource {
+ public:
+  absl::Status Open(std::string file, const FaceSourceOptions& options) {
+    if (options.faces.size() != 1) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("further_faces has ", options.faces.size() - 1,
+                       " entries, must have none with a motion template, which holds one face"));
+    }
+    if (options.faces[0].by != FaceChoice::By::kLargest) {
+      return absl::InvalidArgumentError(
+          "driver_face is set, must not be with a motion template: its face was chosen when it was "
+          "made");
+    }
+    MotionTemplateReader::Limits limits;
+    limits.max_frames = options.max_frames;
+    auto reader = MotionTemplateReader::Open(std::move(file), limits);
+    if (!reader.ok()) return reader.status();
+    reader_ = *std::move(reader);
+    const MotionTemplateInfo& info = reader_->info();
+    info_.width = info.width;
+    info_.height = info.height;
+    info_.time_base_num = info.time_base_num;
+    info_.time_base_den = info.time_base_den;
+    info_.frame_rate_num = info.frame_rate_num;
+    info_.frame_rate_den = info.frame_rate_den;
+    info_.num_frames_hint = info.num_frames_hint;
+    info_.duration_seconds = info.duration_seconds;
+    info_.container = "motion template";
+    info_.has_audio = reader_->has_sound();
+    if (!options.read_audio) return absl::OkStatus();
+    auto sound = reader_->ReadSound();
+    if (!sound.ok()) return sound.status();
+    if (!sound->empty()) audio_ = *std::move(sound);
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<std::optional<Frame>> Next() override {
+    const absl::Time start = absl::Now();
+    auto frame = reader_->Next();
+    decode_time_ += absl::Now() - start;
+    if (!frame.ok()) return frame.status();
+    if (!frame->has_value()) return std::nullopt;
+    TrackedFrame tracked;
+    tracked.cut = (*frame)->cut;
+    tracked.num_faces = (*frame)->face.landmarks.has_value() ? 1 : 0;
+    tracked.faces.push_back((*frame)->face);
+    return Frame{(*frame)->pts, (*frame)->duration, {}, std::move(tracked)};
+  }
+
+  const VideoInfo& info() const override { return info_; }
+  std::optional<AudioTrack> TakeAudio() override { return std::exchange(audio_, std::nullopt); }
+  std::vector<std::string> Notes() const override { return reader_->notes(); }
+
+ private:
+  std::unique_ptr<MotionTemplateReader> reader_;
+  VideoInfo info_;
+  std::optional<AudioTrack> audio_;
+};
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<FaceSource>> OpenFaceSource(
     std::string file, const FaceSourceOptions& options,
     std::unique_ptr<FaceLandmarker> landmarker) {
+  if (LooksLikeMotionTemplate(file)) {
+    auto source = std::make_unique<TemplateSource>();
+    if (auto status = source->Open(std::move(file), options); !status.ok()) return status;
+    return source;
+  }
   if (LooksLikePicture(file)) {
     auto source = std::make_unique<StillSource>(options, std::move(landmarker));
     if (auto status = source->Open(file, options); !status.ok()) {

@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "pipeline/face/detection.h"
+#include "pipeline/face/face_blendshapes.h"
 #include "pipeline/face/network.h"
 #include "pipeline/face/roi.h"
 #include "pipeline/face/tflite_model.h"
@@ -31,7 +32,6 @@ constexpr int kMaxDepth = 2;
 constexpr float kEdge = 1e-3f;
 constexpr int kNumMeshPoints = 468;
 constexpr int kNumIrisPoints = 5;
-constexpr int kNumBlendshapes = 52;
 
 // Which mesh points the attention model's finer outputs are, in their order. Left and right are the
 // picture's; the first 16 points of an eye are its contour.
@@ -50,15 +50,6 @@ constexpr std::array<int16_t, 71> kRightEye = {
     339, 254, 253, 252, 256, 341, 463, 467, 260, 259, 257, 258, 286, 414, 446, 261, 448, 449,
     450, 451, 452, 453, 464, 342, 445, 444, 443, 442, 441, 413, 265, 353, 276, 283, 282, 295,
     372, 340, 346, 347, 348, 349, 350, 357, 465, 383, 300, 293, 334, 296, 336, 285, 417};
-constexpr std::array<int16_t, 146> kBlendshapePoints = {
-    0,   1,   4,   5,   6,   7,   8,   10,  13,  14,  17,  21,  33,  37,  39,  40,  46,  52,  53,
-    54,  55,  58,  61,  63,  65,  66,  67,  70,  78,  80,  81,  82,  84,  87,  88,  91,  93,  95,
-    103, 105, 107, 109, 127, 132, 133, 136, 144, 145, 146, 148, 149, 150, 152, 153, 154, 155, 157,
-    158, 159, 160, 161, 162, 163, 168, 172, 173, 176, 178, 181, 185, 191, 195, 197, 234, 246, 249,
-    251, 263, 267, 269, 270, 276, 282, 283, 284, 285, 288, 291, 293, 295, 296, 297, 300, 308, 310,
-    311, 312, 314, 317, 318, 321, 323, 324, 332, 334, 336, 338, 356, 361, 362, 365, 373, 374, 375,
-    377, 378, 379, 380, 381, 382, 384, 385, 386, 387, 388, 389, 390, 397, 398, 400, 402, 405, 409,
-    415, 454, 466, 468, 469, 470, 471, 472, 473, 474, 475, 476, 477};
 constexpr int kFirstLeftIris = 468;
 constexpr int kFirstRightIris = 473;
 constexpr size_t kNumContourPoints = 16;
@@ -243,41 +234,10 @@ class LandmarkModel {
          flag_ = 0;
 };
 
-class BlendshapeModel {
- public:
-  static absl::StatusOr<BlendshapeModel> Create(std::string_view file) {
-    absl::StatusOr<std::unique_ptr<Network>> network = Load("blendshape model", file);
-    if (!network.ok()) return network.status();
-    if ((*network)->inputs().size() != 1 || (*network)->outputs().size() != 1 ||
-        (*network)->inputs()[0].elements != 2 * kBlendshapePoints.size() ||
-        (*network)->outputs()[0].elements != kNumBlendshapes) {
-      return Invalid("blendshape model: it does not make 52 numbers of 146 points");
-    }
-    BlendshapeModel model;
-    model.network_ = *std::move(network);
-    return model;
-  }
-
-  std::vector<float> Run(const Landmarks& landmarks, int width, int height) {
-    const absl::Span<float> points = network_->input(0);
-    for (size_t i = 0; i < kBlendshapePoints.size(); ++i) {
-      const Point3& p = landmarks[kBlendshapePoints[i]];
-      points[2 * i] = p.x * static_cast<float>(width);
-      points[2 * i + 1] = p.y * static_cast<float>(height);
-    }
-    network_->Run();
-    const absl::Span<const float> scores = network_->output(0);
-    return {scores.begin(), scores.end()};
-  }
-
- private:
-  std::unique_ptr<Network> network_;
-};
-
 class MediaPipeLandmarker : public FaceLandmarker {
  public:
   MediaPipeLandmarker(FaceDetector detector, LandmarkModel model,
-                      std::optional<BlendshapeModel> blendshapes, const Convention& convention)
+                      std::optional<FaceBlendshapes> blendshapes, const Convention& convention)
       : detector_(std::move(detector)),
         model_(std::move(model)),
         blendshapes_(std::move(blendshapes)),
@@ -427,7 +387,7 @@ class MediaPipeLandmarker : public FaceLandmarker {
 
   FaceDetector detector_;
   LandmarkModel model_;
-  std::optional<BlendshapeModel> blendshapes_;
+  std::optional<FaceBlendshapes> blendshapes_;
   const Convention convention_;
   // Where the next frame's face is looked for; no value: anywhere.
   std::optional<Roi> next_roi_;
@@ -459,11 +419,11 @@ absl::StatusOr<std::unique_ptr<FaceLandmarker>> FaceLandmarker::Create(Options o
   absl::StatusOr<LandmarkModel> model =
       LandmarkModel::Create(options.landmark_model, convention.depth);
   if (!model.ok()) return model.status();
-  std::optional<BlendshapeModel> blendshapes;
+  std::optional<FaceBlendshapes> blendshapes;
   if (options.blendshapes) {
     if (blendshape_file.empty())
       return Invalid("there is no blendshape network beside the landmarks");
-    absl::StatusOr<BlendshapeModel> created = BlendshapeModel::Create(blendshape_file);
+    absl::StatusOr<FaceBlendshapes> created = FaceBlendshapes::Create(blendshape_file);
     if (!created.ok()) return created.status();
     blendshapes = *std::move(created);
   }

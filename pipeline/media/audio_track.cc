@@ -2,8 +2,11 @@
 
 extern "C" {
 #include <libavcodec/bsf.h>
+#include <libavcodec/codec_desc.h>
+#include <libavutil/channel_layout.h>
 #include <libavutil/dict.h>
 #include <libavutil/mem.h>
+#include <libavutil/samplefmt.h>
 }
 
 #include <algorithm>
@@ -116,6 +119,11 @@ class AdtsRemover {
  private:
   AVBSFContext* filter_ = nullptr;
 };
+
+absl::Status Malformed(const std::string& field, const std::string& value) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("the sound's ", field, " is \"", value, "\", which is not known"));
+}
 
 }  // namespace
 
@@ -232,6 +240,91 @@ absl::StatusOr<AudioTrack> ReadAudioTrack(std::string_view bytes, const Demuxer:
   }
   track.parameters = std::move(parameters);
   return track;
+}
+
+AudioDescription DescribeAudio(const AudioTrack& track) {
+  const AVCodecParameters& codecpar = *track.parameters->codecpar;
+  AudioDescription description;
+  description.codec = avcodec_get_name(codecpar.codec_id);
+  char layout[128] = "";
+  if (codecpar.ch_layout.nb_channels > 0 &&
+      av_channel_layout_describe(&codecpar.ch_layout, layout, sizeof(layout)) > 0) {
+    description.channel_layout = layout;
+  }
+  const char* format = av_get_sample_fmt_name(static_cast<AVSampleFormat>(codecpar.format));
+  if (format != nullptr) description.sample_format = format;
+  if (codecpar.extradata_size > 0) {
+    description.extradata.assign(reinterpret_cast<const char*>(codecpar.extradata),
+                                 static_cast<size_t>(codecpar.extradata_size));
+  }
+  description.bit_rate = codecpar.bit_rate;
+  description.sample_rate = codecpar.sample_rate;
+  description.bits_per_coded_sample = codecpar.bits_per_coded_sample;
+  description.bits_per_raw_sample = codecpar.bits_per_raw_sample;
+  description.profile = codecpar.profile;
+  description.level = codecpar.level;
+  description.block_align = codecpar.block_align;
+  description.frame_size = codecpar.frame_size;
+  description.initial_padding = codecpar.initial_padding;
+  description.trailing_padding = codecpar.trailing_padding;
+  description.seek_preroll = codecpar.seek_preroll;
+  return description;
+}
+
+absl::Status RestoreAudio(const AudioDescription& description, AudioTrack* track) {
+  InitLibav();
+  const AVCodecDescriptor* codec = avcodec_descriptor_get_by_name(description.codec.c_str());
+  if (codec == nullptr || codec->type != AVMEDIA_TYPE_AUDIO) {
+    return Malformed("codec", description.codec);
+  }
+  auto parameters = std::make_shared<AudioParameters>();
+  parameters->codecpar.reset(avcodec_parameters_alloc());
+  if (parameters->codecpar == nullptr) {
+    return absl::ResourceExhaustedError("reading the sound: out of memory");
+  }
+  AVCodecParameters& codecpar = *parameters->codecpar;
+  codecpar.codec_type = AVMEDIA_TYPE_AUDIO;
+  codecpar.codec_id = codec->id;
+  if (!description.channel_layout.empty() &&
+      av_channel_layout_from_string(&codecpar.ch_layout, description.channel_layout.c_str()) < 0) {
+    return Malformed("channel_layout", description.channel_layout);
+  }
+  if (!description.sample_format.empty()) {
+    codecpar.format = av_get_sample_fmt(description.sample_format.c_str());
+    if (codecpar.format == AV_SAMPLE_FMT_NONE) {
+      return Malformed("sample_format", description.sample_format);
+    }
+  }
+  const std::string& extradata = description.extradata;
+  if (!extradata.empty()) {
+    codecpar.extradata =
+        static_cast<uint8_t*>(av_mallocz(extradata.size() + AV_INPUT_BUFFER_PADDING_SIZE));
+    if (codecpar.extradata == nullptr) {
+      return absl::ResourceExhaustedError("reading the sound: out of memory");
+    }
+    std::memcpy(codecpar.extradata, extradata.data(), extradata.size());
+    codecpar.extradata_size = static_cast<int>(extradata.size());
+  }
+  codecpar.bit_rate = description.bit_rate;
+  codecpar.sample_rate = description.sample_rate;
+  codecpar.bits_per_coded_sample = description.bits_per_coded_sample;
+  codecpar.bits_per_raw_sample = description.bits_per_raw_sample;
+  codecpar.profile = description.profile;
+  codecpar.level = description.level;
+  codecpar.block_align = description.block_align;
+  codecpar.frame_size = description.frame_size;
+  codecpar.initial_padding = description.initial_padding;
+  codecpar.trailing_padding = description.trailing_padding;
+  codecpar.seek_preroll = description.seek_preroll;
+  if (!FitsMp4(*track, codecpar)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the sound (", description.codec, ") does not fit MP4"));
+  }
+  track->codec = description.codec;
+  track->sample_rate = codecpar.sample_rate;
+  track->channels = codecpar.ch_layout.nb_channels;
+  track->parameters = std::move(parameters);
+  return absl::OkStatus();
 }
 
 }  // namespace reenact

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
+
 namespace reenact {
 
 // Codec parameters in the media library's own form; defined and used inside pipeline/media only.
@@ -38,5 +40,32 @@ struct AudioTrack {
 
   bool empty() const { return packets.empty(); }
 };
+
+// Codec parameters as words and numbers, to be kept in a file of our own. Names are FFmpeg's; 0 and
+// empty mean unknown.
+struct AudioDescription {
+  std::string codec;
+  std::string channel_layout;  // such as "stereo"
+  std::string sample_format;   // such as "fltp"
+  std::string extradata;       // the codec's own header
+  int64_t bit_rate = 0;
+  int sample_rate = 0;
+  int bits_per_coded_sample = 0;
+  int bits_per_raw_sample = 0;
+  int profile = 0;
+  int level = 0;
+  int block_align = 0;
+  int frame_size = 0;
+  int initial_padding = 0;
+  int trailing_padding = 0;
+  int seek_preroll = 0;
+};
+
+// Of a track that is not empty.
+AudioDescription DescribeAudio(const AudioTrack& track);
+
+// Gives `track`, whose packets and time base are there, what is described. kInvalidArgument: that
+// is no sound, or MP4 cannot hold it (all of it is tried).
+absl::Status RestoreAudio(const AudioDescription& description, AudioTrack* track);
 
 }  // namespace reenact
