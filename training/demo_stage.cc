@@ -19,6 +19,7 @@ struct DemoOptions {
   std::string portrait, driving;
   uint64_t source_seed = kFirstHeldOutSeed, driver_seed = kFirstHeldOutSeed + 1;
   int num_frames = 250, fps = 25, size = 384;
+  View portrait_view;
 };
 
 absl::Status WriteWhole(const std::string& path, const std::string& bytes) {
@@ -31,7 +32,8 @@ absl::Status WriteWhole(const std::string& path, const std::string& bytes) {
 // A frontal, relaxed picture.
 absl::Status WritePortrait(const DemoOptions& options) {
   const Person person = MakePerson(options.source_seed);
-  const auto png = EncodePng(PersonRenderer(person).Draw(FaceState{}, options.size).image);
+  const auto png =
+      EncodePng(PersonRenderer(person).Draw({.view = options.portrait_view}, options.size).image);
   if (!png.ok()) return png.status();
   std::cout << "source: " << Caption(person) << '\n';
   return WriteWhole(options.portrait, *png);
@@ -73,8 +75,20 @@ void AddDemoStage(CLI::App& app, std::vector<Subcommand>& stages) {
   auto options = std::make_shared<DemoOptions>();
   CLI::App* command =
       app.add_subcommand("demo", "draw a source portrait and a driving clip of another person");
-  command->add_option("--portrait", options->portrait, "PNG file to write")->required();
-  command->add_option("--driving", options->driving, "MP4 file to write")->required();
+  command->add_option("--portrait", options->portrait, "PNG file to write");
+  command->add_option("--driving", options->driving, "MP4 file to write");
+  command
+      ->add_option("--portrait-scale", options->portrait_view.scale, "1: close, 0.5: half as large")
+      ->check(CLI::Range(0.2, 1.5))
+      ->capture_default_str();
+  command
+      ->add_option("--portrait-shift-x", options->portrait_view.shift_x,
+                   "to the right, as a fraction of the picture")
+      ->check(CLI::Range(-0.5, 0.5))
+      ->capture_default_str();
+  command->add_option("--portrait-shift-y", options->portrait_view.shift_y, "down")
+      ->check(CLI::Range(-0.5, 0.5))
+      ->capture_default_str();
   command->add_option("--source-seed", options->source_seed)->capture_default_str();
   command->add_option("--driver-seed", options->driver_seed)->capture_default_str();
   command->add_option("--frames", options->num_frames)
@@ -85,8 +99,14 @@ void AddDemoStage(CLI::App& app, std::vector<Subcommand>& stages) {
       ->check(CLI::Range(64, 1024))
       ->capture_default_str();
   stages.push_back({command, [options](const StageContext&) {
-                      const absl::Status status = WritePortrait(*options);
-                      return status.ok() ? WriteDriving(*options) : status;
+                      if (options->portrait.empty() && options->driving.empty()) {
+                        return absl::InvalidArgumentError(
+                            "nothing to draw: give --portrait, --driving or both");
+                      }
+                      absl::Status status;
+                      if (!options->portrait.empty()) status = WritePortrait(*options);
+                      if (status.ok() && !options->driving.empty()) status = WriteDriving(*options);
+                      return status;
                     }});
 }
 

@@ -1,6 +1,6 @@
 // reenact-strip: one picture that shows what a reenactment did. The source at the left; right of
-// it, for moments spread evenly over the clip, the driver's face above and the generated frame
-// below.
+// it, for moments spread evenly over the clip, the driver's face above (if he is to be shown) and
+// the generated frame below.
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
@@ -34,6 +34,7 @@ struct Arguments {
   std::string source, driving, generated, output, face_models;
   int columns = 6;
   int size = 192;
+  bool whole_source = false;
 };
 
 absl::StatusOr<std::string> ReadWhole(const std::string& path) {
@@ -106,6 +107,26 @@ void Paste(const Image& picture, int left, int top, Image& canvas) {
   }
 }
 
+// `height` pixels high, its shape kept.
+Image Scaled(const Image& image, int height) {
+  return ResizeImage(image, std::max(1, image.width * height / image.height), height);
+}
+
+// Side by side, a gap between them.
+Image Row(const std::vector<Image>& pictures) {
+  Image row;
+  row.height = pictures[0].height;
+  row.width = -kGap;
+  for (const Image& picture : pictures) row.width += picture.width + kGap;
+  row.rgb.assign(static_cast<size_t>(row.width) * row.height * 3, kPaper);
+  int left = 0;
+  for (const Image& picture : pictures) {
+    Paste(picture, left, 0, row);
+    left += picture.width + kGap;
+  }
+  return row;
+}
+
 absl::Status MakeStrip(const Arguments& arguments) {
   auto models = ReadFaceModels(FaceModelsFolder(arguments.face_models), {}, {});
   if (!models.ok()) return models.status();
@@ -116,37 +137,49 @@ absl::Status MakeStrip(const Arguments& arguments) {
   if (!source_bytes.ok()) return source_bytes.status();
   auto source = DecodeImage(*source_bytes);
   if (!source.ok()) return source.status();
-  auto driving_bytes = ReadWhole(arguments.driving);
-  if (!driving_bytes.ok()) return driving_bytes.status();
   auto generated_bytes = ReadWhole(arguments.generated);
   if (!generated_bytes.ok()) return generated_bytes.status();
-
-  auto num_driving = CountFrames(*driving_bytes);
-  if (!num_driving.ok()) return num_driving.status();
-  auto num_generated = CountFrames(*generated_bytes);
-  if (!num_generated.ok()) return num_generated.status();
-  const std::vector<int> moments =
-      Moments(std::min(*num_driving, *num_generated), arguments.columns);
-  auto driving = PickFrames(*driving_bytes, moments);
-  if (!driving.ok()) return driving.status();
-  auto generated = PickFrames(*generated_bytes, moments);
-  if (!generated.ok()) return generated.status();
+  auto count = CountFrames(*generated_bytes);
+  if (!count.ok()) return count.status();
+  std::string driving_bytes;
+  if (!arguments.driving.empty()) {
+    auto bytes = ReadWhole(arguments.driving);
+    if (!bytes.ok()) return bytes.status();
+    driving_bytes = *std::move(bytes);
+    auto num_driving = CountFrames(driving_bytes);
+    if (!num_driving.ok()) return num_driving.status();
+    count = std::min(*count, *num_driving);
+  }
+  const std::vector<int> moments = Moments(*count, arguments.columns);
 
   const int size = arguments.size;
-  auto source_crop = CropFaces(**landmarker, {*source}, size);
-  if (!source_crop.ok()) return source_crop.status();
-  auto driving_crops = CropFaces(**landmarker, *driving, size);
-  if (!driving_crops.ok()) return driving_crops.status();
+  std::vector<Image> rows;  // from above
+  if (!driving_bytes.empty()) {
+    auto driving = PickFrames(driving_bytes, moments);
+    if (!driving.ok()) return driving.status();
+    auto crops = CropFaces(**landmarker, *driving, size);
+    if (!crops.ok()) return crops.status();
+    rows.push_back(Row(*crops));
+  }
+  auto generated = PickFrames(*generated_bytes, moments);
+  if (!generated.ok()) return generated.status();
+  for (Image& image : *generated) image = Scaled(image, size);
+  rows.push_back(Row(*generated));
+  Image first = Scaled(*source, size);
+  if (!arguments.whole_source) {
+    auto crop = CropFaces(**landmarker, {*source}, size);
+    if (!crop.ok()) return crop.status();
+    first = (*crop)[0];
+  }
 
+  const int left = first.width + 3 * kGap;
   Image canvas;
-  canvas.width = (arguments.columns + 1) * (size + kGap) - kGap + 2 * kGap;
-  canvas.height = 2 * size + kGap;
+  canvas.height = static_cast<int>(rows.size()) * (size + kGap) - kGap;
+  for (const Image& row : rows) canvas.width = std::max(canvas.width, left + row.width);
   canvas.rgb.assign(static_cast<size_t>(canvas.width) * canvas.height * 3, kPaper);
-  Paste((*source_crop)[0], 0, (canvas.height - size) / 2, canvas);
-  for (int i = 0; i < arguments.columns; ++i) {
-    const int left = (i + 1) * (size + kGap) + 2 * kGap;
-    Paste((*driving_crops)[i], left, 0, canvas);
-    Paste(ResizeImage((*generated)[i], size, size), left, size + kGap, canvas);
+  Paste(first, 0, (canvas.height - size) / 2, canvas);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    Paste(rows[i], left, static_cast<int>(i) * (size + kGap), canvas);
   }
   auto png = EncodePng(canvas);
   if (!png.ok()) return png.status();
@@ -164,15 +197,16 @@ int main(int argc, char** argv) {
   reenact::Arguments arguments;
   CLI::App app("Puts the source, driving faces and generated frames into one picture.");
   app.add_option("--source", arguments.source, "Source image")->required();
-  app.add_option("--driving", arguments.driving, "Driving video")->required();
+  app.add_option("--driving", arguments.driving, "Driving video; without it no driver is shown");
   app.add_option("--generated", arguments.generated, "Video made from the two")->required();
   app.add_option("-o,--output", arguments.output, "PNG file to write")->required();
   app.add_option("--columns", arguments.columns, "Moments shown")
       ->check(CLI::Range(1, 64))
       ->capture_default_str();
-  app.add_option("--size", arguments.size, "Side of each picture, pixels")
+  app.add_option("--size", arguments.size, "Height of each picture, pixels")
       ->check(CLI::Range(16, 1024))
       ->capture_default_str();
+  app.add_flag("--whole-source", arguments.whole_source, "Show the whole source, not its face");
   app.add_option("--face-models", arguments.face_models,
                  "Folder of the .tflite files (default: REENACT_FACE_MODELS, .deps/mediapipe)");
   try {
