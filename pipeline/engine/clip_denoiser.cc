@@ -15,6 +15,20 @@ void ClipDenoiser::AddRow(std::vector<RowSlot> /*row*/) {
 
 void ClipDenoiser::Complete() { TORCH_CHECK(false, "a clip that does not grow is completed"); }
 
+std::optional<ExecutorSource> ClipDenoiser::TraceSource(RowExecutor& executor,
+                                                        const Conditions& conditions) {
+  const c10::InferenceMode inference;
+  if (executor.config().source == SourceTokens::kNone || !conditions.source_latent.has_value()) {
+    return std::nullopt;
+  }
+  std::optional<torch::Tensor> map;
+  if (conditions.source_landmark_map.has_value()) {
+    map = conditions.source_landmark_map->unsqueeze(0);
+  }
+  return executor.TraceSource(conditions.source_latent->unsqueeze(0),
+                              conditions.source_C->unsqueeze(0), map);
+}
+
 std::vector<absl::StatusOr<std::vector<FinishedFrame>>> ClipDenoiser::Step(
     RowExecutor& executor, absl::Span<const Share> shares) {
   using Result = absl::StatusOr<std::vector<FinishedFrame>>;

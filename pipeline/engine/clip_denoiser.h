@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -53,6 +54,10 @@ class ClipDenoiser {
   ClipDenoiser(ClipDenoiser&&) = default;
   ClipDenoiser& operator=(const ClipDenoiser&) = default;
   ClipDenoiser& operator=(ClipDenoiser&&) = default;
+
+  // What the clip's source is to the executor; none: it has none, or the network takes none.
+  static std::optional<ExecutorSource> TraceSource(RowExecutor& executor,
+                                                   const Conditions& conditions);
 
   // What the executor is to run for the next step of `num_rows` rows. Pointers are valid until
   // Finish. May be called again without Finish, for the same rows: what it gave has not run.

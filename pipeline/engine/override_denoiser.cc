@@ -24,6 +24,9 @@ absl::StatusOr<OverrideDenoiser> OverrideDenoiser::Create(SDiT sdit, Schedule sc
   if (auto status = CheckFit(sdit->config(), plan, conditions); !status.ok()) {
     return status;
   }
+  if (!plan.linked_scenes.empty()) {
+    return absl::InvalidArgumentError("denoiser: the override has one anchor, not one for a scene");
+  }
   return OverrideDenoiser(std::move(sdit), std::move(schedule), std::move(plan),
                           std::move(conditions), std::move(noise), options, max_rows_per_pass);
 }

@@ -38,22 +38,33 @@ FrameConditionSource FromTensors(const FrameConditions& all) {
   };
 }
 
-absl::Status CheckFit(const SDiTConfig& config, const RowPlan& plan, const Conditions& conditions) {
-  const auto wrong = [](absl::string_view what) {
-    return absl::InvalidArgumentError(absl::StrCat("denoiser: ", what));
-  };
-  if (plan.frames_per_row != config.num_frames) {
-    return wrong(absl::StrCat("rows of ", plan.frames_per_row, " frames for a network of ",
-                              config.num_frames));
-  }
-  if (!conditions.frames) return wrong("the frames' conditions are missing");
+namespace {
+
+absl::Status Unfit(absl::string_view what) {
+  return absl::InvalidArgumentError(absl::StrCat("denoiser: ", what));
+}
+
+}  // namespace
+
+absl::Status CheckFit(const SDiTConfig& config, const Conditions& conditions) {
+  if (!conditions.frames) return Unfit("the frames' conditions are missing");
   if (conditions.source_latent.has_value() && config.source != SourceTokens::kNone) {
-    if (!conditions.source_C.has_value()) return wrong("source_C is missing");
+    if (!conditions.source_C.has_value()) return Unfit("source_C is missing");
     if (config.landmark_map && !conditions.source_landmark_map.has_value()) {
-      return wrong("source_landmark_map is missing");
+      return Unfit("source_landmark_map is missing");
     }
   }
   return absl::OkStatus();
+}
+
+absl::Status CheckFit(const SDiTConfig& config, const RowPlan& plan, const Conditions& conditions) {
+  const bool fits = plan.anchor_slot.has_value() ? plan.frames_per_row == config.num_frames
+                                                 : plan.frames_per_row <= config.num_frames;
+  if (!fits) {
+    return Unfit(absl::StrCat("rows of ", plan.frames_per_row, " frames for a network of ",
+                              config.num_frames));
+  }
+  return CheckFit(config, conditions);
 }
 
 FrameConditions ConditionsOf(const Conditions& conditions, absl::Span<const int64_t> frames,

@@ -1,5 +1,5 @@
-// What a denoiser is told and what it gives: shared by the trace form (trace_denoiser.h), which the
-// engine runs, and the full-batch form (override_denoiser.h), which it is tested against.
+// What a denoiser is told and what it gives: shared by those the engine runs (clip_denoiser.h) and
+// the full-batch form (override_denoiser.h), which the trace form is tested against.
 #pragma once
 
 #include <functional>
@@ -64,7 +64,9 @@ struct FinishedFrame {
   torch::Tensor latent;  // [C, h, w], scaled, its own memory
 };
 
-// kInvalidArgument: the parts do not fit each other.
+// kInvalidArgument: the parts do not fit each other. A network of T frames takes rows of T; rows
+// without an anchor may have fewer, and are then its first slots.
+absl::Status CheckFit(const SDiTConfig& config, const Conditions& conditions);
 absl::Status CheckFit(const SDiTConfig& config, const RowPlan& plan, const Conditions& conditions);
 
 // `conditions.frames` of `frames`. Throws c10::Error if they do not fit the network.

@@ -1,5 +1,6 @@
 #include "pipeline/engine/trace_denoiser.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <utility>
 
@@ -28,18 +29,8 @@ TraceDenoiser::TraceDenoiser(RowExecutor& executor, Schedule schedule, RowPlan p
       conditions_(std::move(conditions)),
       noise_(std::move(noise)),
       options_(options),
-      order_(plan_, complete, schedule_.size(), order) {
-  const c10::InferenceMode inference;
-  if (executor.config().source == SourceTokens::kNone || !conditions_.source_latent.has_value()) {
-    return;
-  }
-  std::optional<Tensor> map;
-  if (conditions_.source_landmark_map.has_value()) {
-    map = conditions_.source_landmark_map->unsqueeze(0);
-  }
-  source_ = executor.TraceSource(conditions_.source_latent->unsqueeze(0),
-                                 conditions_.source_C->unsqueeze(0), map);
-}
+      order_(plan_, complete, schedule_.size(), order),
+      source_(TraceSource(executor, conditions_)) {}
 
 void TraceDenoiser::AddRow(std::vector<RowSlot> row) {
   plan_.rows.push_back(std::move(row));
@@ -52,30 +43,41 @@ void TraceDenoiser::Complete() {
 }
 
 void TraceDenoiser::DropTraces() {
-  traces_.erase(traces_.begin(), traces_.lower_bound(order_.first_step_needed()));
+  std::erase_if(traces_, [&](const auto& trace) {
+    const auto& [leader, step] = trace.first;
+    return step < order_.first_step_needed(leader);
+  });
 }
 
 int64_t TraceDenoiser::trace_bytes() const {
   int64_t bytes = 0;
-  for (const auto& [step, halves] : traces_) bytes += halves[0].bytes() + halves[1].bytes();
+  for (const auto& [of, halves] : traces_) bytes += halves[0].bytes() + halves[1].bytes();
   return bytes;
 }
 
-int64_t TraceDenoiser::RetainedBytes(const RowExecutor& executor, int num_steps, bool guided) {
-  return executor.trace_bytes() * num_steps * (guided ? 2 : 1);
+int64_t TraceDenoiser::RetainedBytes(const RowExecutor& executor, int num_steps, bool guided,
+                                     int num_scenes) {
+  return executor.trace_bytes() * num_steps * (guided ? 2 : 1) * std::clamp(num_scenes, 1, 3);
 }
 
 double TraceDenoiser::GflopPerRowStep(const SDiTConfig& config, bool guided) {
   return RowGflop(config, config.num_frames) * (guided ? 2 : 1);
 }
 
+bool TraceDenoiser::HasFollowers(int row) const {
+  if (!order_.IsLeader(row)) return false;
+  if (row == 0) return plan_.rows.size() > 1 || !order_.complete();
+  return row + 1 < static_cast<int>(plan_.rows.size()) && plan_.LeaderOf(row + 1) == row;
+}
+
 void TraceDenoiser::BeginRow(int row) {
   ActiveRow begun;
   const auto& slots = plan_.rows[static_cast<size_t>(row)];
+  const auto leaders_slot =
+      plan_.LeaderOf(row).has_value() ? plan_.AnchorSlotOf(row) : std::nullopt;
   for (size_t k = 0; k < slots.size(); ++k) {
-    const bool is_anchor =
-        plan_.anchor_slot.has_value() && k == static_cast<size_t>(*plan_.anchor_slot);
-    if (!is_anchor || IsAnchorRow(row)) begun.slots.push_back(slots[k]);
+    const bool is_leaders = leaders_slot.has_value() && k == static_cast<size_t>(*leaders_slot);
+    if (!is_leaders) begun.slots.push_back(slots[k]);
   }
   begun.state.x = Noise(begun, 0);
 
@@ -99,9 +101,6 @@ Tensor TraceDenoiser::Noise(const ActiveRow& row, int step) const {
 // With guidance two rows of the executor each, the second without the appearance.
 std::vector<ExecutorRow> TraceDenoiser::Begin(int num_rows) {
   steps_ = order_.Next(num_rows);
-  // Traces are kept for followers only, which may be yet to come.
-  const bool anchored =
-      plan_.anchor_slot.has_value() && (plan_.rows.size() > 1 || !order_.complete());
   std::vector<ExecutorRow> rows;
   for (const RowStep& step : steps_) {
     if (step.first) BeginRow(step.row);
@@ -113,11 +112,16 @@ std::vector<ExecutorRow> TraceDenoiser::Begin(int num_rows) {
       row.C = half == 0 ? active.C : active.C_dropped;
       row.extra = active.extra;
       if (half == 0 && source_.has_value()) row.source = &*source_;
-      if (plan_.anchor_slot.has_value()) row.anchor_slot = *plan_.anchor_slot;
-      if (!IsAnchorRow(step.row)) {
-        row.trace = &traces_.at(step.step)[half];
-      } else if (anchored) {
-        row.record = &traces_[step.step][half];
+      if (const auto slot = plan_.AnchorSlotOf(step.row); slot.has_value()) row.anchor_slot = *slot;
+      if (const auto leader = plan_.LeaderOf(step.row); leader.has_value()) {
+        row.trace = &traces_.at({*leader, step.step})[half];
+      }
+      if (HasFollowers(step.row)) {
+        row.record = &traces_[{step.row, step.step}][half];
+        if (const LinkedScene* scene = plan_.SceneOf(step.row); scene != nullptr) {
+          // Before the slot that the row does not compute.
+          row.recorded_frame = scene->anchor_slot;
+        }
       }
       rows.push_back(std::move(row));
     }

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -53,8 +54,9 @@ class TraceDenoiser final : public ClipDenoiser {
 
   // Bytes of the traces kept now.
   int64_t trace_bytes() const;
-  // What kRetained keeps at most for a clip of this many steps.
-  static int64_t RetainedBytes(const RowExecutor& executor, int num_steps, bool guided);
+  // What kRetained keeps at most for a clip of this many steps and scenes with an anchor each.
+  static int64_t RetainedBytes(const RowExecutor& executor, int num_steps, bool guided,
+                               int num_scenes = 1);
   // Work of one row step of T frames, guidance included.
   static double GflopPerRowStep(const SDiTConfig& config, bool guided);
 
@@ -67,7 +69,8 @@ class TraceDenoiser final : public ClipDenoiser {
   // The two runs of guidance; index 1 is the run with the appearance dropped.
   using Halves = std::array<AnchorTrace, 2>;
 
-  // A row that has begun and not ended. K frames: all slots, or all but the anchor's.
+  // A row that has begun and not ended. K frames: all slots, or all but that of its leader's
+  // anchor.
   struct ActiveRow {
     std::vector<RowSlot> slots;
     SamplerState state;          // [K, C, h, w]
@@ -79,8 +82,8 @@ class TraceDenoiser final : public ClipDenoiser {
                 NoiseSource noise, const SamplingOptions& options,
                 const RowSchedule::Options& order, bool complete);
 
-  // Whether the row computes every slot, the anchor's included.
-  bool IsAnchorRow(int row) const { return row == 0 || !plan_.anchor_slot.has_value(); }
+  // Whether rows that are there or may come attend to the row's anchor.
+  bool HasFollowers(int row) const;
   void BeginRow(int row);
   torch::Tensor Noise(const ActiveRow& row, int step) const;
 
@@ -95,9 +98,9 @@ class TraceDenoiser final : public ClipDenoiser {
   SamplingOptions options_;
   RowSchedule order_;
   std::optional<ExecutorSource> source_;
-  std::vector<RowStep> steps_;       // those that Begin gave
-  std::map<int, ActiveRow> active_;  // by row
-  std::map<int, Halves> traces_;     // by step
+  std::vector<RowStep> steps_;                    // those that Begin gave
+  std::map<int, ActiveRow> active_;               // by row
+  std::map<std::pair<int, int>, Halves> traces_;  // by leader and step
 };
 
 }  // namespace reenact

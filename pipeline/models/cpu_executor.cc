@@ -51,17 +51,16 @@ class CpuExecutor : public RowExecutor {
       work[i].row = &rows[i];
       work[i].time = Timestep(rows[i].t);
     }
-    // Whoever reads what another row of this call records waits for the first round.
-    std::vector<RowWork*> first, second;
-    for (RowWork& item : work) {
-      const bool waits = item.row->trace != nullptr &&
-                         std::any_of(rows.begin(), rows.end(), [&](const ExecutorRow& other) {
-                           return other.record == item.row->trace;
-                         });
-      (waits ? second : first).push_back(&item);
+    const std::vector<int> rounds = Rounds(rows);
+    size_t num_left = rows.size();
+    for (int round = 0; num_left > 0; ++round) {
+      std::vector<RowWork*> now;
+      for (size_t i = 0; i < rows.size(); ++i) {
+        if (rounds[i] == round) now.push_back(&work[i]);
+      }
+      ForwardAll(now);
+      num_left -= now.size();
     }
-    ForwardAll(first);
-    ForwardAll(second);
     std::vector<Tensor> outputs;
     for (RowWork& item : work) outputs.push_back(std::move(item.output));
     return outputs;
@@ -139,7 +138,7 @@ class CpuExecutor : public RowExecutor {
                              .num_frames = K,
                              .trace = row.trace != nullptr ? &row.trace->blocks : nullptr,
                              .source = row.source != nullptr ? &row.source->tensors : nullptr,
-                             .recorded_frame = row.anchor_slot.value_or(0),
+                             .recorded_frame = RecordedFrame(row),
                              .record = row.record != nullptr ? &row.record->blocks : nullptr,
                              .alone = alone});
     work->output =

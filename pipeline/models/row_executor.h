@@ -57,7 +57,18 @@ struct ExecutorRow {
   // A follower (K = T - 1: every slot but anchor_slot, in order) attends to this. It may be what
   // another row of the same call records.
   const AnchorTrace* trace = nullptr;
+  // A follower may leave a trace too: that of this one of its K frames.
+  int64_t recorded_frame = 0;
 };
+
+// Which of `row`'s frames leaves its trace.
+inline int64_t RecordedFrame(const ExecutorRow& row) {
+  return row.trace != nullptr ? row.recorded_frame : row.anchor_slot.value_or(0);
+}
+
+// In which rounds a call's rows can be computed: 0 for rows that see no trace another row of the
+// call records, else the round after that row's.
+std::vector<int> Rounds(absl::Span<const ExecutorRow> rows);
 
 enum class ExecutorDtype { kFloat32, kBfloat16 };
 

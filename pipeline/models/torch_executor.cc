@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <exception>
+#include <map>
 #include <optional>
 #include <utility>
 
@@ -129,14 +130,19 @@ class TorchExecutor final : public RowExecutor {
             .record = row.record != nullptr};
   }
 
-  // Indices of the rows of each batch. Those with no trace to see come first: followers of the same
-  // call read what they leave.
+  // Indices of the rows of each batch, in the order in which batches can run: those with no trace
+  // to see come first, as followers of the same call read what they leave.
   std::vector<std::vector<size_t>> Groups(absl::Span<const ExecutorRow> rows) const {
+    std::vector<int> rounds = Rounds(rows);
+    for (size_t i = 0; i < rows.size(); ++i) {
+      rounds[i] = std::max(rounds[i], rows[i].trace != nullptr ? 1 : 0);
+    }
     std::vector<std::vector<size_t>> groups;
     for (size_t i = 0; i < rows.size(); ++i) {
       const auto group =
           std::find_if(groups.begin(), groups.end(), [&](const std::vector<size_t>& candidate) {
-            return !options_.deterministic && ShapeOf(rows[candidate[0]]) == ShapeOf(rows[i]);
+            return !options_.deterministic && rounds[candidate[0]] == rounds[i] &&
+                   ShapeOf(rows[candidate[0]]) == ShapeOf(rows[i]);
           });
       if (group == groups.end()) {
         groups.push_back({i});
@@ -144,9 +150,10 @@ class TorchExecutor final : public RowExecutor {
         group->push_back(i);
       }
     }
-    std::stable_partition(groups.begin(), groups.end(), [&](const std::vector<size_t>& group) {
-      return rows[group[0]].trace == nullptr;
-    });
+    std::stable_sort(groups.begin(), groups.end(),
+                     [&](const std::vector<size_t>& a, const std::vector<size_t>& b) {
+                       return rounds[a[0]] < rounds[b[0]];
+                     });
     return groups;
   }
 
@@ -206,7 +213,7 @@ class TorchExecutor final : public RowExecutor {
       slots.push_back(slot);
       if (batch->extra.defined()) extra.push_back(row.extra);
       if (batch->anchors.defined()) {
-        anchors.push_back(torch::scalar_tensor(b * K + row.anchor_slot.value(), torch::kInt64));
+        anchors.push_back(torch::scalar_tensor(b * K + RecordedFrame(row), torch::kInt64));
       }
       if (batch->source_x.defined()) {
         source_x.push_back(row.source->tensors[0]);
@@ -331,6 +338,26 @@ absl::StatusOr<std::unique_ptr<RowExecutor>> MakeTorchExecutor(
     SDiT sdit, const RowExecutor::Options& options) {
   const bool record = options.device.is_cuda() && options.max_graphs > 0;
   return MakeTorchExecutor(std::move(sdit), options, record ? MakeCudaGraphRecorder() : nullptr);
+}
+
+std::vector<int> Rounds(absl::Span<const ExecutorRow> rows) {
+  std::map<const AnchorTrace*, size_t> recorders;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (rows[i].record != nullptr) recorders[rows[i].record] = i;
+  }
+  std::vector<int> rounds(rows.size(), 0);
+  // Each pass settles at least the rows of one more round.
+  for (bool changed = true; changed;) {
+    changed = false;
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const auto recorder =
+          rows[i].trace != nullptr ? recorders.find(rows[i].trace) : recorders.end();
+      if (recorder == recorders.end() || rounds[i] == rounds[recorder->second] + 1) continue;
+      rounds[i] = rounds[recorder->second] + 1;
+      changed = true;
+    }
+  }
+  return rounds;
 }
 
 double RowGflop(const SDiTConfig& config, int64_t num_computed) {
