@@ -64,7 +64,7 @@ inline constexpr int kSingleFrameRate = 25;
 struct FaceSourceOptions {
   int max_frames = 0;  // of a file
   int max_pixels = 0;  // of a frame
-  std::vector<FaceChoice> faces = {FaceChoice{}};
+  std::vector<FaceChoice> faces = std::vector<FaceChoice>(1);
   bool read_audio = false;
 };
 
