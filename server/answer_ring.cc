@@ -1,12 +1,12 @@
 #include "server/answer_ring.h"
 
+#include "server/convert.h"
+
 namespace reenact {
 namespace {
 
 int64_t BytesOf(const v1::ReenactResponse& answer) {
-  int64_t bytes = AnswerRing::kAnswerOverheadBytes;
-  if (answer.has_video()) bytes += static_cast<int64_t>(answer.video().data().size());
-  if (answer.has_frame()) bytes += static_cast<int64_t>(answer.frame().data().size());
+  int64_t bytes = AnswerRing::kAnswerOverheadBytes + MediaBytes(answer);
   // The notes of a long clip.
   if (answer.has_summary()) bytes += static_cast<int64_t>(answer.summary().SpaceUsedLong());
   return bytes;

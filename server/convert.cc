@@ -88,17 +88,28 @@ void CheckText(absl::string_view field, const std::string& text, bool needed, Pr
 
 void ReadSource(v1::Source& source, const ModelInfo& model, JobRequest& request,
                 Problems& problems) {
-  const bool has_image = !source.image().empty(), has_text = !source.text().empty();
-  const bool has_picture = has_image || !source.video().empty(), has_edit = source.has_edit();
+  const bool has_image = !source.image().empty(), has_video = !source.video().empty();
+  const bool has_picture = has_image || has_video;
+  const bool has_text = !source.text().empty(), has_edit = source.has_edit();
   if (!has_picture && !has_text) {
     problems.push_back(absl::StrCat("source is empty, must have ",
                                     model.accepts_image && model.accepts_text ? "an image or a text"
                                     : model.accepts_image                     ? "an image"
                                                                               : "a text"));
   }
-  if (has_image && !model.accepts_image) {
-    problems.push_back(
-        absl::StrCat("source.image is set, but model \"", model.name, "\" takes no image"));
+  for (const auto& [field, is_set] :
+       {std::pair("source.image", has_image), {"source.video", has_video}}) {
+    if (is_set && !model.accepts_image) {
+      problems.push_back(
+          absl::StrCat(field, " is set, but model \"", model.name, "\" takes no image"));
+    }
+  }
+  if (has_image && has_video) {
+    problems.emplace_back("source.video is set, must be unset beside source.image");
+  }
+  if (static_cast<int64_t>(source.video().size()) > model.max_driving_bytes) {
+    problems.push_back(absl::StrCat("source.video has ", source.video().size(),
+                                    " bytes, must have at most ", model.max_driving_bytes));
   }
   for (const auto& [field, is_set] :
        {std::pair("source.text", has_text), {"source.edit", has_edit}}) {
@@ -123,6 +134,7 @@ void ReadSource(v1::Source& source, const ModelInfo& model, JobRequest& request,
     request.source.edit_strength = source.edit_strength();
   }
   request.source.image = std::move(*source.mutable_image());
+  request.source.video = std::move(*source.mutable_video());
   request.source.text = std::move(*source.mutable_text());
 }
 
@@ -291,6 +303,7 @@ static_assert(static_cast<int>(EncodingQuality::kHigh) + 1 == v1::ENCODING_QUALI
 static_assert(static_cast<int>(EncodingSpeed::kSlow) + 1 == v1::ENCODING_SPEED_SLOW);
 static_assert(static_cast<int>(FrameFace::Origin::kHeld) + 1 == v1::FrameFaces::ORIGIN_HELD);
 static_assert(static_cast<int>(Composition::kPasteBack) + 1 == v1::COMPOSITION_PASTE_BACK);
+static_assert(static_cast<int>(Matte::kBelow) + 1 == v1::MATTE_BELOW);
 
 void ReadMotion(const v1::JobConfig& config, JobRequest& request, Problems& problems) {
   const v1::MotionConfig& motion = config.motion();
@@ -298,10 +311,10 @@ void ReadMotion(const v1::JobConfig& config, JobRequest& request, Problems& prob
     case v1::MOTION_MODE_UNSPECIFIED:
       break;
     case v1::MOTION_MODE_RELATIVE:
-      if (request.source.image.empty()) {
+      if (!request.source.has_picture()) {
         problems.push_back(
             "motion.mode is MOTION_MODE_RELATIVE, must be MOTION_MODE_ABSOLUTE or unset without a "
-            "source.image");
+            "source.image or source.video");
       }
       request.motion_mode = MotionMode::kRelative;
       break;
@@ -386,10 +399,10 @@ void ReadOutput(const v1::OutputConfig& output, const ModelInfo& model, JobReque
     request.encoding.crf = output.crf();
   }
   if (request.composition == Composition::kPasteBack) {
-    if (request.source.image.empty()) {
+    if (!request.source.has_picture()) {
       problems.emplace_back(
           "output.composition is COMPOSITION_PASTE_BACK, must be COMPOSITION_CROP or unset without "
-          "a source.image");
+          "a source.image or source.video");
     }
     if (output.has_size()) {
       problems.emplace_back("output.size is set, must be unset with COMPOSITION_PASTE_BACK");
@@ -402,6 +415,14 @@ void ReadOutput(const v1::OutputConfig& output, const ModelInfo& model, JobReque
     request.jpeg_quality = output.jpeg_quality();
   }
   if (output.has_copy_audio()) request.copy_audio = output.copy_audio();
+  request.poster = output.poster();
+  ReadEnum("output.matte", output.matte(), v1::Matte_ARRAYSIZE, request.matte, problems);
+  if (request.matte == Matte::kAlpha && request.format != OutputFormat::kPng &&
+      request.format != OutputFormat::kRawRgb) {
+    problems.emplace_back(
+        "output.matte is MATTE_ALPHA, must be MATTE_BELOW, MATTE_NONE or unset without "
+        "OUTPUT_FORMAT_PNG or OUTPUT_FORMAT_RAW_RGB");
+  }
 }
 
 }  // namespace
@@ -524,6 +545,19 @@ v1::Summary ToProto(const JobSummary& summary) {
   return proto;
 }
 
+int64_t MediaBytes(const v1::ReenactResponse& answer) {
+  switch (answer.payload_case()) {
+    case v1::ReenactResponse::kVideo:
+      return static_cast<int64_t>(answer.video().data().size());
+    case v1::ReenactResponse::kFrame:
+      return static_cast<int64_t>(answer.frame().data().size());
+    case v1::ReenactResponse::kPoster:
+      return static_cast<int64_t>(answer.poster().jpeg().size());
+    default:
+      return 0;
+  }
+}
+
 v1::ReenactResponse ToProto(Output output, OutputFormat format) {
   v1::ReenactResponse response;
   if (output.kind == Output::Kind::kFrame) {
@@ -537,6 +571,13 @@ v1::ReenactResponse ToProto(Output output, OutputFormat format) {
     frame->mutable_time_base()->set_numerator(output.time_base_num);
     frame->mutable_time_base()->set_denominator(output.time_base_den);
     frame->set_repeated(output.repeated);
+    return response;
+  }
+  if (output.kind == Output::Kind::kPoster) {
+    v1::Poster* poster = response.mutable_poster();
+    poster->set_jpeg(std::move(output.data));
+    poster->set_width(output.width);
+    poster->set_height(output.height);
     return response;
   }
   v1::VideoPiece* piece = response.mutable_video();

@@ -1,6 +1,7 @@
 // Between the contract's messages and the engine's plain data. Pure functions.
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -25,5 +26,8 @@ v1::LiveStatus ToProto(const LiveStatus& status);
 
 // `format` is the job's; sequence_number stays unset.
 v1::ReenactResponse ToProto(Output output, OutputFormat format);
+
+// Bytes of the video piece, frame or poster that an answer carries; 0 for others.
+int64_t MediaBytes(const v1::ReenactResponse& answer);
 
 }  // namespace reenact

@@ -423,11 +423,7 @@ Job::Answer Job::NextAnswer(const Listener* caller) {
     const bool was_full = IsOutboxFull();
     answer.response = std::move(outbox_.front());
     outbox_.pop_front();
-    if (answer.response.has_video()) {
-      outbox_bytes_ -= static_cast<int64_t>(answer.response.video().data().size());
-    } else if (answer.response.has_frame()) {
-      outbox_bytes_ -= static_cast<int64_t>(answer.response.frame().data().size());
-    }
+    outbox_bytes_ -= MediaBytes(answer.response);
     answer.made_room = was_full && !IsOutboxFull();
     answer.last = answer.response.has_summary();
     summary_sent_ = answer.last;

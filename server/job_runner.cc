@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "server/convert.h"
 #include "server/log.h"
 #include "server/status_details.h"
 
@@ -158,8 +159,8 @@ void JobRunner::CompleteInput(const std::shared_ptr<Job>& job) {
 
 Job::Answer JobRunner::NextAnswer(const std::shared_ptr<Job>& job, const Job::Listener* caller) {
   Job::Answer answer = job->NextAnswer(caller);
-  if (answer.response.has_video()) metrics_.CountSent(answer.response.video().data().size());
-  if (answer.response.has_frame()) metrics_.CountSent(answer.response.frame().data().size());
+  const int64_t media_bytes = MediaBytes(answer.response);
+  if (media_bytes > 0) metrics_.CountSent(static_cast<size_t>(media_bytes));
   if (answer.made_room) {
     if (job->RequestRender()) render_.Enqueue(job);
     scheduler_.Wake();

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -152,6 +153,19 @@ absl::StatusOr<std::unique_ptr<Output>> OpenOutput(const std::string& path,
   return CreateFolderOutput(path, format == v1::OUTPUT_FORMAT_JPEG ? "jpg" : "png");
 }
 
+// Whether a file's first bytes are those of a video container that the server reads.
+bool LooksLikeVideo(std::string_view bytes) {
+  using std::string_view_literals::operator""sv;
+  const auto has = [&](size_t at, std::string_view mark) {
+    return bytes.size() >= at + mark.size() && bytes.substr(at, mark.size()) == mark;
+  };
+  constexpr size_t kTransportPacket = 188;
+  return has(4, "ftyp") || has(4, "moov") || has(4, "mdat") || has(4, "wide") ||  // MP4, MOV
+         has(0, "\x1A\x45\xDF\xA3"sv) ||                                          // Matroska, WebM
+         (has(0, "RIFF") && has(8, "AVI ")) || has(0, "FLV\x01"sv) || has(0, "OggS") ||
+         has(0, "GIF8") || (has(0, "G") && has(kTransportPacket, "G"));
+}
+
 // The request as the server gets it. Reads the source.
 absl::StatusOr<v1::JobConfig> MakeConfig(const RunOptions& options, v1::OutputFormat format) {
   v1::JobConfig config = options.config;
@@ -164,7 +178,11 @@ absl::StatusOr<v1::JobConfig> MakeConfig(const RunOptions& options, v1::OutputFo
     if (image->empty()) {
       return absl::InvalidArgumentError(absl::StrCat("the source ", options.source, " is empty"));
     }
-    *config.mutable_source()->mutable_image() = std::move(*image);
+    if (LooksLikeVideo(*image)) {
+      *config.mutable_source()->mutable_video() = std::move(*image);
+    } else {
+      *config.mutable_source()->mutable_image() = std::move(*image);
+    }
   }
   const auto read_reference = [](const std::string& path, v1::FaceSelection& face) {
     auto image = ReadWholeFile(path, kMaxSourceBytes);
@@ -183,6 +201,7 @@ absl::StatusOr<v1::JobConfig> MakeConfig(const RunOptions& options, v1::OutputFo
     if (!status.ok()) return status;
   }
   config.mutable_output()->set_format(format);
+  config.mutable_output()->set_poster(!options.poster.empty());
   if (options.quality.has_value()) {
     if (format == v1::OUTPUT_FORMAT_PNG) {
       return absl::InvalidArgumentError("--quality has no meaning for PNG, which loses nothing");
@@ -196,9 +215,11 @@ absl::StatusOr<v1::JobConfig> MakeConfig(const RunOptions& options, v1::OutputFo
   return config;
 }
 
-// Reads all answers into `output`. OK: the job has succeeded and `summary` is set.
-absl::Status Follow(JobStream& job, Output& output, Progress& progress, v1::Summary& summary) {
-  bool have_summary = false;
+// Reads all answers into `output` and, if it is not null, `poster`. OK: the job has succeeded and
+// `summary` is set.
+absl::Status Follow(JobStream& job, Output& output, Output* poster, Progress& progress,
+                    v1::Summary& summary) {
+  bool have_summary = false, have_poster = false;
   while (true) {
     auto next = job.Next();
     if (!next.ok()) return next.status();
@@ -227,6 +248,13 @@ absl::Status Follow(JobStream& job, Output& output, Progress& progress, v1::Summ
         if (!written.ok()) return absl::AbortedError(written.message());
         break;
       }
+      case v1::ReenactResponse::kPoster:
+        if (poster == nullptr) break;
+        have_poster = true;
+        if (absl::Status written = poster->WriteVideo(answer.poster().jpeg()); !written.ok()) {
+          return absl::AbortedError(written.message());
+        }
+        break;
       case v1::ReenactResponse::kSummary:
         summary = std::move(*answer.mutable_summary());
         have_summary = true;
@@ -236,6 +264,7 @@ absl::Status Follow(JobStream& job, Output& output, Progress& progress, v1::Summ
     }
   }
   if (!have_summary) return absl::InternalError("the server ended the job without a summary");
+  if (poster != nullptr && !have_poster) return absl::InternalError("the server sent no poster");
   return absl::OkStatus();
 }
 
@@ -263,6 +292,7 @@ void ShowSummary(const v1::Summary& summary, const std::string& output, absl::Du
 struct Prepared {
   v1::JobConfig config;
   std::unique_ptr<Output> output;
+  std::unique_ptr<Output> poster;  // null: none is asked for
 };
 
 absl::StatusOr<Prepared> Prepare(const CommonOptions& common, const RunOptions& options) {
@@ -277,11 +307,24 @@ absl::StatusOr<Prepared> Prepare(const CommonOptions& common, const RunOptions& 
           absl::StrCat("the output ", options.output, " is one of the inputs"));
     }
   }
+  for (const std::string& other : {options.source, options.driving, options.output}) {
+    if (options.poster.empty()) break;
+    if (options.poster == other || SameFile(other, options.poster)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("the poster ", options.poster, " is the output or one of the inputs"));
+    }
+  }
   auto config = MakeConfig(options, *format);
   if (!config.ok()) return config.status();
   auto output = OpenOutput(options.output, *format);
   if (!output.ok()) return output.status();
-  return Prepared{.config = *std::move(config), .output = *std::move(output)};
+  Prepared prepared{.config = *std::move(config), .output = *std::move(output), .poster = nullptr};
+  if (!options.poster.empty()) {
+    auto poster = CreateFileOutput(options.poster);
+    if (!poster.ok()) return poster.status();
+    prepared.poster = *std::move(poster);
+  }
+  return prepared;
 }
 
 // Starts the job with `driving` (a MediaSource or a FrameSource) and sees it through. Signal number
@@ -315,7 +358,7 @@ ExitCode RunJob(const CommonOptions& common, const RunOptions& options, Prepared
     if (count > cancelling_signal && server != nullptr) server->Kill();
   });
   v1::Summary summary;
-  absl::Status status = Follow(*job, *prepared.output, progress, summary);
+  absl::Status status = Follow(*job, *prepared.output, prepared.poster.get(), progress, summary);
   if (!status.ok()) job->Cancel();
   interruption.OnSignal([server = access->process](int count) {
     if (count > 1 && server != nullptr) server->Kill();
@@ -328,8 +371,11 @@ ExitCode RunJob(const CommonOptions& common, const RunOptions& options, Prepared
     }
     return Fail(common, access->Why(status), names);
   }
-  if (absl::Status committed = prepared.output->Commit(); !committed.ok()) {
-    return Fail(common, kJobFailed, committed.code(), std::string(committed.message()));
+  for (Output* written : {prepared.poster.get(), prepared.output.get()}) {
+    if (written == nullptr) continue;
+    if (absl::Status committed = written->Commit(); !committed.ok()) {
+      return Fail(common, kJobFailed, committed.code(), std::string(committed.message()));
+    }
   }
   if (common.json) {
     absl::PrintF("{\"output\":%s,\"summary\":%s}\n", JsonText(options.output), Json(summary));

@@ -32,10 +32,12 @@ struct RunOptions {
   std::string driving;
   std::string source_reference, driver_reference;  // pictures of the person meant; empty: none
   std::string output;                              // a file, a folder, or "-"
+  std::string poster;                              // a file; empty: none
   v1::OutputFormat format = v1::OUTPUT_FORMAT_UNSPECIFIED;  // unspecified: by the name of `output`
   std::optional<int> quality;                               // CRF or JPEG quality, by the format
   absl::Duration deadline = absl::InfiniteDuration();
-  // Everything else the user set; `source.image` and `output.format` are filled in by Run.
+  // Everything else the user set; `source.image` or `source.video`, `output.format` and
+  // `output.poster` are filled in by Run.
   v1::JobConfig config;
 };
 

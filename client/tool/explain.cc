@@ -19,7 +19,7 @@ struct FieldFlag {
   absl::string_view field;
   absl::string_view flag;
 };
-constexpr std::array<FieldFlag, 29> kFlags = {{
+constexpr std::array<FieldFlag, 30> kFlags = {{
     {"num_steps", "--steps"},
     {"ddim_eta", "--eta"},
     {"guidance_scale", "--guidance"},
@@ -47,6 +47,7 @@ constexpr std::array<FieldFlag, 29> kFlags = {{
     {"output.codec", "--codec"},
     {"output.speed", "--encoding-speed"},
     {"output.composition", "--paste-back"},
+    {"output.matte", "--matte"},
     {"live.max_wait", "--max-wait"},
     {"live.time_base", "--fps"},
 }};

@@ -104,6 +104,7 @@ struct JobFlags {
   v1::NoFacePolicy no_face = v1::NO_FACE_POLICY_UNSPECIFIED;
   v1::MotionMode motion = v1::MOTION_MODE_UNSPECIFIED;
   v1::VideoCodec codec = v1::VIDEO_CODEC_UNSPECIFIED;
+  v1::Matte matte = v1::MATTE_UNSPECIFIED;
   v1::EncodingSpeed speed = v1::ENCODING_SPEED_UNSPECIFIED;
   v1::FaceSelection source_face, driver_face;
   std::string deadline;
@@ -115,6 +116,7 @@ struct JobFlags {
     run.config.set_no_face_policy(no_face);
     run.config.mutable_output()->set_codec(codec);
     run.config.mutable_output()->set_speed(speed);
+    run.config.mutable_output()->set_matte(matte);
     if (source_face.by_case() != v1::FaceSelection::BY_NOT_SET) {
       *run.config.mutable_source()->mutable_face() = source_face;
     }
@@ -173,7 +175,11 @@ void AddEncoding(CLI::App& command, RunOptions& run, JobFlags& flags) {
   command.add_flag_callback(
       "--paste-back",
       [&run] { run.config.mutable_output()->set_composition(v1::COMPOSITION_PASTE_BACK); },
-      "Put the generated square back into the whole source picture");
+      "Put the generated square back into the whole source picture, or the source video's frames");
+  AddChoice(command, "--matte", flags.matte,
+            {{"none", v1::MATTE_NONE}, {"alpha", v1::MATTE_ALPHA}, {"below", v1::MATTE_BELOW}},
+            "Tell which part of the picture is the generated face: as the alpha channel of PNG "
+            "frames, or as a grey picture below each picture. Default: none");
 }
 
 // How the driver's motion is put on the source's face.
@@ -208,8 +214,11 @@ void AddMotion(CLI::App& command, RunOptions& run, JobFlags& flags) {
 }
 
 void AddSource(CLI::App& command, RunOptions& run) {
-  command.add_option("--source,-s", run.source, "Picture of the person (PNG, JPEG, WebP, ...)")
-      ->type_name("IMAGE");
+  command
+      .add_option("--source,-s", run.source,
+                  "Picture of the person (PNG, JPEG, WebP, ...), or a video, of which the frame "
+                  "that shows the face best is taken")
+      ->type_name("IMAGE|VIDEO");
   command
       .add_option_function<std::string>(
           "--text,-t",
@@ -245,6 +254,10 @@ void AddOutput(CLI::App& command, RunOptions& run) {
                   "Result: a file OUT.mp4, a folder OUT/ for frames, or - for standard output")
       ->required()
       ->type_name("OUT");
+  command
+      .add_option("--poster", run.poster,
+                  "Write the first picture here too: a JPEG file of at most 512 pixels a side")
+      ->type_name("FILE");
 }
 
 void AddJob(CLI::App& command, RunOptions& run, JobFlags& flags) {

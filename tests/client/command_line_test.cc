@@ -174,6 +174,60 @@ TEST_F(RunTest, WritesTheVideo) {
                     HasSubstr("2 more frames"), Not(HasSubstr("\x1b"))));
 }
 
+TEST_F(RunTest, APosterIsAFileOfItsOwn) {
+  auto program = StartRun("echo", {"--poster", outputs_.File("poster.jpg"), "--matte", "below"});
+
+  EXPECT_EQ(program->Wait(), 0) << program->err();
+
+  EXPECT_TRUE(service_.config().output().poster());
+  EXPECT_EQ(service_.config().output().matte(), v1::MATTE_BELOW);
+  EXPECT_EQ(ReadFile(outputs_.File("poster.jpg")), "a poster");
+  EXPECT_THAT(outputs_.List(), UnorderedElementsAre("out.mp4", "poster.jpg"));
+}
+
+TEST_F(RunTest, APosterThatDoesNotComeIsAnError) {
+  auto program = StartRun("no-poster", {"--poster", outputs_.File("poster.jpg")});
+
+  EXPECT_EQ(program->Wait(), 1);
+
+  EXPECT_THAT(program->err(), HasSubstr("no poster"));
+  EXPECT_THAT(outputs_.List(), IsEmpty());
+}
+
+TEST_F(RunTest, APosterDoesNotReplaceAnotherFile) {
+  for (const std::string& taken :
+       {inputs_.File("face.png"), inputs_.File("drive.mp4"), outputs_.File("out.mp4")}) {
+    auto program = StartRun("echo", {"--poster", taken});
+    EXPECT_EQ(program->Wait(), 2);
+    EXPECT_THAT(program->err(), HasSubstr("the output or one of the inputs"));
+  }
+}
+
+TEST_F(RunTest, ASourceVideoIsToldByItsContent) {
+  const auto source_of = [&](const std::string& content) {
+    std::ofstream(inputs_.File("source")) << content;
+    auto program =
+        Start({"run", "--source", inputs_.File("source"), "--driving", inputs_.File("drive.mp4"),
+               "-o", outputs_.File("out.mp4"), "--model", "echo", "--server", target_});
+    EXPECT_EQ(program->Wait(), 0) << program->err();
+    return service_.config().source();
+  };
+  for (const std::string& video :
+       {std::string("\0\0\0\x20"
+                    "ftypisom",
+                    12),
+        std::string("\x1A\x45\xDF\xA3 webm"), std::string("RIFF1234AVI LIST"),
+        std::string("GIF89a"), std::string("OggS"), "G" + std::string(187, ' ') + "G"}) {
+    EXPECT_EQ(source_of(video).video(), video);
+    EXPECT_EQ(source_of(video).image(), "");
+  }
+  for (const std::string& image : {std::string("RIFF1234WEBPVP8 "), std::string("\x89PNG"),
+                                   std::string("neither"), std::string("G")}) {
+    EXPECT_EQ(source_of(image).image(), image);
+    EXPECT_EQ(source_of(image).video(), "");
+  }
+}
+
 TEST_F(RunTest, AnEditReachesTheServer) {
   auto program = StartRun("echo", {"--edit", "brown hair =>red hair ", "--strength", "0.7"});
 

@@ -171,6 +171,11 @@ grpc::Status FakeService::Reenact(grpc::ServerContext* context, Stream* stream) 
     return grpc::Status::CANCELLED;
   }
   SendProgress(*stream, v1::STAGE_RENDERING, 10);
+  if (config.output().poster() && model != "no-poster") {
+    v1::ReenactResponse response;
+    response.mutable_poster()->set_jpeg("a poster");
+    stream->Write(response);
+  }
   if (model == "frames") {
     for (int i = 0; i < 3; ++i) {
       v1::ReenactResponse response;

@@ -44,6 +44,8 @@ TEST(ToJobRequestTest, UnsetMeansTheDefault) {
   EXPECT_EQ(request->source.face.by, FaceSelection::By::kLargest);
   EXPECT_EQ(request->jpeg_quality, 90);
   EXPECT_TRUE(request->copy_audio);
+  EXPECT_FALSE(request->poster);
+  EXPECT_EQ(request->matte, Matte::kNone);
 }
 
 TEST(ToJobRequestTest, LiveHasItsDefaultsAndItsPlan) {
@@ -129,6 +131,48 @@ TEST(ToJobRequestTest, EveryFieldArrives) {
   EXPECT_EQ(request->output_size, 128);
   EXPECT_EQ(request->jpeg_quality, 50);
   EXPECT_FALSE(request->copy_audio);
+}
+
+TEST(ToJobRequestTest, PosterAndMatteArrive) {
+  v1::JobConfig config = Valid();
+  config.mutable_output()->set_poster(true);
+  config.mutable_output()->set_matte(v1::MATTE_BELOW);
+  auto request = ToJobRequest(config, {FakeModel()});
+  ASSERT_THAT(request, IsOk());
+  EXPECT_TRUE(request->poster);
+  EXPECT_EQ(request->matte, Matte::kBelow);
+
+  config.mutable_output()->set_matte(v1::MATTE_ALPHA);
+  for (const auto format : {v1::OUTPUT_FORMAT_PNG, v1::OUTPUT_FORMAT_RAW_RGB}) {
+    config.mutable_output()->set_format(format);
+    request = ToJobRequest(config, {FakeModel()});
+    ASSERT_THAT(request, IsOk());
+    EXPECT_EQ(request->matte, Matte::kAlpha);
+  }
+}
+
+TEST(ToJobRequestTest, ASourceMayBeAVideo) {
+  v1::JobConfig config;
+  config.mutable_source()->set_video("clip");
+  config.mutable_output()->set_composition(v1::COMPOSITION_PASTE_BACK);
+  config.mutable_motion()->set_mode(v1::MOTION_MODE_RELATIVE);
+  const auto request = ToJobRequest(config, {FakeModel()});
+  ASSERT_THAT(request, IsOk());
+  EXPECT_EQ(request->source.video, "clip");
+  EXPECT_EQ(request->source.image, "");
+}
+
+TEST(ToProtoTest, APosterIsAnAnswerOfItsOwn) {
+  Output output;
+  output.kind = Output::Kind::kPoster;
+  output.data = "jpeg";
+  output.width = 512;
+  output.height = 45;
+  const v1::ReenactResponse answer = ToProto(std::move(output), OutputFormat::kPng);
+  EXPECT_EQ(answer.poster().jpeg(), "jpeg");
+  EXPECT_EQ(answer.poster().width(), 512);
+  EXPECT_EQ(answer.poster().height(), 45);
+  EXPECT_EQ(MediaBytes(answer), 4);
 }
 
 TEST(ToJobRequestTest, EditArrives) {
@@ -250,6 +294,18 @@ TEST(ToJobRequestTest, IllegalFieldsNameFieldValueAndRange) {
          c.mutable_output()->set_size(64);
        },
        "output.size is set, must be unset with COMPOSITION_PASTE_BACK"},
+      {[](auto& c) { c.mutable_output()->set_matte(static_cast<v1::Matte>(4)); },
+       "output.matte is 4, must be 0 to 3"},
+      {[](auto& c) { c.mutable_output()->set_matte(v1::MATTE_ALPHA); },
+       "output.matte is MATTE_ALPHA, must be MATTE_BELOW, MATTE_NONE or unset without "
+       "OUTPUT_FORMAT_PNG or OUTPUT_FORMAT_RAW_RGB"},
+      {[](auto& c) { c.mutable_source()->set_video("clip"); },
+       "source.video is set, must be unset beside source.image"},
+      {[](auto& c) {
+         c.mutable_source()->clear_image();
+         c.mutable_source()->set_video(std::string((1 << 20) + 1, 'v'));
+       },
+       "source.video has 1048577 bytes, must have at most 1048576"},
       {[](auto& c) { c.mutable_output()->set_format(static_cast<v1::OutputFormat>(5)); },
        "output.format is 5, must be 0 to 4"},
       {[](auto& c) { c.mutable_output()->set_size(15); }, "output.size is 15, must be 16 to 256"},

@@ -271,6 +271,25 @@ TEST_F(JobTest, OutboxIsFullByBytesAndSaysWhenThereIsRoomAgain) {
   EXPECT_FALSE(job_.outbox_full());
 }
 
+TEST_F(JobTest, APosterTakesItsRoomUntilItIsSent) {
+  job_.PushAccepted(0);
+  Prepare();
+  Output poster;
+  poster.kind = Output::Kind::kPoster;
+  poster.data = std::string(149, 'p');
+  EXPECT_FALSE(job_.PushOutputs({poster}, 0)) << "it is no frame";
+  EXPECT_TRUE(job_.outbox_full());
+
+  std::vector<std::pair<bool, bool>> poster_and_room;
+  for (Job::Answer answer = job_.NextAnswer(); answer.next == Job::Next::kAnswer;
+       answer = job_.NextAnswer()) {
+    poster_and_room.emplace_back(answer.response.has_poster(), answer.made_room);
+  }
+  EXPECT_THAT(poster_and_room,
+              ElementsAre(std::pair(false, false), std::pair(false, false), std::pair(true, true)));
+  EXPECT_FALSE(job_.outbox_full());
+}
+
 TEST_F(JobTest, SummaryIsLastAndFreesTheEngineObject) {
   job_.PushAccepted(0);
   Prepare();
