@@ -1,6 +1,7 @@
 #include "pipeline/compose/face_matte.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -142,6 +143,21 @@ void FadeAtSides(const FadingSides& fading, double border, const MatteWindow& wi
   if (fading.top) CutByHalfPlane(0, 1 / border, 0, window, side, samples);
   if (fading.right) CutByHalfPlane(-1 / border, 0, 1 / border, window, side, samples);
   if (fading.bottom) CutByHalfPlane(0, -1 / border, 1 / border, window, side, samples);
+}
+
+void FadeAtTurnedSides(double inner, double turn, const FadingSides& fading, double border,
+                       const MatteWindow& window, int side, std::vector<float>& samples) {
+  const double c = std::cos(turn), s = std::sin(turn);
+  // Of each side: whether it fades, and its direction outward.
+  const std::array<std::pair<bool, Point>, 4> sides = {{{fading.left, {-c, -s}},
+                                                        {fading.top, {s, -c}},
+                                                        {fading.right, {c, s}},
+                                                        {fading.bottom, {-s, c}}}};
+  for (const auto& [fades, out] : sides) {
+    if (!fades) continue;
+    const double at_middle = inner / 2 + (out.x + out.y) / 2;
+    CutByHalfPlane(-out.x / border, -out.y / border, at_middle / border, window, side, samples);
+  }
 }
 
 std::vector<uint8_t> FaceMatte(absl::Span<const Landmarks> faces, MatteArea area, double border,

@@ -37,6 +37,11 @@ std::vector<float> MatteDistance(absl::Span<const Landmarks> faces, MatteArea ar
 void FadeAtSides(const FadingSides& fading, double border, const MatteWindow& window, int side,
                  std::vector<float>& samples);
 
+// The same for sides that are turned: those of a square of side `inner` (1 or less) about the
+// middle of the unit square, turned clockwise by `turn` radians. `border` is in the same units.
+void FadeAtTurnedSides(double inner, double turn, const FadingSides& fading, double border,
+                       const MatteWindow& window, int side, std::vector<float>& samples);
+
 // The matte of the whole square as a picture of `side` x `side` bytes: 0 outside and at all sides,
 // 255 inside, a smooth step through the border.
 std::vector<uint8_t> FaceMatte(absl::Span<const Landmarks> faces, MatteArea area, double border,

@@ -252,6 +252,61 @@ cv::Mat AtPixels(const Image& generated, const CropBox& box, const PixelRect& re
   return patch;
 }
 
+// The same of a square that is turned; what lies outside it repeats its border.
+cv::Mat AtTurnedPixels(const Image& generated, const Placement& place, const PixelRect& rect,
+                       std::vector<uint8_t>& shrunk, std::vector<uint8_t>& to) {
+  cv::Mat from = View(generated);
+  if (place.box.side < kShrink * from.cols) {
+    const int side = std::max(static_cast<int>(std::lround(place.box.side)), 2);
+    shrunk.resize(static_cast<size_t>(side) * side * 3);
+    cv::Mat smaller(side, side, CV_8UC3, shrunk.data());
+    cv::resize(from, smaller, smaller.size(), 0, 0, cv::INTER_AREA);
+    from = smaller;
+  }
+  to.resize(static_cast<size_t>(rect.width()) * rect.height() * 3);
+  cv::Mat patch(rect.height(), rect.width(), CV_8UC3, to.data());
+  // From the picture's pixels to the square's, centres to centres.
+  const double scale = from.cols / place.box.side;
+  const double c = scale * std::cos(place.turn), s = scale * std::sin(place.turn);
+  const double x = rect.left + 0.5 - place.box.center_x, y = rect.top + 0.5 - place.box.center_y;
+  const double middle = from.cols / 2.0 - 0.5;
+  const cv::Matx23d map(c, s, c * x + s * y + middle, -s, c, -s * x + c * y + middle);
+  cv::warpAffine(from, patch, map, patch.size(), cv::INTER_CUBIC | cv::WARP_INVERSE_MAP,
+                 cv::BORDER_REPLICATE);
+  return patch;
+}
+
+// Landmarks in units of the square as those in units of the upright square of side 1 / inner about
+// it.
+Landmarks Turned(const Landmarks& landmarks, double turn, double inner) {
+  const double c = inner * std::cos(turn), s = inner * std::sin(turn);
+  Landmarks turned = landmarks;
+  for (Point3& p : turned) {
+    const double x = p.x - 0.5, y = p.y - 0.5;
+    p.x = static_cast<float>(c * x - s * y + 0.5);
+    p.y = static_cast<float>(s * x + c * y + 0.5);
+    p.z = static_cast<float>(p.z * inner);
+  }
+  return turned;
+}
+
+// A side of the square fades unless all of it lies on or beyond one border of the picture.
+FadingSides FadingOf(const Placement& place, int width, int height) {
+  const double c = place.box.side / 2 * std::cos(place.turn);
+  const double s = place.box.side / 2 * std::sin(place.turn);
+  const auto corner = [&](double x, double y) {
+    return cv::Point2d(place.box.center_x + c * x - s * y, place.box.center_y + s * x + c * y);
+  };
+  const auto fades = [&](const cv::Point2d& a, const cv::Point2d& b) {
+    return std::max(a.x, b.x) > 0 && std::min(a.x, b.x) < width && std::max(a.y, b.y) > 0 &&
+           std::min(a.y, b.y) < height;
+  };
+  const cv::Point2d top_left = corner(-1, -1), top_right = corner(1, -1);
+  const cv::Point2d bottom_left = corner(-1, 1), bottom_right = corner(1, 1);
+  return {fades(top_left, bottom_left), fades(top_left, top_right), fades(top_right, bottom_right),
+          fades(bottom_left, bottom_right)};
+}
+
 // The picture made small, in levels.
 cv::Mat Coarse(const cv::Mat& image) {
   cv::Mat small, levels;
@@ -543,14 +598,16 @@ void PasteBack::Grow(const float* difference, std::vector<float>& matte) {
   }
 }
 
-absl::Status PasteBack::Blend(const Image& generated, const CropBox& box, const Faces& faces,
-                              Image& frame, std::vector<uint8_t>* matte_out) {
+absl::Status PasteBack::BlendTurned(const Image& generated, const Placement& place,
+                                    const Faces& faces, Image& frame,
+                                    std::vector<uint8_t>* matte_out) {
+  const CropBox& box = place.box;
   if (!Consistent(frame)) return absl::InvalidArgumentError("the picture to paste into is empty");
   if (!Consistent(generated) || generated.width != generated.height) {
     return absl::InvalidArgumentError(absl::StrCat("the picture to paste must be square, is ",
                                                    generated.width, "x", generated.height));
   }
-  if (!(box.side > 0) || !std::isfinite(box.side + box.center_x + box.center_y)) {
+  if (!(box.side > 0) || !std::isfinite(box.side + box.center_x + box.center_y + place.turn)) {
     return absl::InvalidArgumentError(absl::StrCat("the place to paste to has side ", box.side));
   }
   if (matte_out != nullptr) {
@@ -560,31 +617,52 @@ absl::Status PasteBack::Blend(const Image& generated, const CropBox& box, const 
       return absl::InvalidArgumentError("the matte and the picture to paste into differ in size");
     }
   }
-  const PixelRect rect = Covered(box, frame.width, frame.height);
+  // All is done in the upright square about it, of which it is a share.
+  const bool turned = place.turn != 0;
+  const double inner =
+      turned ? 1 / (std::abs(std::cos(place.turn)) + std::abs(std::sin(place.turn))) : 1;
+  const double border = options_.border * inner;
+  const CropBox outer = {box.center_x, box.center_y, box.side / inner};
+  const PixelRect rect = Covered(outer, frame.width, frame.height);
   // Interpolation needs two of everything.
   if (rect.width() < 2 || rect.height() < 2) return absl::OkStatus();
-  const double left = box.center_x - box.side / 2, top = box.center_y - box.side / 2;
+  const double left = outer.center_x - outer.side / 2, top = outer.center_y - outer.side / 2;
   const cv::Mat original = View(frame)(cv::Rect(rect.left, rect.top, rect.width(), rect.height()));
-  const cv::Mat patch = AtPixels(generated, box, rect, shrunk_, patch_);
+  const cv::Mat patch = turned ? AtTurnedPixels(generated, place, rect, shrunk_, patch_)
+                               : AtPixels(generated, box, rect, shrunk_, patch_);
 
+  Faces placed = faces;
   std::vector<Landmarks> meshes;
-  for (const auto* face : {&faces.generated, &faces.original}) {
-    if (face->has_value()) meshes.push_back(**face);
+  for (auto* face : {&placed.generated, &placed.original}) {
+    if (!face->has_value()) continue;
+    if (turned) *face = Turned(**face, place.turn, inner);
+    meshes.push_back(**face);
   }
-  const MatteWindow window = {(rect.left - left) / box.side, (rect.top - top) / box.side,
-                              (rect.right - left) / box.side, (rect.bottom - top) / box.side};
-  const FadingSides fading = {left > 0, top > 0, left + box.side < frame.width,
-                              top + box.side < frame.height};
-  std::vector<float> matte =
-      MatteDistance(meshes, options_.area, options_.border, window, kMatteCells);
+  const MatteWindow window = {(rect.left - left) / outer.side, (rect.top - top) / outer.side,
+                              (rect.right - left) / outer.side, (rect.bottom - top) / outer.side};
+  const auto fade = [&](std::vector<float>& samples) {
+    if (!turned) {
+      const FadingSides fading = {left > 0, top > 0, left + outer.side < frame.width,
+                                  top + outer.side < frame.height};
+      FadeAtSides(fading, border, window, kMatteCells, samples);
+      return;
+    }
+    // Pixels are interpolated between cells: those outside must have no cell near that counts.
+    const double cell =
+        std::max(window.right - window.left, window.bottom - window.top) / kMatteCells;
+    FadeAtTurnedSides(inner - 3 * cell, place.turn, FadingOf(place, frame.width, frame.height),
+                      border, window, kMatteCells, samples);
+  };
+  std::vector<float> matte = MatteDistance(meshes, options_.area, border, window, kMatteCells);
   std::vector<float> faded = matte;
-  FadeAtSides(fading, options_.border, window, kMatteCells, faded);
+  fade(faded);
 
   const cv::Mat coarse_patch = Coarse(patch), coarse_original = Coarse(original);
   pairs_.clear();
   AddBorderPairs(coarse_patch, coarse_original, faded, pairs_);
-  if (faces.generated.has_value() && faces.original.has_value()) {
-    AddSkinPairs(coarse_patch, *faces.generated, coarse_original, *faces.original, window, pairs_);
+  if (placed.generated.has_value() && placed.original.has_value()) {
+    AddSkinPairs(coarse_patch, *placed.generated, coarse_original, *placed.original, window,
+                 pairs_);
   }
   const ColourTransfer measured = EstimateTransfer(pairs_);
   transfer_ =
@@ -599,7 +677,7 @@ absl::Status PasteBack::Blend(const Image& generated, const CropBox& box, const 
   }
   SmoothOut(faded, difference);
   if (options_.follow > 0) Grow(difference.data(), matte);
-  FadeAtSides(fading, options_.border, window, kMatteCells, matte);
+  fade(matte);
   const Cells cells =
       WeighCells(matte, difference, field_, static_cast<float>(options_.colour_match));
   MixIn(cells, applied, patch, rect, frame);

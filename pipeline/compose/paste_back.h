@@ -26,6 +26,12 @@
 
 namespace reenact {
 
+// Where a square is put.
+struct Placement {
+  CropBox box;      // before it is turned about its middle
+  double turn = 0;  // radians, clockwise as seen
+};
+
 // One face of one picture or video. Thread-compatible.
 class PasteBack {
  public:
@@ -46,7 +52,13 @@ class PasteBack {
   // by row. It may hold that of other faces, of which the larger stays; else it is empty before.
   // Where it is 0 no byte of `frame` has changed. Null: not asked for.
   absl::Status Blend(const Image& generated, const CropBox& box, const Faces& faces, Image& frame,
-                     std::vector<uint8_t>* matte_out = nullptr);
+                     std::vector<uint8_t>* matte_out = nullptr) {
+    return BlendTurned(generated, {.box = box, .turn = 0}, faces, frame, matte_out);
+  }
+
+  // The same where the square is turned: no byte outside the turned square changes.
+  absl::Status BlendTurned(const Image& generated, const Placement& place, const Faces& faces,
+                           Image& frame, std::vector<uint8_t>* matte_out = nullptr);
 
   // Forgets the frames before: a cut, or another source.
   void Reset() {

@@ -240,6 +240,20 @@ class LibavVideoReader final : public VideoReader {
     return frame;
   }
 
+  absl::Status Skip(int count) override {
+    for (int i = 0; i < count && next_.has_value(); ++i) {
+      const int64_t pts = next_->pts, duration = next_->duration;
+      next_.reset();
+      demuxer_->RestartWork();
+      // The last one is needed.
+      unseen_ = i + 1 < count;
+      Advance();
+      unseen_ = false;
+      last_duration_ = next_.has_value() ? next_->pts - pts : duration;
+    }
+    return next_.has_value() ? absl::OkStatus() : end_;
+  }
+
   absl::StatusOr<AudioTrack> ReadAudio() const override {
     if (demuxer_->audio() == nullptr) return AudioTrack{};
     return ReadAudioTrack(bytes_, DemuxerLimits());
@@ -461,17 +475,20 @@ class LibavVideoReader final : public VideoReader {
     const bool is_guessed =
         frame_->decode_error_flags != 0 || (frame_->flags & AV_FRAME_FLAG_CORRUPT) != 0;
     if (is_guessed) ++report_.num_concealed;
+    // It looks at the frame before, so it must see them all.
     absl::StatusOr<bool> deinterlaced = deinterlacer_.Apply(frame_);
     if (!deinterlaced.ok()) return deinterlaced.status();
     if (*deinterlaced) ++report_.num_deinterlaced;
     VideoFrame frame;
-    absl::StatusOr<Image> image =
-        converter_.Convert(*frame_, stored_width_, stored_height_, layout_);
-    if (!image.ok()) {
-      return absl::Status(image.status().code(),
-                          absl::StrCat("frame ", num_frames_, ": ", image.status().message()));
+    if (!unseen_) {
+      absl::StatusOr<Image> image =
+          converter_.Convert(*frame_, stored_width_, stored_height_, layout_);
+      if (!image.ok()) {
+        return absl::Status(image.status().code(),
+                            absl::StrCat("frame ", num_frames_, ": ", image.status().message()));
+      }
+      frame.image = *std::move(image);
     }
-    frame.image = *std::move(image);
     frame.duration = Duration();
     frame.pts = Time(frame.duration);
     last_pts_ = frame.pts;
@@ -529,6 +546,7 @@ class LibavVideoReader final : public VideoReader {
   int stored_height_ = 0;
 
   std::optional<VideoFrame> next_;    // one ahead, to know the duration of the one before
+  bool unseen_ = false;               // the next one's picture will not be asked for
   absl::Status end_;                  // why there is no next_
   std::optional<Breakage> breakage_;  // to be reported once the decoder is empty
   int num_frames_ = 0;                // decoded, next_ included

@@ -433,6 +433,71 @@ TEST_F(PasteBackTest, TheMatteTellsWhatHasChanged) {
   EXPECT_EQ(matte[size_t{kHeight / 2} * kWidth + kWidth / 2], 255);
 }
 
+// Whether a pixel's centre lies in a turned square, grown by `margin` pixels.
+bool InPlacement(const Placement& place, double margin, int x, int y) {
+  const double dx = x + 0.5 - place.box.center_x, dy = y + 0.5 - place.box.center_y;
+  const double along = dx * std::cos(place.turn) + dy * std::sin(place.turn);
+  const double across = dy * std::cos(place.turn) - dx * std::sin(place.turn);
+  return std::max(std::abs(along), std::abs(across)) <= place.box.side / 2 + margin;
+}
+
+TEST_F(PasteBackTest, NothingOutsideATurnedSquareChanges) {
+  const Image grey{200, 200, std::vector<uint8_t>(200 * 200 * 3, 200)};
+  for (const double turn : {0.3, -0.7, 2.0}) {
+    for (const CropBox box : {CropBox{320, 240, 300}, CropBox{50.5, 30.2, 240}}) {
+      for (const MatteArea area : {MatteArea::kHead, MatteArea::kCrop}) {
+        const Placement place = {box, turn};
+        Image frame = before_.image;
+        std::vector<uint8_t> matte;
+        ASSERT_TRUE(PasteBack({.area = area, .colour_match = 0})
+                        .BlendTurned(grey, place, {}, frame, &matte)
+                        .ok());
+        int num_changed = 0;
+        for (int y = 0; y < kHeight; ++y) {
+          for (int x = 0; x < kWidth; ++x) {
+            const bool same = std::equal(frame.row(y) + 3 * x, frame.row(y) + 3 * x + 3,
+                                         before_.image.row(y) + 3 * x);
+            if (!same) ++num_changed;
+            if (!InPlacement(place, 0, x, y)) {
+              ASSERT_TRUE(same) << x << ", " << y << " turned by " << turn;
+              ASSERT_EQ(matte[static_cast<size_t>(y) * kWidth + x], 0);
+            }
+          }
+        }
+        EXPECT_GT(num_changed, 10'000);
+      }
+    }
+  }
+}
+
+TEST_F(PasteBackTest, ATurnedSquareGoesWhereItWasTakenFrom) {
+  // The picture turned about its middle, and back into the unturned one: the head is the same.
+  constexpr double kTurn = 0.25;
+  Image turned{400, 400, std::vector<uint8_t>(400 * 400 * 3)};
+  const auto at = [&](double x, double y) {
+    const int column = std::clamp(static_cast<int>(std::floor(x)), 0, kWidth - 1);
+    const int row = std::clamp(static_cast<int>(std::floor(y)), 0, kHeight - 1);
+    return before_.image.row(row) + 3 * column;
+  };
+  for (int y = 0; y < 400; ++y) {
+    for (int x = 0; x < 400; ++x) {
+      const double dx = x + 0.5 - 200, dy = y + 0.5 - 200;
+      std::copy_n(at(kBox.center_x + dx * std::cos(kTurn) - dy * std::sin(kTurn),
+                     kBox.center_y + dx * std::sin(kTurn) + dy * std::cos(kTurn)),
+                  3, turned.row(y) + 3 * x);
+    }
+  }
+  Image frame = before_.image;
+
+  ASSERT_TRUE(PasteBack({}).BlendTurned(turned, {.box = kBox, .turn = kTurn}, {}, frame).ok());
+
+  // Taken from the nearest pixel, so not the same bytes.
+  EXPECT_LT(MeanDifference(frame, before_.image, [](int, int) { return true; }), 1.5);
+  Image wrong = before_.image;
+  ASSERT_TRUE(PasteBack({}).BlendTurned(turned, {.box = kBox, .turn = -kTurn}, {}, wrong).ok());
+  EXPECT_GT(MeanDifference(wrong, before_.image, [](int, int) { return true; }), 5);
+}
+
 TEST_F(PasteBackTest, MattesOfSeveralFacesAddUp) {
   constexpr CropBox kLeft = {160, 240, 240}, kRight = {420, 240, 240};
   const Image grey{64, 64, std::vector<uint8_t>(64 * 64 * 3, 128)};

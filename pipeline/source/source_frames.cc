@@ -1,0 +1,87 @@
+#include "pipeline/source/source_frames.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace reenact {
+
+SourceFrames::SourceFrames(std::string bytes, std::vector<double> starts, double duration,
+                           const Options& options)
+    : bytes_(std::move(bytes)),
+      starts_(std::move(starts)),
+      duration_(duration),
+      options_(options) {}
+
+int SourceFrames::IndexAt(double seconds) const {
+  if (!(duration_ > 0) || !(seconds > 0)) return 0;
+  double at = std::fmod(seconds, 2 * duration_);
+  // Backwards a frame is shown for as long, so its end is where it begins.
+  const bool backwards = at >= duration_;
+  if (backwards) at = 2 * duration_ - at;
+  const auto after = backwards ? std::lower_bound(starts_.begin(), starts_.end(), at)
+                               : std::upper_bound(starts_.begin(), starts_.end(), at);
+  return std::max(static_cast<int>(after - starts_.begin()) - 1, 0);
+}
+
+absl::Status SourceFrames::Restart() {
+  auto reader = VideoReader::Open(bytes_, options_.limits);
+  if (!reader.ok()) return reader.status();
+  reader_ = *std::move(reader);
+  next_ = 0;
+  return absl::OkStatus();
+}
+
+absl::Status SourceFrames::PassTo(int index) {
+  if (index == next_) return absl::OkStatus();
+  held_.clear();
+  if (auto status = reader_->Skip(index - next_); !status.ok()) return status;
+  next_ = index;
+  return absl::OkStatus();
+}
+
+absl::Status SourceFrames::ReadOne() {
+  auto frame = reader_->Next();
+  if (!frame.ok()) return frame.status();
+  if (!frame->has_value()) {
+    return absl::InternalError(absl::StrCat("the source video ends before frame ", next_));
+  }
+  if (held_.empty()) first_ = next_;
+  held_.push_back(std::move((*frame)->image));
+  ++next_;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<const Image*> SourceFrames::Frame(int index) {
+  if (index < 0 || index >= count()) {
+    return absl::InternalError(absl::StrCat("the source video has no frame ", index));
+  }
+  const bool backwards = index < std::exchange(last_asked_, index);
+  if (!Holds(index)) {
+    if (reader_ == nullptr) {
+      if (auto status = Restart(); !status.ok()) return status;
+    }
+    const VideoInfo& info = reader_->info();
+    const int64_t bytes = std::max<int64_t>(int64_t{3} * info.width * info.height, 1);
+    const auto most = static_cast<int>(std::clamp<int64_t>(options_.max_bytes / bytes, 1, count()));
+    const int first = backwards ? std::max(index - most + 1, 0) : index;
+    if (next_ > first) {
+      held_.clear();
+      if (auto status = Restart(); !status.ok()) return status;
+    }
+    if (auto status = PassTo(first); !status.ok()) return status;
+    while (next_ <= index) {
+      // Those behind are kept for the turn at the end.
+      while (static_cast<int>(held_.size()) >= most) {
+        held_.pop_front();
+        ++first_;
+      }
+      if (auto status = ReadOne(); !status.ok()) return status;
+    }
+  }
+  return &held_[static_cast<size_t>(index - first_)];
+}
+
+}  // namespace reenact

@@ -1,0 +1,64 @@
+// The frames of a source video by time, as they are shown beside an output that may be longer: at
+// its end the video runs backwards, at its beginning forwards again, and so on.
+//
+// Memory is bounded whatever the video's length: frames are decoded again when they are needed, one
+// by one forwards, and backwards in runs of as many as fit in max_bytes (one at least), each after
+// another passage from the beginning. The file itself is held twice.
+//
+// Thread-compatible.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "pipeline/image.h"
+#include "pipeline/media/video_reader.h"
+
+namespace reenact {
+
+class SourceFrames {
+ public:
+  struct Options {
+    VideoLimits limits;
+    int64_t max_bytes = int64_t{192} << 20;  // of decoded frames that are held
+  };
+  // `bytes` is a video that has been read before: `starts` are its frames' times in seconds,
+  // increasing from 0, and `duration` is that of all of it. At least one frame.
+  SourceFrames(std::string bytes, std::vector<double> starts, double duration,
+               const Options& options);
+
+  int count() const { return static_cast<int>(starts_.size()); }
+
+  // Which frame is shown `seconds` after the beginning, 0 or more.
+  int IndexAt(double seconds) const;
+
+  // A frame, valid until the next call. Cheap for the one before again, for the next one, and
+  // mostly for the one before that. kInternal: the file does not give it any more.
+  absl::StatusOr<const Image*> Frame(int index);
+
+ private:
+  absl::Status Restart();
+  // Makes the reader's next frame `index`, which it has not passed.
+  absl::Status PassTo(int index);
+  absl::Status ReadOne();
+  bool Holds(int index) const {
+    return index >= first_ && index < first_ + static_cast<int>(held_.size());
+  }
+
+  const std::string bytes_;
+  const std::vector<double> starts_;
+  const double duration_;
+  const Options options_;
+  std::unique_ptr<VideoReader> reader_;
+  int next_ = 0;            // the frame the reader gives next
+  int first_ = 0;           // of those held
+  std::deque<Image> held_;  // neighbours
+  int last_asked_ = -1;
+};
+
+}  // namespace reenact
