@@ -46,6 +46,30 @@ TEST(CaptionTest, NamesWhatIsSeenInEveryPhrasing) {
   }
 }
 
+TEST(CaptionTest, DetailsComeOnTopInEveryPhrasing) {
+  Person person = MakePerson(3, Variety::kRich);
+  person.shape.face_width = 0.9f;
+  person.brow_thickness = 1.1f;
+  person.lipstick = 0.9f;
+  person.lipstick_color = {188, 50, 66};
+  person.light_direction = {-0.6f, 0, 0.8f};
+  person.extra_lights = {{{0.8f, 0, -0.6f}, 2, 0.5f}};
+  person.lens = {.distance = 40, .exposure = 0.8f, .warmth = 0.6f, .vignette = 0};
+  person.striped_clothes = false;
+  person.pattern = ClothPattern::kDots;
+  for (uint64_t phrasing = 0; phrasing < kPhrasings; ++phrasing) {
+    const std::string caption = Caption(person, phrasing, CaptionDetail::kDetailed);
+    SCOPED_TRACE(caption);
+    for (const char* words : {"a wide face", "eyebrows", "red lipstick", "from the left",
+                              "a blue rim light", "a dim picture", "warm colours", "dotted"}) {
+      EXPECT_NE(caption.find(words), std::string::npos) << words;
+    }
+    EXPECT_TRUE(caption.find("seen from close") != std::string::npos ||
+                caption.find("a wide lens") != std::string::npos);
+    EXPECT_EQ(Caption(person, phrasing).find("lipstick"), std::string::npos);
+  }
+}
+
 TEST(CaptionTest, PhrasingsDiffer) {
   Person person = MakePerson(3);
   person.hair_style = HairStyle::kBob;

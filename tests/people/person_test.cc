@@ -65,6 +65,27 @@ TEST(PersonTest, SeedsKeepTheirMeaning) {
               159.16, 0.1);
 }
 
+TEST(PersonTest, VarietyLeavesTheRestOfAPersonAsItIs) {
+  int patterns = 0, lights = 0;
+  constexpr int kCount = 300;
+  for (uint64_t seed = 0; seed < kCount; ++seed) {
+    const Person plain = MakePerson(seed), rich = MakePerson(seed, Variety::kRich);
+    if (!rich.striped_clothes && rich.pattern == ClothPattern::kNone) {
+      EXPECT_EQ(Caption(plain), Caption(rich)) << seed;
+    }
+    EXPECT_TRUE(plain.extra_lights.empty());
+    EXPECT_EQ(plain.lens.distance, 60);
+    EXPECT_EQ(plain.shape.nose_length, rich.shape.nose_length);
+    EXPECT_TRUE(rich.pattern == ClothPattern::kNone || !rich.striped_clothes);
+    EXPECT_TRUE(rich.lens.distance >= 38 && rich.lens.distance <= 110);
+    EXPECT_TRUE(rich.lens.exposure >= 0.8f && rich.lens.exposure <= 1.14f);
+    patterns += rich.pattern != ClothPattern::kNone;
+    lights += !rich.extra_lights.empty();
+  }
+  EXPECT_NEAR(patterns, 0.24 * kCount, 0.09 * kCount);
+  EXPECT_NEAR(lights, 0.65 * kCount, 0.1 * kCount);
+}
+
 TEST(PersonTest, LooksComeInAllKindsAndFitTogether) {
   std::set<HairStyle> styles;
   std::set<int> skins;

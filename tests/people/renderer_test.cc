@@ -35,6 +35,84 @@ TEST(PersonRendererTest, SameArgumentsSameBytes) {
   EXPECT_NE(once.image.rgb, PersonRenderer(MakePerson(4)).Draw(state, 96).image.rgb);
 }
 
+TEST(PersonRendererTest, TruthSaysWhatIsSeenAndHowFar) {
+  Person person = MakePerson(3);
+  person.glasses = Glasses::kNone;
+  person.hat = Hat::kNone;
+  person.hair_style = HairStyle::kShort;
+  person.fringe_length = 0;
+  person.backdrop = Backdrop::kPlain;
+  FaceState state;
+  state.expression.jaw_drop = 1;
+  constexpr int kSize = 128;
+  const PersonRenderer renderer(person);
+  const Render render = renderer.Draw(state, kSize, 1);
+
+  const Truth truth = renderer.DrawTruth(state, kSize);
+
+  ASSERT_EQ(truth.regions.size(), size_t{kSize * kSize});
+  ASSERT_EQ(truth.depth.size(), size_t{kSize * kSize});
+  const auto at = [&](float x, float y) {
+    return static_cast<size_t>(y * kSize) * kSize + static_cast<size_t>(x * kSize);
+  };
+  const auto region = [&](size_t landmark) {
+    return truth.regions[at(render.landmarks[landmark].x, render.landmarks[landmark].y)];
+  };
+  EXPECT_EQ(region(4), Region::kSkin);    // the nose's tip
+  EXPECT_EQ(region(468), Region::kEyes);  // an iris
+  const Point3 &upper = render.landmarks[13], &lower = render.landmarks[14];
+  EXPECT_EQ(truth.regions[at((upper.x + lower.x) / 2, (upper.y + lower.y) / 2)], Region::kMouth);
+  EXPECT_EQ(truth.regions[at(0.02f, 0.02f)], Region::kBackground);
+  EXPECT_EQ(truth.regions[at(0.5f, 0.99f)], Region::kClothes);
+  // The camera is 60 cm from the mesh's origin, the nose before it, the cheek bones behind the
+  // nose.
+  const auto depth = [&](size_t landmark) {
+    return truth.depth[at(render.landmarks[landmark].x, render.landmarks[landmark].y)];
+  };
+  EXPECT_LT(depth(4), depth(50));
+  EXPECT_GT(depth(4), 45);
+  EXPECT_LT(depth(4), 60);
+  size_t background = 0;
+  for (size_t i = 0; i < truth.regions.size(); ++i) {
+    EXPECT_EQ(truth.depth[i] == 0, truth.regions[i] == Region::kBackground);
+    if (truth.regions[i] != Region::kBackground) continue;
+    ++background;
+    // What is background in the truth is background in the picture.
+    const uint8_t* pixel = &render.image.rgb[3 * i];
+    EXPECT_NEAR(pixel[0], person.background.color.r, 1);
+  }
+  EXPECT_GT(background, size_t{kSize * kSize / 5});
+}
+
+TEST(PersonRendererTest, ANearCameraMakesTheNoseLarger) {
+  Person near = MakePerson(3), far = MakePerson(3);
+  near.lens.distance = 40;
+  far.lens.distance = 110;
+  const auto share = [](const Person& person) {
+    const Landmarks l = PersonRenderer(person).Draw({}, 64, 1).landmarks;
+    return (l[358].x - l[129].x) / (l[454].x - l[234].x);  // the nose's width of the face's
+  };
+
+  EXPECT_GT(share(near), 1.03f * share(far));
+}
+
+TEST(PersonRendererTest, ExtraLightAndExposureShow) {
+  Person dark = MakePerson(3), lit = MakePerson(3);
+  lit.extra_lights = {{{0.6f, 0, 0.8f}, 0, 0.3f}};
+  dark.lens.exposure = 0.8f;
+  const auto brightness = [](const Person& person) {
+    const Image image = PersonRenderer(person).Draw({}, 64, 1).image;
+    double sum = 0;
+    for (const uint8_t value : image.rgb) sum += value;
+    return sum;
+  };
+
+  const double plain = brightness(MakePerson(3));
+
+  EXPECT_GT(brightness(lit), plain);
+  EXPECT_NEAR(brightness(dark) / plain, 0.8, 0.02);
+}
+
 TEST(PersonRendererTest, LandmarksAreTheSameAtEverySize) {
   const PersonRenderer renderer(MakePerson(11));
   const FaceState state = MakeClip(2, 1, 25).front();

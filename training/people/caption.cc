@@ -1,3 +1,4 @@
+#include <cmath>
 #include <string>
 #include <utility>
 #include <vector>
@@ -103,40 +104,101 @@ Words Clothes(const Person& person, bool second_choice) {
   const std::string hat_color = Name(kClothColors, person.hat_paint);
   if (person.hat == Hat::kBeanie) clothes.push_back(WithArticle(hat_color + " beanie"));
   if (person.hat == Hat::kCap) clothes.push_back(WithArticle(hat_color + " cap"));
-  clothes.push_back(WithArticle((person.striped_clothes ? "striped " : "") +
-                                Name(kClothColors, person.clothes) +
+  const char* pattern = person.striped_clothes                    ? "striped "
+                        : person.pattern == ClothPattern::kChecks ? "checked "
+                        : person.pattern == ClothPattern::kDots   ? "dotted "
+                                                                  : "";
+  clothes.push_back(WithArticle(pattern + Name(kClothColors, person.clothes) +
                                 (second_choice ? " top" : " shirt")));
   return clothes;
 }
 
+// What is left out of the shorter captions: build of the face, brows, make-up.
+Words FaceDetails(const Person& person, bool second_choice) {
+  Words details;
+  const FaceShape& shape = person.shape;
+  if (shape.face_width > 0.5f) details.push_back("a wide face");
+  if (shape.face_width < -0.5f) details.push_back("a narrow face");
+  if (shape.jaw_width > 0.7f) details.push_back(second_choice ? "a broad jaw" : "a strong jaw");
+  if (shape.nose_length > 0.6f) details.push_back("a long nose");
+  if (shape.nose_length < -0.6f) details.push_back("a short nose");
+  if (shape.lip_thickness > 0.6f) details.push_back("full lips");
+  if (shape.lip_thickness < -0.6f) details.push_back("thin lips");
+  if (person.brow_thickness > 1.02f) {
+    details.push_back(second_choice ? "bushy eyebrows" : "thick eyebrows");
+  }
+  if (person.brow_thickness < 0.58f) details.push_back("thin eyebrows");
+  if (person.make_up > 0.6f) details.push_back(second_choice ? "eye shadow" : "eye make-up");
+  if (person.lipstick > 0.6f) {
+    details.push_back(person.lipstick_color.r < 200 ? "red lipstick" : "pink lipstick");
+  }
+  if (person.blush > 0.42f) details.push_back("rosy cheeks");
+  return details;
+}
+
+// Backdrop, light and camera.
+Words SceneDetails(const Person& person, bool second_choice) {
+  Words details;
+  if (person.backdrop == Backdrop::kSoftLights) {
+    details.push_back(second_choice ? "blurred lights behind" : "soft lights behind");
+  }
+  const float x = person.light_direction[0];
+  if (std::abs(x) > 0.35f) {
+    details.push_back(std::string(second_choice ? "light from the " : "lit from the ") +
+                      (x < 0 ? "left" : "right"));
+  }
+  if (person.light_contrast > 0.64f)
+    details.push_back(second_choice ? "harsh light" : "hard light");
+  if (person.light_contrast < 0.51f) details.push_back("soft light");
+  for (const ExtraLight& light : person.extra_lights) {
+    const std::string color = kLightColors[static_cast<size_t>(light.color)].name;
+    details.push_back("a " + color + (light.direction[2] < 0 ? " rim light" : " fill light"));
+  }
+  if (person.lens.distance < 50)
+    details.push_back(second_choice ? "a wide lens" : "seen from close");
+  if (person.lens.exposure < 0.88f) details.push_back("a dim picture");
+  if (person.lens.exposure > 1.06f) details.push_back("a bright picture");
+  if (person.lens.warmth > 0.4f) details.push_back("warm colours");
+  if (person.lens.warmth < -0.4f) details.push_back("cold colours");
+  return details;
+}
+
 }  // namespace
 
-std::string Caption(const Person& person, uint64_t phrasing) {
+std::string Caption(const Person& person, uint64_t phrasing, CaptionDetail detail) {
   const uint64_t form = phrasing % 4;
   const bool second_choice = phrasing / 4 % 2 == 1;
   const std::string who = AgeWord(person, second_choice) + (person.man ? " man" : " woman");
   const std::string skin = Name(kSkinColors, person.skin) + " skin";
   const std::string background = Name(kBackgroundColors, person.background) + " background";
-  const Words features = Features(person, second_choice), clothes = Clothes(person, second_choice);
+  Words features = Features(person, second_choice);
+  std::string scene;
+  if (detail == CaptionDetail::kDetailed) {
+    for (std::string& feature : FaceDetails(person, second_choice)) {
+      features.push_back(std::move(feature));
+    }
+    for (const std::string& item : SceneDetails(person, second_choice)) scene += ", " + item;
+  }
+  const Words clothes = Clothes(person, second_choice);
 
   Words seen{skin};
   seen.insert(seen.end(), features.begin(), features.end());
   switch (form) {
     case 0: {
       seen.insert(seen.end(), clothes.begin(), clothes.end());
-      return WithArticle(who) + " with " + Join(seen) + ", " + background;
+      return WithArticle(who) + " with " + Join(seen) + ", " + background + scene;
     }
     case 1:
       return "portrait of " + WithArticle(who) + " with " + Enumerate(seen) + ", wearing " +
-             Enumerate(clothes) + ", in front of " + WithArticle(background);
+             Enumerate(clothes) + ", in front of " + WithArticle(background) + scene;
     case 2: {
       seen.insert(seen.end(), clothes.begin(), clothes.end());
-      return who + ", " + Join(seen) + ", " + background;
+      return who + ", " + Join(seen) + ", " + background + scene;
     }
     default:
       return WithArticle(who) + " wearing " + Enumerate(clothes) + " against " +
              WithArticle(background) + "; " + (person.man ? "he" : "she") + " has " +
-             Enumerate(seen);
+             Enumerate(seen) + scene;
   }
 }
 

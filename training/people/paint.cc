@@ -66,6 +66,11 @@ Painter::Painter(const Person& person)
                       ? Limited(cloth * 0.4f + Rgb{150, 150, 150}, 250)
                       : cloth * 0.55f;
 
+  const Lens& lens = person.lens;
+  neutral_lens_ = lens.exposure == 1 && lens.warmth == 0 && lens.vignette == 0;
+  exposure_ =
+      Rgb{1 + 0.08f * lens.warmth, 1 + 0.01f * lens.warmth, 1 - 0.1f * lens.warmth} * lens.exposure;
+
   if (person.backdrop == Backdrop::kSoftLights) {
     Random random(person.seed, 2);
     for (int i = 0; i < 5; ++i) {
@@ -111,6 +116,13 @@ Rgb Painter::Surface(const SurfacePoint& point, const std::array<IrisDisc, 2>& i
   // The triangles over eyes and mouth say nothing about the eyeball's or the teeth's direction.
   if (inset) light = 0.35f + 0.62f * std::clamp(light, 0.0f, 1.1f);
   Rgb color = coat.color * light;
+  for (const ExtraLight& extra : person_.extra_lights) {
+    const Vec3 direction{extra.direction[0], extra.direction[1], extra.direction[2]};
+    float added = extra.strength * std::max(Dot(n, direction), 0.0f);
+    if (inset) added *= 0.4f;
+    color =
+        color + coat.color * kLightColors[static_cast<size_t>(extra.color)].color * (added / 255);
+  }
   if (coat.gloss > 0) {
     const float highlight = Power(std::clamp(Dot(n, halfway_), 0.0f, 1.0f), coat.sharpness);
     const float white = 255 * coat.gloss * highlight * contrast * 1.3f;
@@ -292,7 +304,25 @@ Rgb Painter::Hair(const SurfacePoint& point, float strands) const {
          (1 + (person_.hair_style == HairStyle::kBuzzCut ? 0.05f : 0.17f) * strands);
 }
 
+Rgb Painter::Exposed(const Rgb& color, float x, float y) const {
+  if (neutral_lens_) return color;
+  const float dx = x - 0.5f, dy = y - 0.5f;
+  return Limited(color * exposure_ * (1 - person_.lens.vignette * 2 * (dx * dx + dy * dy)), 255);
+}
+
 Rgb Painter::Clothes(const SurfacePoint& point) const {
+  if (person_.pattern != ClothPattern::kNone) {
+    const float across = point.at.x * 0.4f, down = point.at.y * 0.4f;
+    const float u = across - std::floor(across), v = down - std::floor(down);
+    if (person_.pattern == ClothPattern::kChecks) {
+      return Mix(person_.clothes.color, stripe_color_,
+                 0.42f * static_cast<float>((u < 0.5f) + (v < 0.5f)));
+    }
+    // Dots in every second place of the rows between.
+    const float shifted = across + (static_cast<int>(std::floor(down)) % 2 == 0 ? 0 : 0.5f);
+    const float du = shifted - std::floor(shifted) - 0.5f, dv = v - 0.5f;
+    return du * du + dv * dv < 0.06f ? stripe_color_ : person_.clothes.color;
+  }
   const float y = point.at.y * 0.55f;
   return person_.striped_clothes && y - std::floor(y) < 0.4f ? stripe_color_
                                                              : person_.clothes.color;

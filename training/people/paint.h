@@ -35,6 +35,9 @@ class Painter {
   // `x` and `y` in fractions of the picture.
   Rgb Background(float x, float y) const;
 
+  // What the camera makes of `color` at `x`, `y`, in fractions of the picture.
+  Rgb Exposed(const Rgb& color, float x, float y) const;
+
  private:
   struct Coat {
     Rgb color;
@@ -56,6 +59,8 @@ class Painter {
   Person person_;
   Vec3 light_, halfway_;  // halfway between light and eye, for highlights
   Rgb lip_color_, facial_hair_, brow_color_, stripe_color_;
+  bool neutral_lens_ = true;  // Exposed() changes nothing
+  Rgb exposure_{1, 1, 1};     // factors
 
   struct SoftLight {
     float x, y, radius;

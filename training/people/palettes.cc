@@ -51,4 +51,10 @@ const std::array<NamedColor, 10> kBackgroundColors = {{{"white", {238, 238, 236}
                                                        {"teal", {96, 168, 168}},
                                                        {"orange", {240, 188, 132}}}};
 
+const std::array<NamedColor, 5> kLightColors = {{{"white", {255, 255, 255}},
+                                                 {"warm", {255, 206, 150}},
+                                                 {"blue", {130, 178, 255}},
+                                                 {"red", {255, 132, 116}},
+                                                 {"green", {150, 240, 170}}}};
+
 }  // namespace reenact

@@ -18,6 +18,8 @@ extern const std::array<NamedColor, 10> kHairColors;
 extern const std::array<NamedColor, 6> kEyeColors;
 extern const std::array<NamedColor, 10> kClothColors;  // clothes and hats
 extern const std::array<NamedColor, 10> kBackgroundColors;
+// Of lights; shares of full brightness times 255.
+extern const std::array<NamedColor, 5> kLightColors;
 
 // Indices that other code treats specially.
 inline constexpr int kGreyHair = 6, kWhiteHair = 7, kFirstDyedHair = 8;

@@ -32,6 +32,12 @@ enum class Beard { kNone, kStubble, kFull };
 enum class Glasses { kNone, kRound, kSquare, kThin };
 enum class Hat { kNone, kBeanie, kCap };
 enum class Backdrop { kPlain, kGradient, kSoftLights };
+enum class ClothPattern { kNone, kChecks, kDots };
+
+// How much varies from person to person. kPlain: what the shipped demo bundle was trained on. kRich
+// adds patterns on clothes, a second and third light and the camera, from random numbers of its
+// own: everything else of a seed is the same in both.
+enum class Variety { kPlain, kRich };
 
 // How a face departs from the average one; every number in [-1, 1], 0 = average.
 struct FaceShape {
@@ -47,6 +53,21 @@ struct FaceShape {
 struct Paint {
   int name = 0;  // index into the palette
   Rgb color;
+};
+
+// A light beside the main one.
+struct ExtraLight {
+  std::array<float, 3> direction{0, 0, 1};  // unit vector to the light
+  int color = 0;                            // index into kLightColors (palettes.h)
+  float strength = 0;                       // brightness it adds to what faces it, 1 = full
+};
+
+// How the picture is taken.
+struct Lens {
+  float distance = 60;  // cm from the head; a near camera makes the nearer parts larger
+  float exposure = 1;   // brightness of the whole picture
+  float warmth = 0;     // white balance, -1 blue .. 1 yellow
+  float vignette = 0;   // how much darker the corners are
 };
 
 struct Person {
@@ -74,13 +95,21 @@ struct Person {
 
   std::array<float, 3> light_direction{0, 0, 1};  // unit vector to the light
   float light_contrast = 0.5f;                    // 0.45 soft .. 0.7 hard
+
+  ClothPattern pattern = ClothPattern::kNone;
+  std::vector<ExtraLight> extra_lights;
+  Lens lens;
 };
 
-Person MakePerson(uint64_t seed);
+Person MakePerson(uint64_t seed, Variety variety = Variety::kPlain);
 
-// An English description of what can be seen. `phrasing` picks one of several sentence forms and
-// word choices; all of them name the same attributes.
-std::string Caption(const Person& person, uint64_t phrasing = 0);
+// kDetailed adds the face's build, brows, make-up, light and camera.
+enum class CaptionDetail { kShort, kDetailed };
+
+// An English description of what can be seen. `phrasing` picks one of 8 sentence forms and word
+// choices; all of them name the same attributes.
+std::string Caption(const Person& person, uint64_t phrasing = 0,
+                    CaptionDetail detail = CaptionDetail::kShort);
 
 // Head rotation in degrees. Positive yaw turns the nose to the picture's right, positive pitch
 // lowers it, positive roll leans the crown to the picture's left.
@@ -130,6 +159,27 @@ struct Render {
                         // picture
 };
 
+enum class Region : uint8_t {
+  kBackground,
+  kSkin,
+  kLips,
+  kEyes,
+  kMouth,
+  kBrows,
+  kHair,
+  kNeck,
+  kEars,
+  kClothes,
+  kHat,
+  kGlasses,
+};
+
+// What every pixel shows; row-major, size*size.
+struct Truth {
+  std::vector<Region> regions;
+  std::vector<float> depth;  // cm from the camera; 0 = background
+};
+
 // Draws one person. Thread-safe after construction: Draw() changes nothing.
 class PersonRenderer {
  public:
@@ -142,6 +192,9 @@ class PersonRenderer {
   // more. Some ms.
   Render Draw(const FaceState& state, int size, int supersampling = 2) const;
 
+  // Of the same picture, at the middle of each pixel.
+  Truth DrawTruth(const FaceState& state, int size) const;
+
  private:
   struct Head;  // what does not change from frame to frame
   std::unique_ptr<const Head> head_;
@@ -152,6 +205,7 @@ class PersonRenderer {
 std::vector<uint8_t> ExpressiveMask(const Landmarks& landmarks, int size);
 
 // columns * rows different people, each in a pose of his own clip; `size` pixels each. To look at.
-Image ContactSheet(uint64_t first_seed, int columns, int rows, int size);
+Image ContactSheet(uint64_t first_seed, int columns, int rows, int size,
+                   Variety variety = Variety::kPlain);
 
 }  // namespace reenact

@@ -54,9 +54,34 @@ int PickHairColor(Random& random, int skin, AgeGroup age) {
                                 : random.Pick({.22f, .2f, .16f, .11f, .12f, .1f, 0, 0, .04f, .05f});
 }
 
+// A stream of its own, so that the rest of a person is what it is without.
+void AddVariety(Person& person) {
+  Random random(person.seed, 4);
+  const int pattern = random.Pick({0.7f, 0.18f, 0.12f});
+  if (!person.striped_clothes) person.pattern = static_cast<ClothPattern>(pattern);
+
+  const int lights = random.Pick({0.35f, 0.4f, 0.25f});
+  for (int i = 0; i < lights; ++i) {
+    // The first fills in the side that the main light leaves dark; the second is behind the person.
+    const bool behind = i == 1;
+    const float side = person.light_direction[0] > 0 ? -1.0f : 1.0f;
+    const Vec3 direction = Normalized({side * random.Uniform(0.5f, 1.2f),
+                                       random.ClippedNormal(0.35f, 0.7f), behind ? -0.5f : 0.8f});
+    const int color = random.Pick({.4f, .26f, .16f, .09f, .09f});
+    person.extra_lights.push_back(
+        {{direction.x, direction.y, direction.z},
+         color,
+         behind ? random.Uniform(0.25f, 0.5f) : random.Uniform(0.08f, 0.2f)});
+  }
+  person.lens.distance = random.Uniform(38, 110);
+  person.lens.exposure = 0.97f + random.ClippedNormal(0.09f, 0.16f);
+  person.lens.warmth = random.ClippedNormal(0.35f, 1);
+  person.lens.vignette = random.Chance(0.5f) ? random.Uniform(0, 0.3f) : 0;
+}
+
 }  // namespace
 
-Person MakePerson(uint64_t seed) {
+Person MakePerson(uint64_t seed, Variety variety) {
   Random random(seed, 1);
   Person person;
   person.seed = seed;
@@ -129,6 +154,7 @@ Person MakePerson(uint64_t seed) {
   const Vec3 light = Normalized({light_x, light_y, 1});
   person.light_direction = {light.x, light.y, light.z};
   person.light_contrast = random.Uniform(0.45f, 0.7f);
+  if (variety == Variety::kRich) AddVariety(person);
   return person;
 }
 

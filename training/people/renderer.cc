@@ -14,16 +14,16 @@
 namespace reenact {
 namespace {
 
-constexpr float kCameraDistance = 60;  // cm
-constexpr float kOvalHeight = 17.7f;   // cm, of the average face
-constexpr float kOvalShare = 0.58f;    // of the picture, were the face as far away as the origin
-constexpr Vec3 kPivot{0, -3, -3};      // the head turns about it
+constexpr float kOvalHeight = 17.7f;  // cm, of the average face
+constexpr float kOvalShare = 0.58f;   // of the picture, were the face as far away as the origin
+constexpr Vec3 kPivot{0, -3, -3};     // the head turns about it
 
 // Puts points of the person into the picture.
 class Camera {
  public:
-  Camera(const FaceState& state, int side)
-      : head_(RotationFor(state.pose)),
+  Camera(const FaceState& state, const Lens& lens, int side)
+      : distance_(lens.distance),
+        head_(RotationFor(state.pose)),
         // Shoulders follow the head a quarter of the way.
         shoulders_(RotationFor(
             {0.25f * state.pose.yaw, 0.15f * state.pose.pitch, 0.25f * state.pose.roll})),
@@ -43,13 +43,15 @@ class Camera {
 
   // `turned` cm to pixels; z = depth, smaller is nearer.
   Vec3 Projected(const Vec3& turned) const {
-    const float scale = pixels_per_cm_ * kCameraDistance / (kCameraDistance - turned.z);
+    const float scale = pixels_per_cm_ * distance_ / (distance_ - turned.z);
     return {center_x_ + turned.x * scale, center_y_ - (turned.y + 0.6f) * scale, -turned.z};
   }
 
   float pixels_per_cm() const { return pixels_per_cm_; }
+  float distance() const { return distance_; }
 
  private:
+  float distance_;  // cm
   Rotation head_, shoulders_;
   float pixels_per_cm_, center_x_, center_y_;
 };
@@ -192,6 +194,43 @@ Image Shrunk(const std::vector<Rgb>& pixels, int size, int factor) {
 
 }  // namespace
 
+namespace {
+
+Region RegionOf(Material material) {
+  switch (material) {
+    case Material::kNothing:
+      return Region::kBackground;
+    case Material::kSkin:
+    case Material::kScalp:
+      return Region::kSkin;
+    case Material::kLip:
+      return Region::kLips;
+    case Material::kLeftEye:
+    case Material::kRightEye:
+    case Material::kLidLine:
+      return Region::kEyes;
+    case Material::kMouth:
+      return Region::kMouth;
+    case Material::kBrow:
+      return Region::kBrows;
+    case Material::kHair:
+      return Region::kHair;
+    case Material::kNeck:
+      return Region::kNeck;
+    case Material::kClothes:
+      return Region::kClothes;
+    case Material::kEar:
+      return Region::kEars;
+    case Material::kHat:
+      return Region::kHat;
+    case Material::kGlasses:
+      return Region::kGlasses;
+  }
+  return Region::kBackground;
+}
+
+}  // namespace
+
 struct PersonRenderer::Head {
   explicit Head(const Person& p) : person(p), painter(p) {
     const FaceVertices face = MakeFace(p, Expression{}).position;
@@ -221,7 +260,7 @@ PersonRenderer& PersonRenderer::operator=(PersonRenderer&&) noexcept = default;
 
 Render PersonRenderer::Draw(const FaceState& state, int size, int supersampling) const {
   const int side = size * supersampling;
-  const Camera camera(state, side);
+  const Camera camera(state, head_->person.lens, side);
   const FaceGeometry face = MakeFace(head_->person, state.expression);
   Part part = FacePart(head_->person, face);
   part.Append(head_->still);
@@ -258,12 +297,34 @@ Render PersonRenderer::Draw(const FaceState& state, int size, int supersampling)
       }
       if (!behind_glass.empty() && behind_glass[i] != 0)
         color = Mix(color, Rgb{255, 255, 255}, 0.07f);
+      color =
+          head_->painter.Exposed(color, (static_cast<float>(x) + 0.5f) / static_cast<float>(side),
+                                 (static_cast<float>(y) + 0.5f) / static_cast<float>(side));
       // Averaging must not let a highlight outshine white.
       color = {std::min(color.r, 255.0f), std::min(color.g, 255.0f), std::min(color.b, 255.0f)};
     }
   }
   render.image = Shrunk(colors, size, supersampling);
   return render;
+}
+
+Truth PersonRenderer::DrawTruth(const FaceState& state, int size) const {
+  const Camera camera(state, head_->person.lens, size);
+  Part part = FacePart(head_->person, MakeFace(head_->person, state.expression));
+  part.Append(head_->still);
+  Raster raster(size);
+  raster.Draw(Place(part, camera).projected, part.triangles);
+  Truth truth;
+  truth.regions.reserve(raster.pixels().size());
+  truth.depth.reserve(raster.pixels().size());
+  for (const Seen& seen : raster.pixels()) {
+    const bool hit = seen.triangle >= 0;
+    truth.regions.push_back(
+        hit ? RegionOf(part.triangles[static_cast<size_t>(seen.triangle)].material)
+            : Region::kBackground);
+    truth.depth.push_back(hit ? camera.distance() + seen.depth : 0);
+  }
+  return truth;
 }
 
 }  // namespace reenact
