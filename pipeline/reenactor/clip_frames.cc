@@ -24,10 +24,11 @@ void ClipFrames::Finish(int64_t single_duration) {
   last->second.frame.duration = last_duration_ > 0 ? last_duration_ : single_duration;
 }
 
-std::optional<ClipFrames::Times> ClipFrames::times(int frame) const {
+std::optional<ClipFrames::Times> ClipFrames::times(int frame, bool needs_duration) const {
   absl::MutexLock lock(&mu_);
   const auto found = frames_.find(frame);
-  if (found == frames_.end() || found->second.frame.duration == 0) return std::nullopt;
+  if (found == frames_.end()) return std::nullopt;
+  if (needs_duration && found->second.frame.duration == 0) return std::nullopt;
   const Driving::Frame& times = found->second.frame;
   return Times{times.pts, times.duration, times.arrived, found->second.skipped};
 }
@@ -40,13 +41,13 @@ int ClipFrames::NextShown(int frame) const {
   return frame;
 }
 
-std::vector<Landmarks> ClipFrames::landmarks(size_t /*face*/,
+std::vector<Landmarks> ClipFrames::landmarks(size_t face,
                                              absl::Span<const int64_t> frames) const {
   std::vector<Landmarks> landmarks;
   landmarks.reserve(frames.size());
   absl::MutexLock lock(&mu_);
   for (const int64_t frame : frames) {
-    landmarks.push_back(frames_.at(static_cast<int>(frame)).frame.landmarks);
+    landmarks.push_back(frames_.at(static_cast<int>(frame)).frame.faces[face]);
   }
   return landmarks;
 }

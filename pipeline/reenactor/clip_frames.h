@@ -36,12 +36,12 @@ class ClipFrames {
 
   struct Times {
     int64_t pts = 0;
-    int64_t duration = 0;
+    int64_t duration = 0;  // 0: not known yet
     absl::Time arrived;
     bool skipped = false;
   };
-  // None: the frame is not there, or its duration is not known yet.
-  std::optional<Times> times(int frame) const ABSL_LOCKS_EXCLUDED(mu_);
+  // None: the frame is not there, or its duration is not known yet and must be.
+  std::optional<Times> times(int frame, bool needs_duration) const ABSL_LOCKS_EXCLUDED(mu_);
   // The first frame from `frame` on that is not skipped.
   int NextShown(int frame) const ABSL_LOCKS_EXCLUDED(mu_);
   // Those of one of the job's faces, in the order of `frames`, which are there.

@@ -1,5 +1,6 @@
 #include "pipeline/reenactor/driving.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <utility>
 
@@ -8,28 +9,19 @@
 
 namespace reenact {
 
-namespace {
-
-FrameFace::Origin ToOrigin(FaceOrigin origin) {
-  switch (origin) {
-    case FaceOrigin::kFound:
-      return FrameFace::Origin::kFound;
-    case FaceOrigin::kInterpolated:
-      return FrameFace::Origin::kInterpolated;
-    case FaceOrigin::kHeld:
-      break;
-  }
-  return FrameFace::Origin::kHeld;
-}
-
-}  // namespace
-
 Driving::Driving(const Options& options, std::unique_ptr<FaceLandmarker> landmarker,
-                 DriverMotion motion)
-    : options_(options),
-      landmarker_(std::move(landmarker)),
-      motion_(std::move(motion)),
-      timeline_(options.no_face, /*immediate=*/options.live.has_value()) {
+                 std::vector<Face> faces)
+    : options_(options), landmarker_(std::move(landmarker)), certain_(faces.size()) {
+  for (Face& face : faces) {
+    choices_.push_back(std::move(face.choice));
+    DrivenFace::Options how;
+    how.no_face = options.no_face;
+    how.crop_frames = options.crop_frames;
+    how.live = options.live.has_value();
+    how.note_cuts = faces_.empty();
+    how.name = std::move(face.name);
+    faces_.emplace_back(how, std::move(face.motion));
+  }
   if (!options.live.has_value()) return;
   auto live =
       std::make_unique<LiveFaceSource>(SourceOptions(), *options.live, std::move(landmarker_));
@@ -41,7 +33,7 @@ FaceSourceOptions Driving::SourceOptions() const {
   FaceSourceOptions source;
   source.max_frames = options_.max_frames;
   source.max_pixels = options_.max_pixels;
-  source.faces = {options_.face};
+  source.faces = choices_;
   source.read_audio = options_.read_audio;
   return source;
 }
@@ -86,50 +78,27 @@ absl::Status Driving::Open() {
 }
 
 absl::Status Driving::Take(const FaceSource::Frame& frame) {
-  const TrackedFace& face = frame.tracked.faces[0];
   undecided_.push_back({frame.pts, frame.duration, frame.arrived, {}});
-  if (!crop_.has_value() && face.landmarks.has_value()) for_crop_.push_back(*face.landmarks);
-  return timeline_.Add(face, frame.tracked.cut, frame.pts);
-}
-
-void Driving::MaybeCrop(bool end) {
-  if (crop_.has_value() || for_crop_.empty()) return;
-  if (!end && (!options_.crop_frames.has_value() || num_frames() < *options_.crop_frames)) return;
-  crop_ = FaceCrop(for_crop_, info_.width, info_.height);
-  for_crop_ = {};
-}
-
-void Driving::NoteFace(int64_t frame, const FaceRecord& record) {
-  if (record.cut) frame_notes_.push_back({frame, "begins a new scene"});
-  if (record.origin != FaceOrigin::kFound) frame_notes_.push_back({frame, record.Note()});
-  if (options_.live.has_value()) return;
-  frame_faces_.push_back({ToOrigin(record.origin), record.confidence, record.person, record.cut});
-}
-
-double Driving::Seconds(int64_t pts) const {
-  return static_cast<double>(pts) * info_.time_base_num / info_.time_base_den;
+  for (size_t i = 0; i < faces_.size(); ++i) {
+    const absl::Status status = faces_[i].Add(frame.tracked.faces[i], frame.tracked.cut, frame.pts);
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
 }
 
 void Driving::TakeDecided(std::vector<Frame>* decided) {
-  for (const FaceTimeline::Frame& frame : timeline_.Take()) filled_.push_back(frame);
-  if (!crop_.has_value()) return;
-  std::vector<DriverMotion::Frame> frames;
-  for (size_t i = 0; i < filled_.size(); ++i) {
-    NoteFace(num_decided_++, filled_[i].record);
-    frames.push_back({ToCrop(filled_[i].landmarks, *crop_, info_.width, info_.height),
-                      Seconds(undecided_[i].pts), filled_[i].record.cut});
+  size_t count = undecided_.size();
+  for (size_t i = 0; i < faces_.size(); ++i) {
+    for (Landmarks& landmarks : faces_[i].Take(info_)) certain_[i].push_back(landmarks);
+    count = std::min(count, certain_[i].size());
   }
-  filled_.clear();
-  std::vector<Landmarks> moved;
-  if (options_.crop_frames.has_value()) {
-    for (const DriverMotion::Frame& frame : frames) moved.push_back(motion_.Next(frame));
-  } else {
-    moved = motion_.Clip(frames);  // all there is: the crop is settled at the end
-  }
-  for (const Landmarks& landmarks : moved) {
-    decided->push_back(undecided_.front());
-    decided->back().landmarks = landmarks;
+  for (; count > 0; --count) {
+    Frame& frame = decided->emplace_back(std::move(undecided_.front()));
     undecided_.pop_front();
+    for (std::deque<Landmarks>& certain : certain_) {
+      frame.faces.push_back(certain.front());
+      certain.pop_front();
+    }
   }
 }
 
@@ -145,15 +114,15 @@ absl::StatusOr<Driving::Event> Driving::ReadFrame(std::vector<Frame>* decided) {
   const absl::Time start = absl::Now();
   if (frame->has_value()) {
     if (auto status = Take(**frame); !status.ok()) return status;
-    MaybeCrop(/*end=*/false);
     TakeDecided(decided);
     fill_time_ += absl::Now() - start;
     landmark_time_ = source_->landmark_time() + fill_time_;
     return Event::kFrame;
   }
   if (!finished_) return Event::kNeedsInput;
-  if (auto status = timeline_.Finish(); !status.ok()) return status;
-  MaybeCrop(/*end=*/true);
+  for (DrivenFace& face : faces_) {
+    if (auto status = face.Finish(); !status.ok()) return status;
+  }
   TakeDecided(decided);
   notes_ = source_->Notes();
   source_.reset();

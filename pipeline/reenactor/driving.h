@@ -1,6 +1,9 @@
 // The driving side of a job: a file or live pictures go in, one record per frame comes out, in
 // order. Pictures are looked at one by one and dropped (face_source.h).
 //
+// Several faces may be followed at once, each another person (face_tracker.h). A frame comes out
+// when it is certain what all of them do in it.
+//
 // Thread-compatible.
 #pragma once
 
@@ -10,19 +13,19 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "pipeline/driving/face_source.h"
-#include "pipeline/face/crop.h"
 #include "pipeline/face/face_choice.h"
 #include "pipeline/face/face_landmarker.h"
-#include "pipeline/face/face_timeline.h"
 #include "pipeline/face/landmarks.h"
 #include "pipeline/media/audio_track.h"
 #include "pipeline/media/video_reader.h"
+#include "pipeline/reenactor/driven_face.h"
 #include "pipeline/reenactor/driver_motion.h"
 #include "pipeline/types.h"
 
@@ -35,15 +38,19 @@ class Driving {
     int max_frames = 0;     // of a file
     int max_pixels = 0;     // of a frame
     NoFacePolicy no_face = NoFacePolicy::kInterpolate;
-    FaceChoice face;
-    // The driver's crop is that of so many first frames, so that frames can be used while others
-    // are still to come. Empty: of the whole clip.
-    std::optional<int> crop_frames;
+    std::optional<int> crop_frames;  // DrivenFace::Options
     bool read_audio = false;
     std::optional<LiveOptions> live;  // empty: a file. kInterpolate then means kHold
   };
-  // `landmarker` finds the faces; `motion` makes of their landmarks what the frames have.
-  Driving(const Options& options, std::unique_ptr<FaceLandmarker> landmarker, DriverMotion motion);
+  // A face that is followed.
+  struct Face {
+    FaceChoice choice;
+    DriverMotion motion;  // makes of its landmarks what the frames have
+    std::string name;     // DrivenFace::Options
+  };
+  // `landmarker` finds the faces, of which there is at least one.
+  Driving(const Options& options, std::unique_ptr<FaceLandmarker> landmarker,
+          std::vector<Face> faces);
 
   // As EngineJob's methods of the same names.
   absl::Status AddBytes(std::string_view bytes);
@@ -54,8 +61,8 @@ class Driving {
     int64_t pts = 0;
     // 1 or more; 0 if it is not known before the next frame's pts is.
     int64_t duration = 0;
-    absl::Time arrived;   // of a live frame
-    Landmarks landmarks;  // in units of the source's crop
+    absl::Time arrived;            // of a live frame
+    std::vector<Landmarks> faces;  // one per face, in units of its source's crop
   };
 
   enum class Event {
@@ -71,13 +78,12 @@ class Driving {
   // Known once a frame has been read. Of live driving only the size and the time base.
   const VideoInfo& info() const { return info_; }
   // Frames that have been read.
-  int64_t num_frames() const { return timeline_.num_frames(); }
+  int64_t num_frames() const { return faces_[0].num_frames(); }
   // The file's sound, if read_audio; to be taken once, after the first frame.
   std::optional<AudioTrack> TakeAudio() { return std::exchange(audio_, std::nullopt); }
 
   // Complete after kEnd.
-  const std::vector<FrameNote>& frame_notes() const { return frame_notes_; }
-  const std::vector<FrameFace>& frame_faces() const { return frame_faces_; }
+  const std::vector<DrivenFace>& faces() const { return faces_; }
   const std::vector<std::string>& notes() const { return notes_; }
   absl::Duration decode_time() const { return decode_time_; }
   absl::Duration landmark_time() const { return landmark_time_; }
@@ -87,15 +93,12 @@ class Driving {
   // Opens the file that is there.
   absl::Status Open();
   absl::Status Take(const FaceSource::Frame& frame);
-  // Settles the crop if enough is known.
-  void MaybeCrop(bool end);
-  void NoteFace(int64_t frame, const FaceRecord& record);
-  double Seconds(int64_t pts) const;
   void TakeDecided(std::vector<Frame>* decided);
 
   const Options options_;
   std::unique_ptr<FaceLandmarker> landmarker_;  // until there is a source, which owns it then
-  DriverMotion motion_;
+  std::vector<FaceChoice> choices_;             // one per face
+  std::vector<DrivenFace> faces_;
 
   bool finished_ = false;
   std::string bytes_;  // of the file, until it is opened
@@ -104,14 +107,8 @@ class Driving {
   LiveFaceSource* live_ = nullptr;  // source_ of live driving
   VideoInfo info_;
   std::optional<AudioTrack> audio_;
-  FaceTimeline timeline_;
-  std::vector<Landmarks> for_crop_;  // until it is settled
-  std::optional<CropBox> crop_;
-  std::deque<Frame> undecided_;             // without landmarks
-  std::deque<FaceTimeline::Frame> filled_;  // of the first of those, in units of the picture
-  int64_t num_decided_ = 0;
-  std::vector<FrameNote> frame_notes_;
-  std::vector<FrameFace> frame_faces_;
+  std::deque<Frame> undecided_;                 // without landmarks
+  std::vector<std::deque<Landmarks>> certain_;  // by face, of the first of those
   std::vector<std::string> notes_;
   absl::Duration decode_time_, landmark_time_;
   absl::Duration fill_time_;  // of landmark_time_, after the source

@@ -2,15 +2,17 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <numeric>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/types/span.h"
-#include "pipeline/diffusion/noise.h"
-#include "pipeline/diffusion/schedule.h"
+#include "pipeline/anchored/row_shares.h"
+#include "pipeline/engine/trace_denoiser.h"
 #include "pipeline/reenactor/face_selection.h"
 #include "pipeline/reenactor/guard.h"
+#include "pipeline/reenactor/job_request.h"
 
 namespace reenact {
 namespace {
@@ -24,62 +26,6 @@ constexpr int kRowsAhead = 3;
 // Skipped frames that are named one by one in the summary.
 constexpr int64_t kMaxSkipNotes = 1000;
 
-constexpr int kMinOutputSize = 16;
-constexpr double kMaxGuidanceScale = 20;
-
-template <typename T>
-absl::Status CheckRange(absl::string_view field, T value, T min, T max) {
-  if (value >= min && value <= max) return absl::OkStatus();  // NaN fails
-  return absl::InvalidArgumentError(
-      absl::StrCat(field, " must be ", min, "..", max, ", is ", value));
-}
-
-absl::Status CheckRequest(const JobRequest& request, const ModelInfo& info) {
-  if (request.source.image.empty() && request.source.text.empty()) {
-    return absl::InvalidArgumentError("no source: give an image, a text, or both");
-  }
-  if (!request.source.text.empty() && !info.accepts_text) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("model ", info.name, " does not take a text as source"));
-  }
-  // The first step count that has a posterior variance to borrow is 2 (schedule.h).
-  if (request.composition == Composition::kPasteBack) {
-    if (request.source.image.empty()) {
-      return absl::InvalidArgumentError(
-          "composition is paste_back, must be crop without a source image");
-    }
-    if (request.output_size.has_value()) {
-      return absl::InvalidArgumentError(
-          "output_size is given, must not be with the composition paste_back, whose pictures have "
-          "the source's size");
-    }
-  }
-  if (request.live.has_value()) {
-    if (request.plan != SequencePlan::kContiguous) {
-      return absl::InvalidArgumentError("live driving needs the sequence plan contiguous");
-    }
-    for (const absl::Status& status :
-         {CheckRange("live.time_base.numerator", request.live->time_base_num, 1, INT32_MAX),
-          CheckRange("live.time_base.denominator", request.live->time_base_den, 1, INT32_MAX)}) {
-      if (!status.ok()) return status;
-    }
-  }
-  for (const absl::Status& status :
-       {CheckRange("edit_strength", request.source.edit_strength, 0.0, 1.0),
-        CheckRange("num_steps", request.num_steps.value_or(info.default_num_steps), 2,
-                   info.max_num_steps),
-        CheckRange("ddim_eta", request.ddim_eta, 0.0, 1.0),
-        CheckRange("guidance_scale", request.guidance_scale.value_or(info.default_guidance_scale),
-                   0.0, kMaxGuidanceScale),
-        CheckRange("output_size", request.output_size.value_or(info.image_size), kMinOutputSize,
-                   info.max_output_size),
-        CheckVideoEncoding(request.encoding), CheckPasteBackOptions(request.paste_back),
-        CheckRange("jpeg_quality", request.jpeg_quality, 1, 100)}) {
-    if (!status.ok()) return status;
-  }
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<ReenactorJob>> ReenactorJob::Create(const Model& model,
@@ -89,29 +35,71 @@ absl::StatusOr<std::unique_ptr<ReenactorJob>> ReenactorJob::Create(const Model& 
   if (auto status = CheckRequest(request, model.info()); !status.ok()) return status;
   std::unique_ptr<ReenactorJob> job(new ReenactorJob(model, options, budget, request));
   const absl::Status status = CatchErrors("reading the source", [&]() -> absl::Status {
-    auto landmarker = model.NewFaceLandmarker();
-    if (!landmarker.ok()) return landmarker.status();
-    auto source = model.EmbedSource(request, **landmarker);
-    if (!source.ok()) return source.status();
-    job->sources_[0] = *std::move(source);
-    MotionOptions motion = request.motion;
-    motion.mode = request.motion_mode.value_or(
-        job->sources_[0].landmarks.has_value() ? MotionMode::kRelative : MotionMode::kAbsolute);
-    SmoothingOptions smoothing;
-    smoothing.strength = request.smoothing;
-    auto moves = DriverMotion::Create(job->sources_[0].landmarks, motion, smoothing);
-    if (!moves.ok()) return moves.status();
-    auto face =
-        ToFaceChoice(request.driver_face, "driver_face", **landmarker, options.max_image_pixels);
-    if (!face.ok()) return face.status();
-    job->driving_.emplace(job->DrivingOptions(*face), *std::move(landmarker), *std::move(moves));
+    if (request.source.video.empty()) return job->ReadSources();
+    auto video = model.OpenSourceVideo(request);
+    if (!video.ok()) return video.status();
+    job->source_video_ = *std::move(video);
     return absl::OkStatus();
   });
   if (!status.ok()) return status;
-  job->request_.source.image = {};
-  job->request_.source.face.reference_image = {};
-  job->request_.driver_face.reference_image = {};
+  job->request_.source.video = {};
   return job;
+}
+
+absl::Status ReenactorJob::ReadSourceVideo() {
+  const auto more = source_video_->ReadFrame();
+  if (!more.ok()) {
+    return absl::Status(more.status().code(),
+                        absl::StrCat("source.video: ", more.status().message()));
+  }
+  if (*more) return absl::OkStatus();
+  if (auto status = ReadSources(); !status.ok()) return status;
+  source_video_.reset();
+  if (!early_bytes_.empty()) {
+    if (auto status = driving_->AddBytes(early_bytes_); !status.ok()) return status;
+    early_bytes_ = {};
+  }
+  for (LiveFrame& frame : early_frames_) {
+    if (auto status = driving_->AddFrame(std::move(frame)); !status.ok()) return status;
+  }
+  early_frames_ = {};
+  return early_end_ ? driving_->Finish() : absl::OkStatus();
+}
+
+absl::Status ReenactorJob::ReadSources() {
+  auto landmarker = model_.NewFaceLandmarker();
+  if (!landmarker.ok()) return landmarker.status();
+  auto sources = model_.EmbedSources(request_, **landmarker, source_video_.get());
+  if (!sources.ok()) return sources.status();
+  sources_ = *std::move(sources);
+  std::vector<Driving::Face> faces;
+  for (size_t i = 0; i < sources_.size(); ++i) {
+    MotionOptions motion = request_.motion;
+    motion.mode = request_.motion_mode.value_or(
+        sources_[i].landmarks.has_value() ? MotionMode::kRelative : MotionMode::kAbsolute);
+    SmoothingOptions smoothing;
+    smoothing.strength = request_.smoothing;
+    auto moves = DriverMotion::Create(sources_[i].landmarks, motion, smoothing);
+    if (!moves.ok()) {
+      return absl::Status(moves.status().code(),
+                          absl::StrCat(PrefixOf(request_, i, "source"), moves.status().message()));
+    }
+    auto choice = ToFaceChoice(DriverFaceOf(request_, i), FieldOf(i, "driver_face"), **landmarker,
+                               options_.max_image_pixels);
+    if (!choice.ok()) return choice.status();
+    std::string name = NumFaces(request_) == 1 ? "" : FieldOf(i, "driver_face");
+    faces.push_back({*std::move(choice), *std::move(moves), std::move(name)});
+  }
+  driving_.emplace(DrivingOptions(), *std::move(landmarker), std::move(faces));
+
+  const auto forget = [](SourceRequest& source, FaceSelection& driver_face) {
+    source.image = {};
+    source.face.reference_image = {};
+    driver_face.reference_image = {};
+  };
+  forget(request_.source, request_.driver_face);
+  for (FacePair& pair : request_.further_faces) forget(pair.source, pair.driver_face);
+  return absl::OkStatus();
 }
 
 ReenactorJob::ReenactorJob(const Model& model, const ReenactorOptions& options, TraceBudget& budget,
@@ -132,9 +120,8 @@ ReenactorJob::ReenactorJob(const Model& model, const ReenactorOptions& options, 
   summary_.seed = request_.seed;
 }
 
-Driving::Options ReenactorJob::DrivingOptions(const FaceChoice& face) const {
+Driving::Options ReenactorJob::DrivingOptions() const {
   Driving::Options driving;
-  driving.face = face;
   driving.max_bytes = options_.max_driving_bytes;
   driving.max_frames = options_.max_frames;
   driving.max_pixels = options_.max_image_pixels;
@@ -146,14 +133,31 @@ Driving::Options ReenactorJob::DrivingOptions(const FaceChoice& face) const {
 }
 
 absl::Status ReenactorJob::AddDriving(std::string_view bytes) {
+  if (source_video_ != nullptr) {
+    const auto limit = static_cast<size_t>(options_.max_driving_bytes);
+    if (bytes.size() > limit || early_bytes_.size() > limit - bytes.size()) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("the driving media is larger than ", limit, " bytes"));
+    }
+    early_bytes_.append(bytes);
+    return absl::OkStatus();
+  }
   return CatchErrors("receiving the driving media", [&] { return driving_->AddBytes(bytes); });
 }
 
 absl::Status ReenactorJob::AddFrame(LiveFrame frame) {
+  if (source_video_ != nullptr) {
+    early_frames_.push_back(std::move(frame));
+    return absl::OkStatus();
+  }
   return driving_->AddFrame(std::move(frame));
 }
 
-absl::Status ReenactorJob::FinishDriving() { return driving_->Finish(); }
+absl::Status ReenactorJob::FinishDriving() {
+  if (source_video_ == nullptr) return driving_->Finish();
+  early_end_ = true;
+  return absl::OkStatus();
+}
 
 absl::Status ReenactorJob::CheckCancelled() const {
   return cancelled_ ? absl::CancelledError("the job was cancelled") : absl::OkStatus();
@@ -177,6 +181,10 @@ absl::StatusOr<EngineJob::Preparation> ReenactorJob::PrepareSome() {
       absl::MutexLock lock(&mu_);
       if (complete_) return Preparation::kDone;
       if (IsAhead()) return Preparation::kAhead;
+    }
+    if (source_video_ != nullptr) {
+      if (auto status = ReadSourceVideo(); !status.ok()) return status;
+      continue;
     }
     std::vector<Driving::Frame> frames;
     const auto event = driving_->ReadFrame(&frames);
@@ -222,15 +230,10 @@ absl::Status ReenactorJob::TakeIn(std::vector<Driving::Frame> frames, bool end) 
     }
   }
   if (rows.has_value()) {
-    if (auto status = Start(*std::move(rows)); !status.ok()) return status;
+    if (auto status = Start(*rows); !status.ok()) return status;
   }
   if (!end) return absl::OkStatus();
-  summary_.frames_in = driving_->num_frames();
-  summary_.frame_notes = driving_->frame_notes();
-  summary_.frame_faces = driving_->frame_faces();
-  summary_.notes.insert(summary_.notes.end(), driving_->notes().begin(), driving_->notes().end());
-  summary_.decode_time = driving_->decode_time();
-  summary_.landmark_time = driving_->landmark_time();
+  Summarize();
   {
     absl::MutexLock lock(&mu_);
     complete_ = true;
@@ -239,58 +242,49 @@ absl::Status ReenactorJob::TakeIn(std::vector<Driving::Frame> frames, bool end) 
   return absl::OkStatus();
 }
 
-absl::Status ReenactorJob::Start(RowPlan rows) {
-  const absl::Time start = absl::Now();
-  const BundleConfig& config = model_.bundle().config;
-  auto schedule =
-      Schedule::Create(config.schedule, config.num_train_steps, absl::StrCat(*request_.num_steps));
-  if (!schedule.ok()) return schedule.status();
-  auto conditions = model_.MakeConditions(
-      sources_[0],
-      [this](absl::Span<const int64_t> frames) { return frames_.landmarks(/*face=*/0, frames); },
-      *request_.guidance_scale != 1);
-  if (!conditions.ok()) return conditions.status();
-  const int num_rows = static_cast<int>(rows.rows.size());
-  const auto form = ChooseTraceForm(num_rows);
-  if (!form.ok()) return form.status();
+void ReenactorJob::Summarize() {
+  summary_.frames_in = driving_->num_frames();
+  for (const DrivenFace& face : driving_->faces()) {
+    summary_.frame_notes.insert(summary_.frame_notes.end(), face.notes().begin(),
+                                face.notes().end());
+    if (&face == &driving_->faces().front()) {
+      summary_.frame_faces = face.records();
+    } else {
+      summary_.further_frame_faces.push_back(face.records());
+    }
+  }
+  summary_.notes.insert(summary_.notes.end(), driving_->notes().begin(), driving_->notes().end());
+  summary_.decode_time = driving_->decode_time();
+  summary_.landmark_time = driving_->landmark_time();
+}
 
-  SamplingOptions options;
-  options.prediction = config.prediction;
-  options.sampler = *request_.sampler;
-  options.ddim_eta = request_.ddim_eta;
-  options.guidance_scale = *request_.guidance_scale;
-  RowSchedule::Options order;
-  order.form = *form;
-  order.max_active_rows = options_.max_active_rows;
-  // The first frames are those of row 0: they are there soonest if it runs alone.
-  order.max_first_rows = grows() ? 1 : options_.max_active_rows;
-  const int64_t channels = config.sdit.latent_channels;
-  const int64_t size = config.sdit.latent_size;
-  const int num_padding_slots = rows.num_padding_slots;
-  const int num_steps = schedule->size();
-  auto denoiser = TraceDenoiser::Create(
-      model_.executor(), *std::move(schedule), std::move(rows), *std::move(conditions),
-      [seed = request_.seed, channels, size](int frame, int step) {
-        return FrameNoise(seed, static_cast<uint64_t>(frame), static_cast<uint64_t>(step),
-                          {channels, size, size});
-      },
-      options, order, /*complete=*/!grows());
-  if (!denoiser.ok()) return denoiser.status();
-  denoiser_.emplace(*std::move(denoiser));
+absl::Status ReenactorJob::Start(const RowPlan& rows) {
+  const absl::Time start = absl::Now();
+  const FaceClip::Shared shared = {model_, options_, request_, sources_, frames_, budget_};
+  int64_t total_steps = 0;
+  const int num_rows = static_cast<int>(rows.rows.size());
+  for (size_t face = 0; face < sources_.size(); ++face) {
+    auto clip = FaceClip::Start(shared, face, rows, /*complete=*/!grows());
+    if (!clip.ok()) return clip.status();
+    clips_.push_back(*std::move(clip));
+    total_steps += clips_.back().total_row_steps(num_rows);
+  }
   if (auto status = rendering_.Start(driving_->info(), driving_->TakeAudio()); !status.ok()) {
     return status;
   }
   summary_.audio_copied = rendering_.audio_copied();
   summary_.embed_time += absl::Now() - start;
 
+  const int num_faces = static_cast<int>(sources_.size());
   absl::MutexLock lock(&mu_);
   started_ = true;
-  num_rows_ = open_rows_ = plan_.num_rows = num_rows;
-  plan_.num_padding_slots = num_padding_slots;
-  plan_.num_steps = num_steps;
-  plan_.gflop_per_row_step = TraceDenoiser::GflopPerRowStep(config.sdit, options.guided());
-  recomputed_ = grows() && *form != TraceForm::kRetained;
-  if (!grows()) plan_.total_steps = denoiser_->total_row_steps();
+  num_rows_ = open_rows_ = num_rows;
+  plan_.num_rows = num_rows * num_faces;
+  plan_.num_padding_slots = rows.num_padding_slots * num_faces;
+  plan_.num_steps = *request_.num_steps;
+  plan_.gflop_per_row_step =
+      TraceDenoiser::GflopPerRowStep(model_.bundle().config.sdit, *request_.guidance_scale != 1);
+  if (!grows()) plan_.total_steps = total_steps;
   return absl::OkStatus();
 }
 
@@ -299,20 +293,19 @@ JobPlan ReenactorJob::plan() const {
   JobPlan plan = plan_;
   plan.complete = complete_ && (!grows() || feed_.done());
   if (!grows() || !started_) return plan;
-  plan.num_padding_slots = feed_.num_padding_slots();
-  plan.num_rows = num_rows_;
+  int rows = num_rows_;  // of one face
   if (!plan.complete) {
     // What waits, and what the container says will come.
     const int others = std::max(model_.info().frames_per_row - 1, 1);
-    plan.num_rows = std::max(num_rows_ + (feed_.num_waiting() + others - 1) / others,
-                             live() ? 0 : (plan.num_frames - 1 + others - 1) / others);
+    rows = std::max(num_rows_ + (feed_.num_waiting() + others - 1) / others,
+                    live() ? 0 : (plan.num_frames - 1 + others - 1) / others);
   }
-  int64_t rows = plan.num_rows;
-  if (recomputed_) {
-    const int followers = options_.max_active_rows - 1;
-    rows += std::max(0, (plan.num_rows - 1 + followers - 1) / followers - 1);
-  }
-  plan.total_steps = IsDenoised() ? steps_done_.load() : rows * plan.num_steps;
+  const int num_faces = static_cast<int>(clips_.size());
+  plan.num_rows = rows * num_faces;
+  plan.num_padding_slots = feed_.num_padding_slots() * num_faces;
+  plan.total_steps = 0;
+  for (const FaceClip& clip : clips_) plan.total_steps += clip.total_row_steps(rows);
+  if (IsDenoised()) plan.total_steps = steps_done_.load();
   return plan;
 }
 
@@ -324,26 +317,6 @@ LiveStatus ReenactorJob::live_status() const {
   status.lag = pace.lag;
   status.real_time_ratio = pace.real_time_ratio;
   return status;
-}
-
-absl::StatusOr<TraceForm> ReenactorJob::ChooseTraceForm(int num_rows) {
-  using Trace = ReenactorOptions::Trace;
-  if (options_.trace == Trace::kLockStep) return TraceForm::kLockStep;
-  if (options_.trace == Trace::kRecomputed) return TraceForm::kRecomputed;
-  const int64_t bytes = TraceDenoiser::RetainedBytes(model_.executor(), *request_.num_steps,
-                                                     *request_.guidance_scale != 1);
-  auto reservation = budget_.Reserve(bytes);
-  if (reservation.has_value()) {
-    retained_ = *std::move(reservation);
-    return TraceForm::kRetained;
-  }
-  if (options_.trace == Trace::kRetained) {
-    return absl::ResourceExhaustedError(absl::StrCat("the job's anchor trace takes ", bytes,
-                                                     " bytes; ", budget_.available(), " of ",
-                                                     budget_.limit(), " are free"));
-  }
-  return !grows() && num_rows <= options_.max_active_rows ? TraceForm::kLockStep
-                                                          : TraceForm::kRecomputed;
 }
 
 bool ReenactorJob::IsDenoised() const {
@@ -360,7 +333,7 @@ RowDemand ReenactorJob::row_demand() {
   bool all = false;
   {
     absl::MutexLock lock(&mu_);
-    if (!started_ || !denoiser_.has_value()) return {};
+    if (!started_) return {};
     if (grows()) {
       const absl::Time now = absl::Now();
       while (auto row = feed_.NextRow(now, open_rows_)) {
@@ -377,35 +350,69 @@ RowDemand ReenactorJob::row_demand() {
       all = feed_.done();
     }
   }
-  for (auto& row : rows) denoiser_->AddRow(std::move(row));
-  if (all) denoiser_->Complete();
-  return denoiser_->demand();
+  for (FaceClip& clip : clips_) {
+    for (const auto& row : rows) clip.AddRow(row);
+    if (all) clip.Complete();
+  }
+  return SumOfDemands(DemandsOf(FacesInOrder()));
 }
 
-absl::StatusOr<TraceDenoiser::Share> ReenactorJob::BeginStep(int num_rows) {
-  if (!denoiser_.has_value()) {
-    return absl::FailedPreconditionError("the job is not prepared or has been denoised already");
+std::vector<size_t> ReenactorJob::FacesInOrder() const {
+  std::vector<size_t> faces(clips_.size());
+  std::iota(faces.begin(), faces.end(), size_t{0});
+  std::stable_sort(faces.begin(), faces.end(), [this](size_t a, size_t b) {
+    return clips_[a].row_steps_done() < clips_[b].row_steps_done();
+  });
+  return faces;
+}
+
+std::vector<RowDemand> ReenactorJob::DemandsOf(const std::vector<size_t>& faces) const {
+  std::vector<RowDemand> demands;
+  demands.reserve(faces.size());
+  for (const size_t face : faces) demands.push_back(clips_[face].demand());
+  return demands;
+}
+
+absl::StatusOr<std::vector<ClipDenoiser::Share>> ReenactorJob::BeginStep(int num_rows) {
+  {
+    absl::MutexLock lock(&mu_);
+    if (!started_ || IsDenoised()) {
+      return absl::FailedPreconditionError("the job is not prepared or has been denoised already");
+    }
   }
-  const RowDemand demand = denoiser_->demand();
+  const std::vector<size_t> faces = FacesInOrder();
+  const std::vector<RowDemand> demands = DemandsOf(faces);
+  const RowDemand demand = SumOfDemands(demands);
   if (num_rows < demand.min_rows || num_rows > demand.max_rows) {
     return absl::InternalError(
         absl::StrCat(num_rows, " rows in a step of ", demand.min_rows, "..", demand.max_rows));
   }
-  return TraceDenoiser::Share{.clip = &*denoiser_, .num_rows = num_rows};
+  const std::vector<int> counts = ShareRows(demands, num_rows);
+  parts_.clear();
+  std::vector<ClipDenoiser::Share> shares;
+  for (size_t i = 0; i < faces.size(); ++i) {
+    if (counts[i] == 0) continue;
+    parts_.push_back({faces[i], counts[i]});
+    shares.push_back(clips_[faces[i]].share(counts[i]));
+  }
+  return shares;
 }
 
-absl::Status ReenactorJob::EndStep(int num_rows,
-                                   absl::StatusOr<std::vector<FinishedFrame>> finished,
+absl::Status ReenactorJob::EndStep(std::vector<absl::StatusOr<std::vector<FinishedFrame>>> finished,
                                    absl::Duration duration) {
   denoise_time_ += duration;
-  if (!finished.ok()) return finished.status();
-  ++steps_run_;
-  const int open_rows = denoiser_->num_open_rows();
-  if (denoiser_->done()) {
-    denoiser_.reset();
-    retained_ = {};
+  for (const auto& part : finished) {
+    if (!part.ok()) return part.status();
   }
-  rendering_.AddLatents(/*face=*/0, *std::move(finished));
+  ++steps_run_;
+  int num_rows = 0;
+  for (size_t i = 0; i < parts_.size(); ++i) {
+    num_rows += parts_[i].num_rows;
+    clips_[parts_[i].face].EndStep();
+    rendering_.AddLatents(parts_[i].face, *std::move(finished[i]));
+  }
+  int open_rows = 0;
+  for (const FaceClip& clip : clips_) open_rows = std::max(open_rows, clip.num_open_rows());
   absl::MutexLock lock(&mu_);
   open_rows_ = open_rows;
   steps_done_ += num_rows;
@@ -418,7 +425,14 @@ absl::StatusOr<std::vector<Output>> ReenactorJob::Render() { return rendering_.R
 
 JobSummary ReenactorJob::Summary() const {
   JobSummary summary = summary_;
-  summary.notes.insert(summary.notes.begin(), sources_[0].notes.begin(), sources_[0].notes.end());
+  summary.notes.clear();
+  for (const EmbeddedSource& source : sources_) {
+    summary.notes.insert(summary.notes.end(), source.notes.begin(), source.notes.end());
+    summary.decode_time += source.decode_time;
+    summary.landmark_time += source.landmark_time;
+    summary.embed_time += source.embed_time;
+  }
+  summary.notes.insert(summary.notes.end(), summary_.notes.begin(), summary_.notes.end());
   summary.frames_out = rendering_.frames_done();
   summary.steps_run = steps_run_;
   summary.rows_run = steps_done_;
@@ -433,9 +447,6 @@ JobSummary ReenactorJob::Summary() const {
                                          " skipped frames are listed"));
   }
   summary.bytes_out = rendering_.bytes_out();
-  summary.decode_time += sources_[0].decode_time;
-  summary.landmark_time += sources_[0].landmark_time;
-  summary.embed_time += sources_[0].embed_time;
   summary.denoise_time = denoise_time_;
   summary.render_time = rendering_.time();
   return summary;

@@ -9,13 +9,16 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "pipeline/engine/sha256.h"
 #include "pipeline/face/crop.h"
 #include "pipeline/face/landmark_map.h"
+#include "pipeline/face/tflite_model.h"
 #include "pipeline/media/image_codec.h"
 #include "pipeline/models/cpu_vae_decoder.h"
 #include "pipeline/models/device.h"
 #include "pipeline/reenactor/face_selection.h"
 #include "pipeline/reenactor/guard.h"
+#include "pipeline/reenactor/job_request.h"
 #include "pipeline/reenactor/source_embedding.h"
 
 namespace reenact {
@@ -29,6 +32,18 @@ constexpr absl::Duration kLongStep = absl::Seconds(2);
 // How thoroughly faces are looked for in a source (FaceLandmarker::Search), and the most found.
 constexpr int kSourceSearchDepth = 1;
 constexpr int kMaxSourceFaces = 64;
+
+// Largest picture that faces are put back into: 4K.
+constexpr int64_t kMaxWholePixels = int64_t{4096} * 2304;
+
+// The faces of the request that the first source's picture or video shows.
+std::vector<size_t> FacesOfFirstPicture(const JobRequest& request) {
+  std::vector<size_t> faces = {0};
+  for (size_t face = 1; face < NumFaces(request); ++face) {
+    if (SharesPicture(request, face)) faces.push_back(face);
+  }
+  return faces;
+}
 
 absl::Status Prefixed(absl::string_view prefix, const absl::Status& status) {
   return absl::Status(status.code(), absl::StrCat(prefix, status.message()));
@@ -98,6 +113,7 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Load(const std::string& folder,
 
   std::unique_ptr<Model> model(new Model());
   model->face_models_ = *std::move(face_models);
+  model->landmark_model_sha256_ = Sha256Hex(model->face_models_.landmark_model);
   ModelInfo& info = model->info_;
   info.name = config.name;
   info.bundle_sha256 = bundle->sha256;
@@ -121,6 +137,7 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Load(const std::string& folder,
 
   // A face model that cannot be used should fail here, not in the first job.
   if (auto landmarker = model->NewFaceLandmarker(); !landmarker.ok()) return landmarker.status();
+  if (auto shapes = model->NewFaceBlendshapes(); !shapes.ok()) return shapes.status();
   return model;
 }
 
@@ -131,6 +148,7 @@ absl::Status Model::PlaceNetworks(const ReenactorOptions& options) {
   auto executor = MakeExecutor(bundle_.sdit, *device, options);
   if (!executor.ok()) return executor.status();
   executor_ = *std::move(executor);
+  bundle_.ReleasePages();
   if (device->is_cuda()) {
     auto decoder = MakeTorchVaeDecoder(bundle_.autoencoder, DtypeOf(options), *device);
     if (!decoder.ok()) return decoder.status();
@@ -138,6 +156,8 @@ absl::Status Model::PlaceNetworks(const ReenactorOptions& options) {
   } else {
     decoder_ = MakeCpuVaeDecoder(bundle_.autoencoder, DtypeOf(options));
   }
+  // Both have their own copies now.
+  bundle_.ReleasePages();
   // As many rows as can be computed side by side.
   Calibrate(device->is_cuda() ? options.max_active_rows : std::max(at::get_num_threads(), 1));
   return absl::OkStatus();
@@ -173,54 +193,146 @@ absl::StatusOr<std::unique_ptr<FaceLandmarker>> Model::NewFaceLandmarker() const
   return landmarker;
 }
 
-absl::StatusOr<EmbeddedSource> Model::EmbedSource(const JobRequest& request,
-                                                  FaceLandmarker& landmarker) const {
-  EmbeddedSource source;
-  Image crop;
-  if (!request.source.image.empty()) {
-    absl::Time start = absl::Now();
-    ImageLimits limits;
-    limits.max_pixels = info_.max_image_pixels;
-    auto image = DecodeImage(request.source.image, limits);
-    if (!image.ok()) return Prefixed("source image: ", image.status());
-    source.decode_time = absl::Now() - start;
-
-    start = absl::Now();
-    const auto choice =
-        ToFaceChoice(request.source.face, "source.face", landmarker, info_.max_image_pixels);
-    if (!choice.ok()) return choice.status();
-    const auto faces = FindFaces(landmarker, *image, kSourceSearchDepth, kMaxSourceFaces);
-    if (!faces.ok()) return Prefixed("source image: ", faces.status());
-    if (faces->empty()) {
-      return absl::FailedPreconditionError(
-          "no face found in the source image: it must show a face, upright and not too small");
-    }
-    const auto chosen = ChooseFace(*faces, *choice, image->width, image->height);
-    if (!chosen.has_value()) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          "source.face fits none of the ", faces->size(), " faces found in the source image"));
-    }
-    if (const std::string note = ChoiceNote("the source image", faces->size(), *choice, *chosen);
-        !note.empty()) {
-      source.notes.push_back(note);
-    }
-    const Landmarks& landmarks = (*faces)[*chosen].result.landmarks;
-    const CropBox box = FaceCrop({landmarks}, image->width, image->height);
-    crop = CropImage(*image, box, info_.image_size);
-    source.landmarks = ToCrop(landmarks, box, image->width, image->height);
-    source.box = box;
-    if (request.composition == Composition::kPasteBack) source.picture = *std::move(image);
-    source.landmark_time = absl::Now() - start;
+absl::StatusOr<std::optional<FaceBlendshapes>> Model::NewFaceBlendshapes() const {
+  for (const std::string* file : {&face_models_.landmark_model, &face_models_.blendshapes}) {
+    // The landmark model counts only if it is a bundle.
+    if (file->empty() || (file == &face_models_.landmark_model && LooksLikeTflite(*file))) continue;
+    auto shapes = FaceBlendshapes::Create(*file);
+    if (absl::IsNotFound(shapes.status())) continue;
+    if (!shapes.ok()) return Prefixed("face model: ", shapes.status());
+    return std::optional<FaceBlendshapes>(*std::move(shapes));
   }
+  return std::optional<FaceBlendshapes>();
+}
 
-  const absl::Time start = absl::Now();
-  auto identity = EmbedIdentity(bundle_, request.source, crop, source.landmarks);
-  if (!identity.ok()) return identity.status();
-  source.G = std::move(identity->G);
-  source.latent = std::move(identity->latent);
-  for (std::string& note : identity->notes) source.notes.push_back(std::move(note));
-  source.embed_time = absl::Now() - start;
-  return source;
+absl::Status Model::CropSources(const JobRequest& request, const std::vector<size_t>& faces,
+                                FaceLandmarker& landmarker, std::vector<EmbeddedSource>* sources,
+                                std::vector<Image>* crops) const {
+  const size_t owner = faces[0];
+  EmbeddedSource& first = (*sources)[owner];
+  const std::string picture = absl::StrCat(FieldOf(owner, "source"), " image");
+  absl::Time start = absl::Now();
+  ImageLimits limits;
+  limits.max_pixels = info_.max_image_pixels;
+  auto image = DecodeImage(SourceOf(request, owner).image, limits);
+  if (!image.ok()) return Prefixed(absl::StrCat(picture, ": "), image.status());
+  first.decode_time = absl::Now() - start;
+
+  start = absl::Now();
+  std::vector<FaceChoice> choices;
+  for (const size_t face : faces) {
+    auto choice = ToFaceChoice(SourceOf(request, face).face, FieldOf(face, "source.face"),
+                               landmarker, info_.max_image_pixels);
+    if (!choice.ok()) return choice.status();
+    choices.push_back(*std::move(choice));
+  }
+  const auto found = FindFaces(landmarker, *image, kSourceSearchDepth, kMaxSourceFaces);
+  if (!found.ok()) return Prefixed(absl::StrCat(picture, ": "), found.status());
+  if (found->empty()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "no face found in the ", picture, ": it must show a face, upright and not too small"));
+  }
+  const auto chosen = ChooseFaces(*found, choices, image->width, image->height);
+  for (size_t i = 0; i < faces.size(); ++i) {
+    if (!chosen[i].has_value()) {
+      return absl::FailedPreconditionError(absl::StrCat(FieldOf(faces[i], "source.face"),
+                                                        " fits none of the ", found->size(),
+                                                        " faces found in the ", picture));
+    }
+    EmbeddedSource& source = (*sources)[faces[i]];
+    if (const std::string note =
+            ChoiceNote(absl::StrCat("the ", picture), found->size(), choices[i], *chosen[i]);
+        !note.empty()) {
+      source.notes.push_back(absl::StrCat(PrefixOf(request, faces[i], "source"), note));
+    }
+    const Landmarks& landmarks = (*found)[*chosen[i]].result.landmarks;
+    source.box = FaceCrop({landmarks}, image->width, image->height);
+    source.landmarks = ToCrop(landmarks, source.box, image->width, image->height);
+    (*crops)[faces[i]] = CropImage(*image, source.box, info_.image_size);
+  }
+  if (request.composition == Composition::kPasteBack) first.picture = *std::move(image);
+  first.landmark_time = absl::Now() - start;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<SourceVideo>> Model::OpenSourceVideo(
+    const JobRequest& request) const {
+  auto landmarker = NewFaceLandmarker();
+  if (!landmarker.ok()) return landmarker.status();
+  SourceVideo::Options options;
+  options.limits.max_pixels = info_.max_image_pixels;
+  options.limits.max_frames = info_.max_frames;
+  options.faces.clear();
+  for (const size_t face : FacesOfFirstPicture(request)) {
+    auto choice = ToFaceChoice(SourceOf(request, face).face, FieldOf(face, "source.face"),
+                               **landmarker, info_.max_image_pixels);
+    if (!choice.ok()) return choice.status();
+    options.faces.push_back(*std::move(choice));
+  }
+  options.keeps_places = request.composition == Composition::kPasteBack;
+  if (options.keeps_places) options.limits.max_pixels = kMaxWholePixels;
+  auto video = SourceVideo::Open(request.source.video, options, *std::move(landmarker));
+  if (!video.ok()) return Prefixed("source.video: ", video.status());
+  return video;
+}
+
+absl::Status Model::CropSourceVideo(const JobRequest& request, const std::vector<size_t>& faces,
+                                    SourceVideo& video, std::vector<EmbeddedSource>* sources,
+                                    std::vector<Image>* crops) const {
+  std::vector<CropBox> boxes;
+  for (size_t i = 0; i < faces.size(); ++i) {
+    const auto& best = video.best(i);
+    if (!best.has_value()) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("source.video: no face found",
+                       faces.size() == 1 ? "" : absl::StrCat(" for ", FieldOf(faces[i], "source")),
+                       ": some frame must show it, upright and not too small"));
+    }
+    EmbeddedSource& source = (*sources)[faces[i]];
+    const Image& image = best->image;
+    source.box = FaceCrop({best->landmarks}, image.width, image.height);
+    source.landmarks = ToCrop(best->landmarks, source.box, image.width, image.height);
+    (*crops)[faces[i]] = CropImage(image, source.box, info_.image_size);
+    boxes.push_back(source.box);
+  }
+  EmbeddedSource& first = (*sources)[faces[0]];
+  if (request.composition == Composition::kPasteBack) first.clip = video.TakeClip(boxes);
+  first.notes = video.Notes();
+  first.decode_time = video.decode_time();
+  first.landmark_time = video.landmark_time();
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<EmbeddedSource>> Model::EmbedSources(const JobRequest& request,
+                                                                FaceLandmarker& landmarker,
+                                                                SourceVideo* video) const {
+  const size_t num_faces = NumFaces(request);
+  std::vector<EmbeddedSource> sources(num_faces);
+  std::vector<Image> crops(num_faces);
+  for (size_t owner = 0; owner < num_faces; ++owner) {
+    if (!SourceOf(request, owner).has_picture()) continue;
+    const std::vector<size_t> faces =
+        owner == 0 ? FacesOfFirstPicture(request) : std::vector<size_t>{owner};
+    const absl::Status status = owner == 0 && video != nullptr
+                                    ? CropSourceVideo(request, faces, *video, &sources, &crops)
+                                    : CropSources(request, faces, landmarker, &sources, &crops);
+    if (!status.ok()) return status;
+  }
+  for (size_t face = 0; face < num_faces; ++face) {
+    const absl::Time start = absl::Now();
+    EmbeddedSource& source = sources[face];
+    auto identity = EmbedIdentity(bundle_, SourceOf(request, face), crops[face], source.landmarks);
+    if (!identity.ok()) return Prefixed(PrefixOf(request, face, "source"), identity.status());
+    source.G = std::move(identity->G);
+    source.latent = std::move(identity->latent);
+    for (const std::string& note : identity->notes) {
+      source.notes.push_back(absl::StrCat(PrefixOf(request, face, "source"), note));
+    }
+    source.embed_time = absl::Now() - start;
+  }
+  // A job needs the towers once: not a second CLIP in memory for as long as it runs.
+  bundle_.ReleasePages();
+  return sources;
 }
 
 absl::StatusOr<Conditions> Model::MakeConditions(const EmbeddedSource& source,

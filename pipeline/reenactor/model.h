@@ -6,6 +6,7 @@
 // the thread that denoises.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -18,6 +19,7 @@
 #include "pipeline/engine/bundle.h"
 #include "pipeline/engine/sampling.h"
 #include "pipeline/face/crop.h"
+#include "pipeline/face/face_blendshapes.h"
 #include "pipeline/face/face_landmarker.h"
 #include "pipeline/face/landmarks.h"
 #include "pipeline/image.h"
@@ -25,6 +27,7 @@
 #include "pipeline/models/vae_decoder.h"
 #include "pipeline/reenactor/face_models.h"
 #include "pipeline/reenactor/reenactor.h"
+#include "pipeline/source/source_video.h"
 #include "pipeline/types.h"
 
 namespace reenact {
@@ -35,8 +38,10 @@ struct EmbeddedSource {
   // The cropped picture and its landmarks (crop-normalised); none for a text.
   std::optional<torch::Tensor> latent;  // [C, h, w], scaled
   std::optional<Landmarks> landmarks;
-  // The whole picture and where the crop is in it; only for Composition::kPasteBack.
+  // The whole picture and where the crop is in it; only for Composition::kPasteBack. Of a source
+  // video `clip` is in the picture's place.
   std::optional<Image> picture;
+  std::shared_ptr<SourceClip> clip;
   CropBox box;
   std::vector<std::string> notes;  // for JobSummary::notes
   absl::Duration decode_time, landmark_time, embed_time;
@@ -52,11 +57,22 @@ class Model {
   RowExecutor& executor() const { return *executor_; }
 
   absl::StatusOr<std::unique_ptr<FaceLandmarker>> NewFaceLandmarker() const;
+  // None: there is no such network beside the face models.
+  absl::StatusOr<std::optional<FaceBlendshapes>> NewFaceBlendshapes() const;
+  // SHA-256 of the landmark model's file.
+  const std::string& landmark_model_sha256() const { return landmark_model_sha256_; }
 
-  // Decodes, crops and embeds the request's source. kInvalidArgument: not an image;
-  // kResourceExhausted: too large; kFailedPrecondition: no face in it.
-  absl::StatusOr<EmbeddedSource> EmbedSource(const JobRequest& request,
-                                             FaceLandmarker& landmarker) const;
+  // The request's source video, to be read to its end before EmbedSources. kInvalidArgument: not a
+  // video; kResourceExhausted: too large or too long.
+  absl::StatusOr<std::unique_ptr<SourceVideo>> OpenSourceVideo(const JobRequest& request) const;
+
+  // Decodes, crops and embeds the request's sources, one per face (job_request.h). No face of a
+  // picture is taken twice. `video`: of OpenSourceVideo, if the request has one, else null.
+  // kInvalidArgument: not an image; kResourceExhausted: too large; kFailedPrecondition: no face in
+  // it.
+  absl::StatusOr<std::vector<EmbeddedSource>> EmbedSources(const JobRequest& request,
+                                                           FaceLandmarker& landmarker,
+                                                           SourceVideo* video) const;
 
   // `landmarks`: gives those of some frames, crop-normalised; called by whoever asks for the
   // frames' conditions. `guided`: whether C_dropped is needed.
@@ -71,6 +87,17 @@ class Model {
  private:
   Model() = default;
 
+  // Decodes the picture of the first of `faces`, which share it, and fills what of each
+  // EmbeddedSource is of pictures; `crops` gets what they look like, in the model's size.
+  absl::Status CropSources(const JobRequest& request, const std::vector<size_t>& faces,
+                           FaceLandmarker& landmarker, std::vector<EmbeddedSource>* sources,
+                           std::vector<Image>* crops) const;
+
+  // The same for faces of a source video.
+  absl::Status CropSourceVideo(const JobRequest& request, const std::vector<size_t>& faces,
+                               SourceVideo& video, std::vector<EmbeddedSource>* sources,
+                               std::vector<Image>* crops) const;
+
   // Makes executor_ and decoder_ on the device that the options name.
   absl::Status PlaceNetworks(const ReenactorOptions& options);
   // Times real steps of `num_rows` rows for ModelInfo::gflop_per_second.
@@ -80,6 +107,7 @@ class Model {
   std::unique_ptr<RowExecutor> executor_;
   std::unique_ptr<VaeDecoder> decoder_;
   FaceModels face_models_;
+  std::string landmark_model_sha256_;
   ModelInfo info_;
 };
 

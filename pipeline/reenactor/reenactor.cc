@@ -9,8 +9,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
-#include "pipeline/engine/trace_denoiser.h"
+#include "pipeline/driving/template_maker.h"
+#include "pipeline/engine/clip_denoiser.h"
 #include "pipeline/models/device.h"
+#include "pipeline/reenactor/face_selection.h"
 #include "pipeline/reenactor/guard.h"
 #include "pipeline/reenactor/job.h"
 #include "pipeline/reenactor/model.h"
@@ -18,6 +20,47 @@
 
 namespace reenact {
 namespace {
+
+// Exceptions of the libraries below end here, as those of a job do.
+class GuardedExtraction final : public MotionExtraction {
+ public:
+  explicit GuardedExtraction(std::unique_ptr<MotionExtraction> extraction)
+      : extraction_(std::move(extraction)) {}
+
+  absl::Status AddBytes(std::string_view bytes) override {
+    return CatchErrors("receiving the driving media", [&] { return extraction_->AddBytes(bytes); });
+  }
+  absl::Status Finish() override { return extraction_->Finish(); }
+  absl::StatusOr<Reading> Read(std::string* bytes) override {
+    return CatchErrors("reading the driving video", [&] { return extraction_->Read(bytes); });
+  }
+  void Cancel() override { extraction_->Cancel(); }
+  MotionSummary Summary() const override { return extraction_->Summary(); }
+
+ private:
+  const std::unique_ptr<MotionExtraction> extraction_;
+};
+
+absl::StatusOr<std::unique_ptr<MotionExtraction>> MakeExtraction(const Model& model,
+                                                                 const ReenactorOptions& options,
+                                                                 const MotionRequest& request) {
+  auto landmarker = model.NewFaceLandmarker();
+  if (!landmarker.ok()) return landmarker.status();
+  auto face =
+      ToFaceChoice(request.driver_face, "driver_face", **landmarker, options.max_image_pixels);
+  if (!face.ok()) return face.status();
+  auto blendshapes = model.NewFaceBlendshapes();
+  if (!blendshapes.ok()) return blendshapes.status();
+  TemplateMakerOptions maker;
+  maker.max_bytes = options.max_driving_bytes;
+  maker.source.max_frames = options.max_frames;
+  maker.source.max_pixels = options.max_image_pixels;
+  maker.source.faces = {*face};
+  maker.source.read_audio = request.copy_audio;
+  maker.landmark_model_sha256 = model.landmark_model_sha256();
+  return std::make_unique<GuardedExtraction>(
+      MakeTemplateMaker(maker, *std::move(landmarker), *std::move(blendshapes)));
+}
 
 class Reenactor : public Engine {
  public:
@@ -40,6 +83,12 @@ class Reenactor : public Engine {
                       [](std::string* out, const ModelInfo& info) { out->append(info.name); })));
   }
 
+  absl::StatusOr<std::unique_ptr<MotionExtraction>> ExtractMotion(
+      const MotionRequest& request) override {
+    return CatchErrors("reading the reference image",
+                       [&] { return MakeExtraction(*models_[0], options_, request); });
+  }
+
   std::vector<absl::Status> Step(absl::Span<const StepShare> shares) override {
     std::vector<absl::Status> statuses(shares.size());
     std::map<RowExecutor*, std::vector<size_t>> by_executor;
@@ -59,26 +108,31 @@ class Reenactor : public Engine {
 
   static void StepOn(RowExecutor& executor, absl::Span<const StepShare> shares,
                      const std::vector<size_t>& indices, std::vector<absl::Status>* statuses) {
-    std::vector<TraceDenoiser::Share> parts;
-    std::vector<size_t> who;
+    std::vector<ClipDenoiser::Share> parts;
+    // The jobs that take part, each with where its parts begin.
+    std::vector<std::pair<size_t, size_t>> who;
     for (const size_t i : indices) {
-      auto part = JobOf(shares[i]).BeginStep(shares[i].num_rows);
-      (*statuses)[i] = part.status();
-      if (!part.ok()) continue;
-      parts.push_back(*part);
-      who.push_back(i);
+      const auto mine = JobOf(shares[i]).BeginStep(shares[i].num_rows);
+      (*statuses)[i] = mine.status();
+      if (!mine.ok()) continue;
+      who.emplace_back(i, parts.size());
+      parts.insert(parts.end(), mine->begin(), mine->end());
     }
     if (parts.empty()) return;
     const absl::Time start = absl::Now();
+    using Finished = absl::StatusOr<std::vector<FinishedFrame>>;
     auto finished = CatchErrors("denoising", [&] {
-      return absl::StatusOr<std::vector<absl::StatusOr<std::vector<FinishedFrame>>>>(
-          TraceDenoiser::Step(executor, parts));
+      return absl::StatusOr<std::vector<Finished>>(ClipDenoiser::Step(executor, parts));
     });
     const absl::Duration duration = absl::Now() - start;
     for (size_t k = 0; k < who.size(); ++k) {
-      const StepShare& share = shares[who[k]];
-      (*statuses)[who[k]] = JobOf(share).EndStep(
-          share.num_rows, finished.ok() ? std::move((*finished)[k]) : finished.status(), duration);
+      const auto [i, begin] = who[k];
+      const size_t end = k + 1 < who.size() ? who[k + 1].second : parts.size();
+      std::vector<Finished> mine;
+      for (size_t part = begin; part < end; ++part) {
+        mine.push_back(finished.ok() ? std::move((*finished)[part]) : Finished(finished.status()));
+      }
+      (*statuses)[i] = JobOf(shares[i]).EndStep(std::move(mine), duration);
     }
   }
 
