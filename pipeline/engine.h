@@ -28,6 +28,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "pipeline/motion_extraction.h"
 #include "pipeline/types.h"
 
 namespace reenact {
@@ -114,6 +115,11 @@ class Engine {
 
   // Thread-safe. Checks the request against the model, decodes the source and finds its face.
   virtual absl::StatusOr<std::unique_ptr<EngineJob>> CreateJob(const JobRequest& request) = 0;
+
+  // Thread-safe. Reads a driving video's motion into a template, by the first model's face models.
+  // Checks the request.
+  virtual absl::StatusOr<std::unique_ptr<MotionExtraction>> ExtractMotion(
+      const MotionRequest& request) = 0;
 
   // Runs one denoising step of `num_rows` rows of each job, all together: of different models,
   // lengths, step indices, samplers and guidance. The jobs are distinct and num_rows lies within

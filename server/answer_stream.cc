@@ -1,29 +1,12 @@
 #include "server/answer_stream.h"
 
-#include <algorithm>
-#include <chrono>
 #include <utility>
 
+#include "server/call_terms.h"
 #include "server/log.h"
 #include "server/status_details.h"
 
 namespace reenact {
-namespace {
-
-// A client's clock for the deadline starts earlier than the server's by the time the call took to
-// arrive: at its deadline the client cancels a call that has this much time left here.
-absl::Duration DeadlineSlack(absl::Duration timeout) {
-  return std::clamp(timeout / 10, absl::Milliseconds(20), absl::Seconds(1));
-}
-
-}  // namespace
-
-absl::Time AnswerStream::DeadlineOf(const grpc::ServerContextBase& context) {
-  const std::chrono::system_clock::time_point deadline = context.deadline();
-  return deadline == std::chrono::system_clock::time_point::max() ? absl::InfiniteFuture()
-                                                                  : absl::FromChrono(deadline);
-}
-
 AnswerStream::AnswerStream(std::string tenant, absl::Time deadline,
                            const CallEnvironment& environment)
     : tenant_(std::move(tenant)),
@@ -31,7 +14,7 @@ AnswerStream::AnswerStream(std::string tenant, absl::Time deadline,
       runner_(environment.runner),
       clock_(*environment.clock),
       metrics_(*environment.metrics),
-      expired_from_(deadline_ - DeadlineSlack(deadline_ - clock_.TimeNow())) {}
+      expired_from_(ExpiredFrom(deadline_, clock_.TimeNow())) {}
 
 std::shared_ptr<Job> AnswerStream::job() const {
   MutexLock lock(&mu_);
@@ -83,11 +66,7 @@ void AnswerStream::AfterWrite(bool ok) {
 
 void AnswerStream::AfterCancel() {
   NoteTakeOver(this);
-  // gRPC calls this for a deadline that has passed as well.
-  const absl::Status reason =
-      clock_.TimeNow() >= expired_from_
-          ? absl::DeadlineExceededError("the call's deadline has passed")
-          : absl::CancelledError("the client went away or cancelled the call");
+  const absl::Status reason = CancelReason(expired_from_, clock_.TimeNow());
   std::shared_ptr<Job> current;
   {
     MutexLock lock(&mu_);

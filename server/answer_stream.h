@@ -41,8 +41,6 @@ class AnswerStream : public Job::Listener, public std::enable_shared_from_this<A
  protected:
   AnswerStream(std::string tenant, absl::Time deadline, const CallEnvironment& environment);
 
-  static absl::Time DeadlineOf(const grpc::ServerContextBase& context);
-
   // What Pump() starts. `answer` stays as it is until AfterWrite().
   virtual void StartWriting(const v1::ReenactResponse& answer) = 0;
   virtual void FinishCall(const grpc::Status& status) = 0;

@@ -190,6 +190,11 @@ std::vector<Flag> MakeFlags(ServerConfig& config) {
                           config.preparation_threads, 1, 256));
   flags.push_back(IntFlag("render-threads", "Jobs whose output is encoded at the same time.",
                           config.render_threads, 1, 256));
+  flags.push_back(IntFlag("extraction-threads",
+                          "Motion templates that are extracted at the same time.",
+                          config.extraction_threads, 1, 256));
+  flags.push_back(IntFlag("max-extractions", "ExtractMotion calls in memory.",
+                          config.max_extractions, 1, 100000));
   flags.push_back(IntFlag("max-message-bytes", "Largest message taken in.",
                           config.max_message_bytes, 64 * kKiB, kGiB));
   flags.push_back(IntFlag("max-inbox-bytes", "Driving media of one job waiting to be read.",

@@ -71,6 +71,12 @@ struct ServerConfig {
   // --render-threads. Jobs whose output is decoded and encoded at the same time. 1 to 256.
   int render_threads = 1;
 
+  // --extraction-threads. Motion templates that are extracted at the same time, beside the jobs and
+  // at a lower priority. 1 to 256.
+  int extraction_threads = 1;
+  // --max-extractions. ExtractMotion calls in memory; further ones are refused. 1 to 100000.
+  int max_extractions = 8;
+
   // --max-message-bytes. Largest gRPC message in; a config with its source image must fit. 64 KiB
   // to 1 GiB.
   int64_t max_message_bytes = 32 << 20;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "pipeline/motion_extraction.h"
 #include "pipeline/types.h"
 #include "reenact/v1/reenact.pb.h"
 #include "server/job_state.h"
@@ -23,6 +24,10 @@ v1::JobState ToProto(JobState state);
 v1::Summary ToProto(const JobSummary& summary);
 
 v1::LiveStatus ToProto(const LiveStatus& status);
+
+// As ToJobRequest.
+absl::StatusOr<MotionRequest> ToMotionRequest(v1::ExtractMotionConfig config);
+v1::ExtractMotionSummary ToProto(const MotionSummary& summary);
 
 // `format` is the job's; sequence_number stays unset.
 v1::ReenactResponse ToProto(Output output, OutputFormat format);

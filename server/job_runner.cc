@@ -1,25 +1,16 @@
 #include "server/job_runner.h"
 
 #include <algorithm>
-#include <random>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
+#include "server/call_terms.h"
 #include "server/convert.h"
 #include "server/log.h"
 #include "server/status_details.h"
 
 namespace reenact {
 namespace {
-
-// 128 random bits from the system: ids cannot be guessed and do not collide.
-std::string NewJobId() {
-  std::random_device device;
-  std::string id;
-  for (int i = 0; i < 4; ++i) absl::StrAppendFormat(&id, "%08x", device());
-  return id;
-}
 
 // A job is named by its id or by its key.
 template <typename Request>
@@ -56,6 +47,8 @@ JobRunner::JobRunner(const ServerConfig& config, Engine& engine, Clock& clock, H
       cost_model_(engine.models()),
       backlog_(cost_model_, config.max_queued_work, config.max_active_jobs),
       resumable_(config.resume_timeout, static_cast<size_t>(config.max_jobs)),
+      extractions_(config, engine, clock, metrics,
+                   turns == Turns::kOwnThreads ? config.extraction_threads : 0),
       scheduler_({.limits = {.max_rows = config.max_batch_rows,
                              .max_rows_ahead = config.max_rows_ahead,
                              .max_active_jobs = config.max_active_jobs}},
@@ -86,7 +79,7 @@ absl::StatusOr<std::shared_ptr<Job>> JobRunner::Admit(JobRequest request, absl::
                                                       std::weak_ptr<Job::Listener> listener,
                                                       JobTerms terms) {
   const absl::Time now = clock_.TimeNow();
-  request.job_id = NewJobId();
+  request.job_id = NewCallId();
   const auto job =
       std::make_shared<Job>(std::move(request),
                             Job::Limits{.max_inbox_bytes = config_.max_inbox_bytes,
@@ -318,15 +311,18 @@ void JobRunner::CallLost(const std::shared_ptr<Job>& job, const Job::Listener* l
 }
 
 void JobRunner::StopAdmitting() {
+  extractions_.StopAdmitting();
   MutexLock lock(&mu_);
   admitting_ = false;
 }
 
 void JobRunner::CancelAll(const absl::Status& status) {
+  extractions_.EndAll(status);
   for (const std::shared_ptr<Job>& job : LiveJobs()) RequestEnd(job, status);
 }
 
 bool JobRunner::AwaitIdle(absl::Time deadline) {
+  if (!extractions_.AwaitIdle(deadline)) return false;
   MutexLock lock(&mu_);
   const auto idle = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return live_.empty(); };
   return clock_.AwaitWithDeadline(&mu_, absl::Condition(&idle), deadline);

@@ -26,6 +26,7 @@
 #include "server/clock.h"
 #include "server/config.h"
 #include "server/cost_model.h"
+#include "server/extraction_runner.h"
 #include "server/heartbeat.h"
 #include "server/job.h"
 #include "server/job_pool.h"
@@ -102,6 +103,10 @@ class JobRunner final : private StepScheduler::Events {
   // The same for a job named either way; kInvalidArgument: it is not named.
   absl::StatusOr<v1::Job> CancelJob(const std::string& tenant, const v1::CancelJobRequest& request)
       ABSL_LOCKS_EXCLUDED(mu_);
+
+  // The extractions beside the jobs. They stop with the jobs: the next three methods and the
+  // destructor do the same for them.
+  ExtractionRunner& extractions() { return extractions_; }
 
   // From now on Admit() returns kUnavailable.
   void StopAdmitting() ABSL_LOCKS_EXCLUDED(mu_);
@@ -185,6 +190,7 @@ class JobRunner final : private StepScheduler::Events {
 
   // Provide their own synchronization. Last: their threads use what is above.
   ResumeRegistry resumable_;
+  ExtractionRunner extractions_;
   StepScheduler scheduler_;
   JobPool preparation_;
   JobPool render_;

@@ -57,7 +57,7 @@ Metrics::Metrics()
       jobs_accepted_(AddCounter(registry_, "reenact_jobs_accepted_total", "Jobs admitted.")),
       refused_(BuildCounter()
                    .Name("reenact_requests_refused_total")
-                   .Help("Reenact calls that did not become a job, by gRPC status code.")
+                   .Help("Calls that became no job and no extraction, by gRPC status code.")
                    .Register(registry_)),
       ended_(BuildCounter()
                  .Name("reenact_jobs_ended_total")
@@ -98,6 +98,20 @@ Metrics::Metrics()
       live_lag_seconds_(AddHistogram(registry_, "reenact_live_lag_seconds",
                                      "From the arrival of a live frame until its output is made.",
                                      LagBuckets())),
+      extractions_live_(
+          AddGauge(registry_, "reenact_extractions_live", "ExtractMotion calls in memory.")),
+      extractions_ended_(BuildCounter()
+                             .Name("reenact_extractions_ended_total")
+                             .Help("Extractions that ended, by gRPC status code.")
+                             .Register(registry_)),
+      extraction_seconds_(AddHistogram(registry_, "reenact_extraction_seconds",
+                                       "From admission to the summary of extractions that "
+                                       "succeeded.",
+                                       JobBuckets())),
+      extracted_frames_(AddCounter(registry_, "reenact_extracted_frames_total",
+                                   "Driving frames read into motion templates that succeeded.")),
+      template_bytes_(AddCounter(registry_, "reenact_template_bytes_total",
+                                 "Bytes of motion templates handed to gRPC.")),
       heartbeat_age_(AddGauge(registry_, "reenact_worker_heartbeat_age_seconds",
                               "Time since the scheduler thread last came round.")),
       model_info_(BuildGauge()
@@ -111,6 +125,7 @@ Metrics::Metrics()
     Stage(stage);
   }
   ended_.Add(CodeLabel(absl::StatusCode::kOk));
+  extractions_ended_.Add(CodeLabel(absl::StatusCode::kOk));
   refused_.Add(CodeLabel(absl::StatusCode::kResourceExhausted));
 }
 
@@ -177,6 +192,21 @@ void Metrics::CountLiveFrames(int64_t num_read, int64_t num_skipped) {
 
 void Metrics::ObserveLag(absl::Duration lag) {
   live_lag_seconds_.Observe(absl::ToDoubleSeconds(lag));
+}
+
+void Metrics::AddExtractions(int change) { extractions_live_.Increment(change); }
+
+void Metrics::CountExtractionEnded(absl::StatusCode code) {
+  extractions_ended_.Add(CodeLabel(code)).Increment();
+}
+
+void Metrics::ObserveExtraction(int64_t num_frames, absl::Duration duration) {
+  extracted_frames_.Increment(static_cast<double>(num_frames));
+  extraction_seconds_.Observe(absl::ToDoubleSeconds(duration));
+}
+
+void Metrics::CountTemplateBytes(size_t num_bytes) {
+  template_bytes_.Increment(static_cast<double>(num_bytes));
 }
 
 void Metrics::SetModels(const std::vector<ModelInfo>& models) {

@@ -55,6 +55,13 @@ class Metrics final : public prometheus::Collectable {
   // From the arrival of a live frame until its output was made.
   void ObserveLag(absl::Duration lag);
 
+  // Extractions in memory, those that ended, and what came of one that succeeded.
+  void AddExtractions(int change);
+  void CountExtractionEnded(absl::StatusCode code);
+  void ObserveExtraction(int64_t num_frames, absl::Duration duration);
+  // Bytes of motion templates sent.
+  void CountTemplateBytes(size_t num_bytes);
+
   void SetModels(const std::vector<ModelInfo>& models);
   void SetReady(bool ready);
   void SetDraining(bool draining);
@@ -92,6 +99,11 @@ class Metrics final : public prometheus::Collectable {
   prometheus::Counter& live_frames_;
   prometheus::Counter& live_skipped_;
   prometheus::Histogram& live_lag_seconds_;
+  prometheus::Gauge& extractions_live_;
+  prometheus::Family<prometheus::Counter>& extractions_ended_;
+  prometheus::Histogram& extraction_seconds_;
+  prometheus::Counter& extracted_frames_;
+  prometheus::Counter& template_bytes_;
   prometheus::Gauge& heartbeat_age_;
   prometheus::Family<prometheus::Gauge>& model_info_;
   prometheus::Gauge& ready_;

@@ -1,6 +1,7 @@
 #include "server/reenact_service.h"
 
 #include "server/convert.h"
+#include "server/extract_stream.h"
 #include "server/reenact_stream.h"
 #include "server/resume_stream.h"
 #include "server/status_details.h"
@@ -24,6 +25,11 @@ grpc::ServerUnaryReactor* Finish(grpc::CallbackServerContext& context, const abs
 grpc::ServerBidiReactor<v1::ReenactRequest, v1::ReenactResponse>* ReenactService::Reenact(
     grpc::CallbackServerContext* context) {
   return ReenactStream::Start(*context, Environment());
+}
+
+grpc::ServerBidiReactor<v1::ExtractMotionRequest, v1::ExtractMotionResponse>*
+ReenactService::ExtractMotion(grpc::CallbackServerContext* context) {
+  return ExtractStream::Start(*context, Environment());
 }
 
 grpc::ServerWriteReactor<v1::ReenactResponse>* ReenactService::ResumeJob(

@@ -23,6 +23,8 @@ class ReenactService final : public v1::ReenactService::CallbackService {
 
   grpc::ServerBidiReactor<v1::ReenactRequest, v1::ReenactResponse>* Reenact(
       grpc::CallbackServerContext* context) override;
+  grpc::ServerBidiReactor<v1::ExtractMotionRequest, v1::ExtractMotionResponse>* ExtractMotion(
+      grpc::CallbackServerContext* context) override;
   grpc::ServerWriteReactor<v1::ReenactResponse>* ResumeJob(
       grpc::CallbackServerContext* context, const v1::ResumeJobRequest* request) override;
   grpc::ServerUnaryReactor* CancelJob(grpc::CallbackServerContext* context,

@@ -5,6 +5,7 @@
 
 #include "google/protobuf/io/coded_stream.h"
 #include "google/protobuf/io/zero_copy_stream_impl_lite.h"
+#include "server/call_terms.h"
 #include "server/convert.h"
 #include "server/tenant.h"
 

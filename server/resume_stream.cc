@@ -3,6 +3,7 @@
 #include <memory>
 #include <utility>
 
+#include "server/call_terms.h"
 #include "server/tenant.h"
 
 namespace reenact {

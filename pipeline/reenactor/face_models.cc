@@ -48,18 +48,25 @@ absl::StatusOr<FaceModels> ReadFaceModels(const std::string& folder,
                                           const std::string& bundle_folder,
                                           const FaceModelNames& names) {
   std::vector<std::string> missing;
-  const auto read = [&](const std::string& name) -> std::string {
+  const auto find = [&](const std::string& name) -> std::string {
     for (const std::string& place : {bundle_folder, folder}) {
       if (place.empty()) continue;
       auto content = ReadIfThere(std::filesystem::path(place) / name);
       if (content.has_value()) return *std::move(content);
     }
-    missing.push_back(name);
     return "";
+  };
+  const auto read = [&](const std::string& name) {
+    std::string content = find(name);
+    if (content.empty()) missing.push_back(name);
+    return content;
   };
   FaceModels models;
   models.detector = read(names.detector);
   models.landmark_model = read(names.landmark_model);
+  for (const std::string& name : names.blendshapes) {
+    if (models.blendshapes.empty()) models.blendshapes = find(name);
+  }
   if (!missing.empty()) {
     return absl::NotFoundError(absl::StrCat(
         "face model ", absl::StrJoin(missing, ", "), " not found in ", folder,

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 
@@ -11,11 +12,15 @@ namespace reenact {
 struct FaceModels {
   std::string detector;  // content of the files
   std::string landmark_model;
+  std::string blendshapes;  // of motion templates; empty: there are none
 };
 
 struct FaceModelNames {
   std::string detector = "face_detection_short_range.tflite";
   std::string landmark_model = "face_landmark_with_attention.tflite";
+  // The first that is there counts; there need be none.
+  std::vector<std::string> blendshapes = {"face_blendshapes.tflite",
+                                          "face_landmarker_v2_with_blendshapes.task"};
 };
 
 // `folder` if not empty, else the environment variable REENACT_FACE_MODELS, else .deps/mediapipe

@@ -90,6 +90,9 @@ class FakeEngine final : public Engine {
     std::function<absl::Status(const JobRequest&, int64_t step)> on_step;
     std::function<absl::Status(const JobRequest&)> on_render;
     std::function<void(const JobRequest&)> on_cancel;
+    // As on_create and on_prepare_call, of ExtractMotion and MotionExtraction::Read.
+    std::function<absl::Status(const MotionRequest&)> on_extract;
+    std::function<absl::Status(const MotionRequest&)> on_read;
     // Number of frames and shape of a job. Null: num_frames and the default shape.
     std::function<int(const JobRequest&)> frames_of;
     std::function<FakeShape(const JobRequest&)> shape_of;
@@ -114,6 +117,14 @@ class FakeEngine final : public Engine {
       if (const absl::Status status = options_.on_create(request); !status.ok()) return status;
     }
     return std::make_unique<FakeJob>(*this, request);
+  }
+
+  absl::StatusOr<std::unique_ptr<MotionExtraction>> ExtractMotion(
+      const MotionRequest& request) override {
+    if (options_.on_extract) {
+      if (const absl::Status status = options_.on_extract(request); !status.ok()) return status;
+    }
+    return std::make_unique<FakeExtraction>(*this, request);
   }
 
   std::vector<absl::Status> Step(absl::Span<const StepShare> shares) override {
@@ -180,7 +191,86 @@ class FakeEngine final : public Engine {
     return violations_;
   }
 
+  // Extractions that exist.
+  int num_extractions() const {
+    MutexLock lock(&mu_);
+    return num_extractions_;
+  }
+
  private:
+  // A template of one piece of text per frame, a frame per byte of the driving media.
+  class FakeExtraction final : public MotionExtraction {
+   public:
+    FakeExtraction(FakeEngine& engine, const MotionRequest& request)
+        : engine_(engine), request_(request) {
+      MutexLock lock(&engine_.mu_);
+      ++engine_.num_extractions_;
+    }
+    ~FakeExtraction() override {
+      engine_.Expect(!busy_, "an extraction destroyed inside one of its calls");
+      MutexLock lock(&engine_.mu_);
+      --engine_.num_extractions_;
+    }
+
+    absl::Status AddBytes(std::string_view bytes) override {
+      engine_.Expect(!busy_.exchange(true), "two calls of an extraction at a time");
+      engine_.Expect(!finished_, "driving media after its end");
+      driving_.append(bytes);
+      busy_ = false;
+      if (static_cast<int64_t>(driving_.size()) <= engine_.options_.models[0].max_driving_bytes) {
+        return absl::OkStatus();
+      }
+      return absl::ResourceExhaustedError("the driving media is too long");
+    }
+    absl::Status Finish() override {
+      engine_.Expect(!std::exchange(finished_, true), "two ends of the driving media");
+      if (driving_.empty()) return absl::InvalidArgumentError("no driving media was sent");
+      return absl::OkStatus();
+    }
+    absl::StatusOr<Reading> Read(std::string* bytes) override {
+      engine_.Expect(!busy_.exchange(true), "two calls of an extraction at a time");
+      const auto reading = ReadSome(bytes);
+      busy_ = false;
+      return reading;
+    }
+    void Cancel() override { cancelled_ = true; }
+    MotionSummary Summary() const override {
+      MotionSummary summary;
+      summary.frames = static_cast<int64_t>(driving_.size());
+      summary.frames_with_face = summary.frames - 1;
+      summary.bytes_out = bytes_out_;
+      summary.audio_copied = request_.copy_audio;
+      summary.frame_notes = {{0, "no face found"}};
+      summary.notes = {"a note"};
+      return summary;
+    }
+
+   private:
+    absl::StatusOr<Reading> ReadSome(std::string* bytes) {
+      if (engine_.options_.on_read) {
+        if (const absl::Status status = engine_.options_.on_read(request_); !status.ok()) {
+          return status;
+        }
+      }
+      if (cancelled_) return absl::CancelledError("Cancel was called");
+      if (!finished_) return Reading::kNeedsInput;
+      std::string piece = absl::StrCat("motion ", frames_, ";");
+      piece.resize(std::max(piece.size(), engine_.options_.bytes_per_frame), '.');
+      bytes_out_ += static_cast<int64_t>(piece.size());
+      bytes->append(piece);
+      return ++frames_ == driving_.size() ? Reading::kDone : Reading::kMore;
+    }
+
+    FakeEngine& engine_;
+    const MotionRequest request_;
+    std::string driving_;
+    bool finished_ = false;
+    size_t frames_ = 0;
+    int64_t bytes_out_ = 0;
+    std::atomic<bool> busy_{false};
+    std::atomic<bool> cancelled_{false};
+  };
+
   class FakeJob final : public EngineJob {
    public:
     FakeJob(FakeEngine& engine, const JobRequest& request)
@@ -614,6 +704,7 @@ class FakeEngine final : public Engine {
   std::atomic<bool> stepping_{false};
 
   mutable Mutex mu_;
+  int num_extractions_ ABSL_GUARDED_BY(mu_) = 0;
   int num_alive_ ABSL_GUARDED_BY(mu_) = 0;
   int64_t num_renders_ ABSL_GUARDED_BY(mu_) = 0;
   std::vector<int> batch_sizes_ ABSL_GUARDED_BY(mu_);
