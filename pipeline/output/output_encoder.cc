@@ -50,8 +50,9 @@ absl::StatusOr<std::unique_ptr<OutputEncoder>> OutputEncoder::Create(Options opt
       options.format != OutputFormat::kRawRgb) {
     return absl::InvalidArgumentError("an alpha channel needs PNG or raw pixels");
   }
+  auto audio = std::exchange(options.video.audio, std::nullopt);
   VideoWriter::Options video = options.video;
-  options.video.audio.reset();
+  video.audio = std::move(audio);
   std::unique_ptr<OutputEncoder> encoder(new OutputEncoder(std::move(options)));
   if (encoder->options_.format == OutputFormat::kFragmentedMp4) {
     video.height = encoder->shown_height();

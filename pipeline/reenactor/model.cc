@@ -270,7 +270,9 @@ absl::StatusOr<std::unique_ptr<SourceVideo>> Model::OpenSourceVideo(
     options.faces.push_back(*std::move(choice));
   }
   options.keeps_places = request.composition == Composition::kPasteBack;
-  if (options.keeps_places) options.limits.max_pixels = kMaxWholePixels;
+  if (options.keeps_places) {
+    options.limits.max_pixels = std::min(options.limits.max_pixels, kMaxWholePixels);
+  }
   auto video = SourceVideo::Open(request.source.video, options, *std::move(landmarker));
   if (!video.ok()) return Prefixed("source.video: ", video.status());
   return video;

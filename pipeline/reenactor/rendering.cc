@@ -6,8 +6,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "pipeline/media/image_codec.h"
-#include "pipeline/media/resize.h"
 #include "pipeline/reenactor/guard.h"
 
 namespace reenact {
@@ -16,21 +14,11 @@ namespace {
 // Frames decoded by one call of Render, so that a call takes a bounded time.
 constexpr int kFramesPerRender = 8;
 
-// `pictures` of one size.
-Image SideBySide(const std::vector<Image>& pictures) {
-  const auto row = static_cast<ptrdiff_t>(pictures[0].width) * 3;
-  Image all;
-  all.width = pictures[0].width * static_cast<int>(pictures.size());
-  all.height = pictures[0].height;
-  all.rgb.reserve(pictures.size() * pictures[0].rgb.size());
-  for (int y = 0; y < all.height; ++y) {
-    for (const Image& picture : pictures) {
-      const auto begin = picture.rgb.begin() + row * y;
-      all.rgb.insert(all.rgb.end(), begin, begin + row);
-    }
-  }
-  return all;
-}
+// Pictures smaller than this are encoded faster than a thread is woken.
+constexpr int64_t kThreadFromPixels = 64 * 64;
+// Pictures that may wait to be encoded.
+constexpr int64_t kMaxEncodingBytes = int64_t{64} << 20;
+constexpr int64_t kMaxEncodingPictures = 8;
 
 }  // namespace
 
@@ -46,33 +34,49 @@ Rendering::Rendering(const Model& model, const ReenactorOptions& options, const 
 absl::Status Rendering::Start(const VideoInfo& driving, std::optional<AudioTrack> audio) {
   time_base_num_ = driving.time_base_num;
   time_base_den_ = driving.time_base_den;
-  for (size_t face = 0; face < sources_.size(); ++face) {
-    paste_backs_.emplace_back(request_.paste_back);
-    paste_order_.push_back(face);
+  const Composer::Options compose = {.paste_back = request_.paste_back,
+                                     .matte = request_.matte != Matte::kNone,
+                                     .square_size = *request_.output_size};
+  std::vector<Composer::Face> faces;
+  for (const EmbeddedSource& source : sources_) faces.push_back({source.box, source.landmarks});
+  if (sources_[0].clip != nullptr) {
+    composer_.emplace(compose, std::move(faces), *sources_[0].clip);
+  } else if (sources_[0].picture.has_value()) {
+    composer_.emplace(compose, std::move(faces), *sources_[0].picture);
+  } else {
+    composer_.emplace(compose, faces.size());
   }
-  std::stable_sort(paste_order_.begin(), paste_order_.end(), [this](size_t a, size_t b) {
-    return sources_[a].box.side < sources_[b].box.side;
-  });
-  if (request_.format != OutputFormat::kFragmentedMp4) return absl::OkStatus();
-  VideoWriter::Options options;
-  static_cast<VideoEncoding&>(options) = request_.encoding;
-  options.width = width();
-  options.height = height();
-  options.time_base_num = driving.time_base_num;
-  options.time_base_den = driving.time_base_den;
-  options.frame_rate_num = driving.frame_rate_num;
-  options.frame_rate_den = driving.frame_rate_den;
-  options.audio = std::move(audio);
-  audio_copied_ = options.audio.has_value() && options.audio->transcoded_from.empty();
+
+  OutputEncoder::Options options;
+  options.format = request_.format;
+  options.jpeg_quality = request_.jpeg_quality;
+  options.poster = request_.poster;
+  options.matte = request_.matte;
+  const int64_t num_pixels = int64_t{composer_->width()} * composer_->height();
+  options.own_thread = num_pixels >= kThreadFromPixels;
+  options.max_waiting = static_cast<int>(
+      std::clamp(kMaxEncodingBytes / (4 * num_pixels), int64_t{1}, kMaxEncodingPictures));
+  VideoWriter::Options& video = options.video;
+  static_cast<VideoEncoding&>(video) = request_.encoding;
+  video.width = composer_->width();
+  video.height = composer_->height();
+  video.time_base_num = driving.time_base_num;
+  video.time_base_den = driving.time_base_den;
+  video.frame_rate_num = driving.frame_rate_num;
+  video.frame_rate_den = driving.frame_rate_den;
+  video.audio = std::move(audio);
+  audio_copied_ = video.audio.has_value() && video.audio->transcoded_from.empty();
   if (grows()) {
     // A fragment holds the first row's frames, so that they can be sent when they are there.
     const int frames_per_row = model_.info().frames_per_row;
-    options.first_fragment_frames = frames_per_row;
-    if (request_.live.has_value()) options.frames_per_fragment = std::max(frames_per_row - 1, 1);
+    video.first_fragment_frames = frames_per_row;
+    if (request_.live.has_value()) video.frames_per_fragment = std::max(frames_per_row - 1, 1);
   }
-  auto writer = VideoWriter::Create(std::move(options));
-  if (!writer.ok()) return writer.status();
-  writer_ = *std::move(writer);
+  auto encoder = OutputEncoder::Create(std::move(options));
+  if (!encoder.ok()) return encoder.status();
+  encoder_ = *std::move(encoder);
+  absl::MutexLock lock(&mu_);
+  started_ = true;
   return absl::OkStatus();
 }
 
@@ -100,7 +104,7 @@ bool Rendering::IsWhole(int frame) const {
 }
 
 bool Rendering::CanEmit() const {
-  const auto times = frames_.times(next_frame_);
+  const auto times = frames_.times(next_frame_, /*needs_duration=*/is_video());
   return times.has_value() && (times->skipped || IsWhole(next_frame_));
 }
 
@@ -110,124 +114,63 @@ bool Rendering::CanFinish() const {
 
 bool Rendering::renderable() const {
   absl::MutexLock lock(&mu_);
-  return CanDecode() || CanEmit() || CanFinish();
+  return started_ && (CanDecode() || CanEmit() || CanFinish() || !encoder_->idle());
 }
 
-void Rendering::AddPieces(std::vector<VideoWriter::Piece> pieces, std::vector<Output>* outputs) {
-  for (VideoWriter::Piece& piece : pieces) {
-    Output output;
-    output.kind = piece.init ? Output::Kind::kInitSegment : Output::Kind::kFragment;
-    output.data = std::move(piece.data);
-    output.first_frame = piece.first_frame;
-    output.num_frames = piece.num_frames;
-    output.pts = piece.pts;
-    output.time_base_num = time_base_num_;
-    output.time_base_den = time_base_den_;
-    outputs->push_back(std::move(output));
-  }
-}
-
-absl::Status Rendering::Emit(int frame, const ClipFrames::Times& times,
-                             std::vector<Output>* outputs) {
-  if (writer_ != nullptr) {
-    auto pieces = writer_->Write(picture_, times.pts, times.duration);
-    if (!pieces.ok()) return pieces.status();
-    AddPieces(*std::move(pieces), outputs);
-    return absl::OkStatus();
-  }
-  Output output;
-  output.kind = Output::Kind::kFrame;
-  output.first_frame = frame;
-  output.num_frames = 1;
-  output.pts = times.pts;
-  output.time_base_num = time_base_num_;
-  output.time_base_den = time_base_den_;
-  output.width = width();
-  output.height = height();
-  output.repeated = times.skipped;
-  if (request_.format == OutputFormat::kRawRgb) {
-    output.data.assign(picture_.rgb.begin(), picture_.rgb.end());
-  } else {
-    auto encoded = request_.format == OutputFormat::kJpeg
-                       ? EncodeJpeg(picture_, request_.jpeg_quality)
-                       : EncodePng(picture_);
-    if (!encoded.ok()) return encoded.status();
-    output.data = *std::move(encoded);
-  }
-  outputs->push_back(std::move(output));
-  return absl::OkStatus();
-}
-
-void Rendering::NoteEmitted(int frame, const ClipFrames::Times& times) {
-  absl::MutexLock lock(&mu_);
-  ++next_frame_;
-  // The anchor row may run again.
-  if (grows() && frame >= model_.info().frames_per_row) frames_.Forget(frame);
-  if (!request_.live.has_value()) return;
-  const absl::Time now = absl::Now();
-  lag_ = std::max(lag_, now - times.arrived);
-  const double media = static_cast<double>(times.pts + times.duration - frames_.first_pts()) *
-                       time_base_num_ / time_base_den_;
-  const double wall = absl::ToDoubleSeconds(now - frames_.first_arrived());
-  if (wall > 0) pace_.real_time_ratio = media / wall;
-}
-
-int Rendering::width() const {
-  const std::optional<Image>& picture = sources_[0].picture;
-  return picture.has_value() ? picture->width
-                             : *request_.output_size * static_cast<int>(sources_.size());
-}
-
-int Rendering::height() const {
-  const std::optional<Image>& picture = sources_[0].picture;
-  return picture.has_value() ? picture->height : *request_.output_size;
-}
-
-absl::Status Rendering::Compose(std::vector<Generated> faces) {
-  if (sources_[0].picture.has_value()) {
-    picture_ = *sources_[0].picture;
-    for (const size_t face : paste_order_) {
-      const EmbeddedSource& source = sources_[face];
-      const absl::Status status = paste_backs_[face].Blend(
-          faces[face].picture, source.box,
-          {.generated = faces[face].landmarks, .original = source.landmarks}, picture_);
-      if (!status.ok()) return status;
-    }
-    return absl::OkStatus();
-  }
-  const int size = *request_.output_size;
-  std::vector<Image> squares;
-  for (Generated& face : faces) {
-    squares.push_back(face.picture.width == size ? std::move(face.picture)
-                                                 : ResizeImage(face.picture, size, size));
-  }
-  picture_ = squares.size() == 1 ? std::move(squares[0]) : SideBySide(squares);
-  return absl::OkStatus();
-}
-
-absl::Status Rendering::EmitReady(std::vector<Output>* outputs) {
+absl::Status Rendering::EmitReady() {
   while (true) {
-    int frame = 0;
+    OutputEncoder::Frame next;
     ClipFrames::Times times;
-    std::vector<Generated> faces;
+    std::vector<Composer::Generated> faces;
     {
       absl::MutexLock lock(&mu_);
       if (!CanEmit()) return absl::OkStatus();
-      frame = next_frame_;
-      times = *frames_.times(frame);
+      const int frame = next_frame_;
+      times = *frames_.times(frame, /*needs_duration=*/is_video());
+      next = {.index = frame, .pts = times.pts, .duration = times.duration, .picture = {}};
       for (size_t face = 0; face < sources_.size() && !times.skipped; ++face) {
-        Generated& generated = faces.emplace_back();
-        generated.picture = std::move(waiting_.extract({frame, face}).mapped());
-        if (!sources_[0].picture.has_value()) continue;
-        generated.landmarks = frames_.landmarks(face, {frame})[0];
+        faces.push_back({std::move(waiting_.extract({frame, face}).mapped()), {}});
+        if (!composer_->needs_landmarks()) continue;
+        faces.back().landmarks = frames_.landmarks(face, {frame})[0];
       }
+      ++next_frame_;
+      // The anchor row may run again.
+      if (grows() && frame >= model_.info().frames_per_row) frames_.Forget(frame);
     }
     if (!times.skipped) {
-      if (auto status = Compose(std::move(faces)); !status.ok()) return status;
+      next.picture = encoder_->TakeSpare();
+      const double seconds =
+          static_cast<double>(times.pts - frames_.first_pts()) * time_base_num_ / time_base_den_;
+      const absl::Status status = composer_->Compose(seconds, std::move(faces), &*next.picture);
+      if (!status.ok()) return status;
     }
-    if (auto status = Emit(frame, times, outputs); !status.ok()) return status;
-    NoteEmitted(frame, times);
+    encoding_.push_back(times);
+    if (auto status = encoder_->Add(std::move(next)); !status.ok()) return status;
   }
+}
+
+absl::Status Rendering::TakeEncoded(std::vector<Output>* outputs) {
+  auto encoded = encoder_->Take();
+  if (!encoded.ok()) return encoded.status();
+  *outputs = std::move(encoded->outputs);
+  if (encoded->num_frames == 0) return absl::OkStatus();
+  const absl::Time now = absl::Now();
+  Pace pace;
+  int64_t end = 0;
+  for (int i = 0; i < encoded->num_frames; ++i) {
+    const ClipFrames::Times& times = encoding_.front();
+    pace.lag = std::max(pace.lag, now - times.arrived);
+    end = times.pts + times.duration;
+    encoding_.pop_front();
+  }
+  if (!request_.live.has_value()) return absl::OkStatus();
+  const double media =
+      static_cast<double>(end - frames_.first_pts()) * time_base_num_ / time_base_den_;
+  const double wall = absl::ToDoubleSeconds(now - frames_.first_arrived());
+  if (wall > 0) pace.real_time_ratio = media / wall;
+  absl::MutexLock lock(&mu_);
+  pace_ = pace;
+  return absl::OkStatus();
 }
 
 absl::Status Rendering::DecodeNext(bool* decoded) {
@@ -253,23 +196,29 @@ absl::Status Rendering::DecodeNext(bool* decoded) {
 
 absl::Status Rendering::RenderSome(const std::atomic<bool>& cancelled, std::vector<Output>* outputs,
                                    bool* finished) {
-  if (auto status = EmitReady(outputs); !status.ok()) return status;
+  const absl::Status was_cancelled = absl::CancelledError("the job was cancelled");
+  if (auto status = EmitReady(); !status.ok()) return status;
   bool decoded = true;
   for (int i = 0; i < kFramesPerRender && decoded; ++i) {
-    if (cancelled) return absl::CancelledError("the job was cancelled");
+    if (cancelled) return was_cancelled;
     if (auto status = DecodeNext(&decoded); !status.ok()) return status;
-    if (auto status = EmitReady(outputs); !status.ok()) return status;
+    if (auto status = EmitReady(); !status.ok()) return status;
   }
+  bool more = false, last = false;
   {
     absl::MutexLock lock(&mu_);
-    *finished = CanFinish();
-    if (lag_ > absl::ZeroDuration()) pace_.lag = lag_;
+    more = CanDecode() || CanEmit();
+    last = CanFinish();
   }
-  if (!*finished || writer_ == nullptr) return absl::OkStatus();
-  auto pieces = writer_->Finish();
-  if (!pieces.ok()) return pieces.status();
-  AddPieces(*std::move(pieces), outputs);
-  writer_.reset();
+  if (last && !std::exchange(finishing_, true)) {
+    if (auto status = encoder_->Finish(); !status.ok()) return status;
+  }
+  // Who decodes on need not wait: what has been encoded meanwhile leaves with the next call.
+  while (!more && encoder_->WaitForOne()) {
+    if (cancelled) return was_cancelled;
+  }
+  if (auto status = TakeEncoded(outputs); !status.ok()) return status;
+  *finished = finishing_ && encoder_->idle();
   return absl::OkStatus();
 }
 
@@ -277,7 +226,6 @@ absl::StatusOr<std::vector<Output>> Rendering::Render(const std::atomic<bool>& c
   const absl::Time start = absl::Now();
   std::vector<Output> outputs;
   bool finished = false;
-  lag_ = absl::ZeroDuration();
   const absl::Status status =
       CatchErrors("rendering", [&] { return RenderSome(cancelled, &outputs, &finished); });
   time_ += absl::Now() - start;

@@ -5,6 +5,10 @@
 // A job may generate several faces (JobRequest::further_faces), numbered from 0. When the pictures
 // of all of them are there for a frame, they are composed into one.
 //
+// Encoding has a thread of its own (output_encoder.h) where pictures are large enough. Render waits
+// for it only when nothing is left to decode, so that what is ready always leaves; while there is
+// something in the encoder, renderable() is true.
+//
 // Start on preparation's thread, AddLatents on the scheduler's, Render on any one thread at a time;
 // the other methods are thread-safe.
 #pragma once
@@ -12,6 +16,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -23,11 +28,11 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
-#include "pipeline/compose/paste_back.h"
 #include "pipeline/engine/sampling.h"
 #include "pipeline/media/audio_track.h"
 #include "pipeline/media/video_reader.h"
-#include "pipeline/media/video_writer.h"
+#include "pipeline/output/composer.h"
+#include "pipeline/output/output_encoder.h"
 #include "pipeline/reenactor/clip_frames.h"
 #include "pipeline/reenactor/model.h"
 #include "pipeline/types.h"
@@ -54,7 +59,7 @@ class Rendering {
   bool renderable() const ABSL_LOCKS_EXCLUDED(mu_);
   bool rendered() const { return rendered_; }
   int64_t frames_done() const { return frames_done_; }
-  // Looks at `cancelled` before every frame.
+  // Looks at `cancelled` before every frame that is decoded, and when one has been encoded.
   absl::StatusOr<std::vector<Output>> Render(const std::atomic<bool>& cancelled)
       ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -81,26 +86,18 @@ class Rendering {
   bool grows() const {
     return request_.plan == SequencePlan::kContiguous || request_.live.has_value();
   }
-  int width() const;
-  int height() const;
+  bool is_video() const { return request_.format == OutputFormat::kFragmentedMp4; }
 
   // Rendering's thread.
   absl::Status RenderSome(const std::atomic<bool>& cancelled, std::vector<Output>* outputs,
                           bool* finished) ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status DecodeNext(bool* decoded) ABSL_LOCKS_EXCLUDED(mu_);
-  absl::Status EmitReady(std::vector<Output>* outputs) ABSL_LOCKS_EXCLUDED(mu_);
+  // Composes what can be emitted and hands it to the encoder.
+  absl::Status EmitReady() ABSL_LOCKS_EXCLUDED(mu_);
+  // Takes what the encoder has done.
+  absl::Status TakeEncoded(std::vector<Output>* outputs) ABSL_LOCKS_EXCLUDED(mu_);
   // Whether every face's picture of the frame is there.
   bool IsWhole(int frame) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // What was generated for one frame, by face.
-  struct Generated {
-    Image picture;        // of the model's size
-    Landmarks landmarks;  // what it was to show; only with Composition::kPasteBack
-  };
-  // Makes picture_ of it.
-  absl::Status Compose(std::vector<Generated> faces);
-  absl::Status Emit(int frame, const ClipFrames::Times& times, std::vector<Output>* outputs);
-  void NoteEmitted(int frame, const ClipFrames::Times& times) ABSL_LOCKS_EXCLUDED(mu_);
-  void AddPieces(std::vector<VideoWriter::Piece> pieces, std::vector<Output>* outputs);
 
   const Model& model_;
   const ReenactorOptions& options_;
@@ -115,17 +112,17 @@ class Rendering {
   bool audio_copied_ = false;
 
   mutable absl::Mutex mu_;
+  bool started_ ABSL_GUARDED_BY(mu_) = false;
   std::map<FrameOfFace, torch::Tensor> ready_ ABSL_GUARDED_BY(mu_);  // latents
   std::map<FrameOfFace, Image> waiting_ ABSL_GUARDED_BY(mu_);        // pictures
   int next_frame_ ABSL_GUARDED_BY(mu_) = 0;                          // the next to be emitted
   Pace pace_ ABSL_GUARDED_BY(mu_);
 
-  // Rendering's thread.
-  std::vector<PasteBack> paste_backs_;  // one per face
-  std::vector<size_t> paste_order_;     // of faces: smaller ones, farther away, first
-  Image picture_;                       // the last emitted
-  std::unique_ptr<VideoWriter> writer_;
-  absl::Duration lag_;  // the largest of the frames emitted by this call
+  // Rendering's thread, after Start.
+  std::optional<Composer> composer_;
+  std::unique_ptr<OutputEncoder> encoder_;
+  std::deque<ClipFrames::Times> encoding_;  // of the frames the encoder has
+  bool finishing_ = false;                  // the encoder has them all
   int64_t bytes_out_ = 0;
   absl::Duration time_;
   std::atomic<int64_t> frames_done_{0};

@@ -50,10 +50,10 @@ class SourceFrames {
     return index >= first_ && index < first_ + static_cast<int>(held_.size());
   }
 
-  const std::string bytes_;
-  const std::vector<double> starts_;
-  const double duration_;
-  const Options options_;
+  std::string bytes_;
+  std::vector<double> starts_;
+  double duration_;
+  Options options_;
   std::unique_ptr<VideoReader> reader_;
   int next_ = 0;            // the frame the reader gives next
   int first_ = 0;           // of those held
