@@ -23,6 +23,7 @@
 #include "pipeline/engine/sampling.h"
 #include "pipeline/engine/sha256.h"
 #include "pipeline/models/config_json.h"
+#include "pipeline/models/layers.h"
 #include "pipeline/weights/load.h"
 #include "pipeline/weights/mapped_file.h"
 #include "pipeline/weights/safetensors.h"
@@ -41,7 +42,13 @@ constexpr char kMergesFile[] = "merges.txt";
 constexpr char kLandmarkConvention[] = "mediapipe-478";
 
 // What the paper leaves open and this program decides, in words, so that a bundle made for another
-// reading is refused instead of misread. Where a choice can vary it has a field of its own.
+// reading is refused instead of misread. Where a choice can vary it has a field of its own: sampler
+// and steps (`defaults`), width of the mapping network (`sdit`), and guidance.
+//
+// The paper's other open points are no bundle's. How a network was trained (initialisation:
+// InitializeWeights of sdit.h; weights of the loss; weight decay) is the trainer's, which notes its
+// flags in `training`. Missing faces (NoFacePolicy), where the anchor is and how frames are shared
+// out (SequencePlan; row_plan.h, which also shows the anchor once) are each request's.
 struct Choice {
   const char *key, *value;
 };
@@ -51,12 +58,19 @@ constexpr Choice kChoices[] = {
     {"condition", "timestep + mapping"},  // one vector per frame, through adaLN
     {"mapping", "residual, erf-gelu, 4x wide"},  // sdit.mapping_blocks blocks
     {"identity", "clip projected, unit length"},
-    {"edit", "lerp, unit length"},  // by SourceRequest::edit_strength
+    {"edit", "lerp, unit length"},  // of picture and text, by SourceRequest::edit_strength
+    {"edit_direction", "image + strength * (to - from), unit length"},
     {"landmarks", "2x-1, 2y-1, 2z in the crop"},
     {"crop", "square, face height 0.53"},
     {"timestep", "one per row"},
-    {"guidance", "without identity, all channels"},
+    {"anchor_slot", "T / 2 rounded down"},
 };
+
+// The choice of two: which channels guidance changes.
+constexpr char kGuidanceKey[] = "guidance";
+constexpr char kGuideAll[] = "without identity, all channels";
+constexpr char kGuideThree[] = "without identity, three channels";
+constexpr int64_t kDitGuidedChannels = 3;
 
 // The bytes and the two markers of CLIP's vocabulary that are not merges: 256 bytes, each inside a
 // word and at its end, start and end of text.
@@ -216,6 +230,9 @@ void CheckConsistency(const BundleConfig& c, bool has_sdit, bool has_autoencoder
   if (!(c.default_guidance_scale >= 1 && c.default_guidance_scale <= 100)) {
     problems.push_back("defaults.guidance_scale must be 1..100");
   }
+  if (c.guided_channels != 0 && c.guided_channels != kDitGuidedChannels) {
+    problems.push_back(absl::StrCat("guided_channels must be 0 or ", kDitGuidedChannels));
+  }
   if (c.image_size < 1 || c.frames_per_row < 1) {
     problems.push_back("image_size and frames_per_row must be positive");
   }
@@ -343,6 +360,16 @@ ParsedConfig ParseConfig(const std::string& text, Problems& problems) {
           choices.Add(choice.key, absl::StrCat("must be \"", choice.value, "\""));
         }
       }
+      if (object->is_object() && object->contains(kGuidanceKey)) {
+        std::string value;
+        choices.Read(kGuidanceKey, &value);
+        if (value == kGuideThree) {
+          config.guided_channels = kDitGuidedChannels;
+        } else if (value != kGuideAll) {
+          choices.Add(kGuidanceKey,
+                      absl::StrCat("must be \"", kGuideAll, "\" or \"", kGuideThree, "\""));
+        }
+      }
       choices.RejectOthers();
     }
   }
@@ -380,7 +407,8 @@ std::shared_ptr<const MappedFile> MapChecked(const std::string& folder, const Pa
     problems.push_back(absl::StrCat(name, " is missing from \"files\""));
     return nullptr;
   }
-  auto file = MappedFile::Open((std::filesystem::path(folder) / name).string());
+  auto file = MappedFile::Open((std::filesystem::path(folder) / name).string(),
+                               MappedFile::Access::kReadOnly);
   if (!file.ok()) {
     problems.push_back(absl::StrCat(name, " is not there or not readable"));
     return nullptr;
@@ -390,13 +418,15 @@ std::shared_ptr<const MappedFile> MapChecked(const std::string& folder, const Pa
         absl::StrCat(name, " has the wrong SHA-256: ", hash, ", expected ", listed->second));
     return nullptr;
   }
+  (*file)->Release();
   return *std::move(file);
 }
 
 // Makes the network of the file's tensors: its memory is the file's, where that is float32.
 template <typename Network, typename Config>
 void LoadNetwork(const std::string& folder, const ParsedConfig& parsed, const std::string& name,
-                 const Config& config, bool config_ok, Network* network, Problems& problems) {
+                 const Config& config, bool config_ok, Bundle* bundle, Network* network,
+                 Problems& problems) {
   const auto mapped = MapChecked(folder, parsed, name, problems);
   if (mapped == nullptr) return;
   auto file = MapSafetensors(mapped);
@@ -406,11 +436,16 @@ void LoadNetwork(const std::string& folder, const ParsedConfig& parsed, const st
   }
   if (!config_ok) return;
   try {
-    Network made(config);
+    Network made = [&] {
+      const ScopedUndefinedLayers undefined;
+      return Network(config);
+    }();
     AddStatus(name, ShareWeights(*made, file->tensors), problems);
     made->eval();
     for (torch::Tensor& parameter : made->parameters()) parameter.set_requires_grad(false);
     *network = made;
+    mapped->Release();
+    bundle->mapped.push_back(mapped);
   } catch (const std::exception& error) {  // c10::Error, std::bad_alloc
     problems.push_back(
         absl::StrCat(name, ": cannot build the network: ",
@@ -459,6 +494,7 @@ json ConfigToJson(const BundleConfig& config, const std::map<std::string, std::s
   clip["merges"] = kMergesFile;
   json choices = json::object();
   for (const Choice& choice : kChoices) choices[choice.key] = choice.value;
+  choices[kGuidanceKey] = config.guided_channels > 0 ? kGuideThree : kGuideAll;
   return {{"format_version", kBundleFormatVersion},
           {"name", config.name},
           {"licence", config.licence},
@@ -486,6 +522,10 @@ json ConfigToJson(const BundleConfig& config, const std::map<std::string, std::s
 
 }  // namespace
 
+void Bundle::ReleasePages() const {
+  for (const auto& file : mapped) file->Release();
+}
+
 absl::StatusOr<Bundle> ReadBundle(const std::string& folder) {
   const auto text = ReadIfThere(std::filesystem::path(folder) / kConfigFile);
   if (!text.has_value()) {
@@ -498,11 +538,11 @@ absl::StatusOr<Bundle> ReadBundle(const std::string& folder) {
   if (parsed.files.empty() && !problems.empty()) return AllProblems(what, problems);
 
   Bundle bundle;
-  LoadNetwork(folder, parsed, kSDiTFile, parsed.config.sdit, parsed.has_sdit, &bundle.sdit,
+  LoadNetwork(folder, parsed, kSDiTFile, parsed.config.sdit, parsed.has_sdit, &bundle, &bundle.sdit,
               problems);
   LoadNetwork(folder, parsed, kAutoencoderFile, parsed.config.autoencoder, parsed.has_autoencoder,
-              &bundle.autoencoder, problems);
-  LoadNetwork(folder, parsed, kClipFile, parsed.config.clip, parsed.has_clip, &bundle.clip,
+              &bundle, &bundle.autoencoder, problems);
+  LoadNetwork(folder, parsed, kClipFile, parsed.config.clip, parsed.has_clip, &bundle, &bundle.clip,
               problems);
   if (!parsed.merges_file.empty()) {
     const auto merges = MapChecked(folder, parsed, parsed.merges_file, problems);
@@ -590,7 +630,7 @@ absl::Status WriteBundle(const std::string& folder, const BundleConfig& config,
     if (std::filesystem::exists(root / name, error)) files[name];
   }
   for (auto& [name, hash] : files) {
-    const auto written = MappedFile::Open((root / name).string());
+    const auto written = MappedFile::Open((root / name).string(), MappedFile::Access::kReadOnly);
     if (!written.ok()) return written.status();
     hash = Sha256Hex((*written)->bytes());
   }

@@ -19,9 +19,11 @@
 //   clip            likewise, and merges: the name of the tokenizer's file
 //   landmarks       {model, detector: names of .tflite files, convention: "mediapipe-478"}
 //   choices         what the paper leaves open and this program decides, in words (attention,
-//                   temporal_position, condition, mapping, identity, edit, landmarks, crop,
-//                   timestep, guidance); another value than this program's is an error. Default:
-//                   this program's
+//                   temporal_position, condition, mapping, identity, edit, edit_direction,
+//                   landmarks, crop, timestep, anchor_slot); another value than this program's is
+//                   an error. And guidance: "without identity, all channels" or, as DiT's published
+//                   samples were made, "without identity, three channels". Default: this
+//                   program's, and all channels
 //   training        free text and numbers: how it was made
 //   files           {name: SHA-256} of sdit.safetensors, autoencoder.safetensors, clip.safetensors,
 //                   the merges, and the .tflite files if they lie in the folder
@@ -42,6 +44,7 @@
 #include "pipeline/models/clip_tokenizer.h"
 #include "pipeline/models/sdit.h"
 #include "pipeline/types.h"
+#include "pipeline/weights/mapped_file.h"
 
 namespace reenact {
 
@@ -59,6 +62,7 @@ struct BundleConfig {
   Sampler default_sampler = Sampler::kDdim;
   int default_num_steps = 50;
   double default_guidance_scale = 1;
+  int64_t guided_channels = 0;  // SamplingOptions::guided_channels: 0 (all) or 3
   int max_num_steps = 250;
   bool accepts_text = true;
   SDiTConfig sdit;
@@ -80,9 +84,10 @@ struct BundleTensors {
   bool half = false;
 };
 
-// A bundle in memory: networks in float32 and evaluation mode. Weights that are stored in float32
-// are pages of the files, which must not be changed in place while the bundle lives (replacing
-// them, as WriteBundle does, is safe).
+// A bundle in memory: networks in float32 and evaluation mode, to be read only. Weights that are
+// stored in float32 are pages of the files, mapped for reading: writing to one ends the process. A
+// file must not be changed in place while the bundle lives (replacing it, as WriteBundle does, is
+// safe).
 struct Bundle {
   BundleConfig config;
   std::string sha256;  // of bundle.json
@@ -92,6 +97,12 @@ struct Bundle {
   AutoencoderKL autoencoder{nullptr};
   Clip clip{nullptr};
   std::shared_ptr<const ClipTokenizer> tokenizer;
+  std::vector<std::shared_ptr<const MappedFile>> mapped;  // the networks' files
+
+  // Lets go of the pages that have been read: they come back from the file cache when they are
+  // used. For when weights have been packed for a device, or a tower that is seldom used has run.
+  // Thread-safe, also beside whoever uses the networks.
+  void ReleasePages() const;
 };
 
 // Reads and checks a whole bundle. All problems found come in one kInvalidArgument, a line each:

@@ -121,7 +121,7 @@ torch::Tensor OverrideDenoiser::Predict(int64_t timestep) {
   dropped_.x = input_.x;
   dropped_.t = t;
   const torch::Tensor without = sdit_->forward(dropped_, slot).to(torch::kFloat32);
-  return Guide(with, without, sdit_->config().latent_channels, options_.guidance_scale);
+  return Guide(with, without, sdit_->config(), options_);
 }
 
 std::vector<FinishedFrame> OverrideDenoiser::FinishedFrames() const {

@@ -1,5 +1,6 @@
 #include "pipeline/engine/sampling.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -90,6 +91,14 @@ torch::Tensor Guide(const torch::Tensor& with, const torch::Tensor& without, int
   guided.narrow(-3, 0, channels)
       .copy_(torch::lerp(without.narrow(-3, 0, channels), with.narrow(-3, 0, channels), scale));
   return guided;
+}
+
+torch::Tensor Guide(const torch::Tensor& with, const torch::Tensor& without,
+                    const SDiTConfig& config, const SamplingOptions& options) {
+  const int64_t channels = options.guided_channels > 0
+                               ? std::min(options.guided_channels, config.latent_channels)
+                               : config.latent_channels;
+  return Guide(with, without, channels, options.guidance_scale);
 }
 
 void SamplerStep(const Schedule& schedule, int i, const torch::Tensor& output,

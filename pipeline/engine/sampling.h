@@ -2,6 +2,7 @@
 // the full-batch form (override_denoiser.h), which the trace form is tested against.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
@@ -55,6 +56,9 @@ struct SamplingOptions {
   Sampler sampler = Sampler::kDdim;
   double ddim_eta = 0;
   double guidance_scale = 1;
+  // Latent channels that guidance changes, from the first on; 0: all. DiT's published samples were
+  // made with 3 of 4.
+  int64_t guided_channels = 0;
 
   bool guided() const { return guidance_scale != 1; }
 };
@@ -76,6 +80,9 @@ FrameConditions ConditionsOf(const Conditions& conditions, absl::Span<const int6
 // The prediction of both runs as one, [..., out_channels, h, w] with the channels third from last.
 torch::Tensor Guide(const torch::Tensor& with, const torch::Tensor& without, int64_t channels,
                     double scale);
+// The same as the options say.
+torch::Tensor Guide(const torch::Tensor& with, const torch::Tensor& without,
+                    const SDiTConfig& config, const SamplingOptions& options);
 
 // Latents on their way, and what a multistep sampler remembers of the step before.
 struct SamplerState {

@@ -136,8 +136,7 @@ absl::StatusOr<std::vector<FinishedFrame>> TraceDenoiser::Finish(absl::Span<cons
     ActiveRow& active = active_.at(step.row);
     Tensor output = outputs[next++];
     if (options_.guided()) {
-      output = Guide(output, outputs[next++], executor_->config().latent_channels,
-                     options_.guidance_scale);
+      output = Guide(output, outputs[next++], executor_->config(), options_);
     }
     SamplerStep(
         schedule_, schedule_.size() - 1 - step.step, output, options_,

@@ -96,7 +96,7 @@ Tensor WindowDenoiser::Sum::TakeAverage() {
 }
 
 Tensor WindowDenoiser::Guided(const Tensor& with, const Tensor& without) const {
-  return Guide(with, without, executor_->config().latent_channels, options_.guidance_scale);
+  return Guide(with, without, executor_->config(), options_);
 }
 
 absl::StatusOr<std::vector<FinishedFrame>> WindowDenoiser::Finish(

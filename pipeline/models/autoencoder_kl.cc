@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "pipeline/models/attention.h"
+#include "pipeline/models/layers.h"
 
 namespace reenact {
 namespace {
@@ -51,11 +52,11 @@ class PixelAttentionImpl : public nn::Module {
  public:
   PixelAttentionImpl(const AutoencoderKLConfig& config, int64_t channels)
       : group_norm_(register_module("group_norm", Norm(config, channels))),
-        to_q_(register_module("to_q", nn::Linear(channels, channels))),
-        to_k_(register_module("to_k", nn::Linear(channels, channels))),
-        to_v_(register_module("to_v", nn::Linear(channels, channels))),
+        to_q_(register_module("to_q", MakeLinear(channels, channels))),
+        to_k_(register_module("to_k", MakeLinear(channels, channels))),
+        to_v_(register_module("to_v", MakeLinear(channels, channels))),
         to_out_(register_module("to_out", nn::ModuleList())) {
-    to_out_->push_back(nn::Linear(channels, channels));
+    to_out_->push_back(MakeLinear(channels, channels));
   }
   Tensor forward(const Tensor& x) {                              // [N, C, h, w]
     const Tensor h = group_norm_(x).flatten(2).transpose(1, 2);  // [N, hw, C]

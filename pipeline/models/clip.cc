@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "pipeline/models/attention.h"
+#include "pipeline/models/layers.h"
 
 namespace reenact {
 
@@ -25,10 +26,10 @@ class SelfAttentionImpl : public nn::Module {
  public:
   SelfAttentionImpl(int64_t width, int64_t num_heads)
       : num_heads_(num_heads),
-        q_proj_(register_module("q_proj", nn::Linear(width, width))),
-        k_proj_(register_module("k_proj", nn::Linear(width, width))),
-        v_proj_(register_module("v_proj", nn::Linear(width, width))),
-        out_proj_(register_module("out_proj", nn::Linear(width, width))) {}
+        q_proj_(register_module("q_proj", MakeLinear(width, width))),
+        k_proj_(register_module("k_proj", MakeLinear(width, width))),
+        v_proj_(register_module("v_proj", MakeLinear(width, width))),
+        out_proj_(register_module("out_proj", MakeLinear(width, width))) {}
   Tensor forward(const Tensor& x, bool causal) {  // [N, L, W]
     const auto heads = [&](nn::Linear& proj) { return SplitHeads(proj(x), num_heads_); };
     return out_proj_(
@@ -45,8 +46,8 @@ TORCH_MODULE(SelfAttention);
 class ClipMlpImpl : public nn::Module {
  public:
   ClipMlpImpl(int64_t width, int64_t intermediate)
-      : fc1_(register_module("fc1", nn::Linear(width, intermediate))),
-        fc2_(register_module("fc2", nn::Linear(intermediate, width))) {}
+      : fc1_(register_module("fc1", MakeLinear(width, intermediate))),
+        fc2_(register_module("fc2", MakeLinear(intermediate, width))) {}
   Tensor forward(const Tensor& x) { return fc2_(QuickGelu(fc1_(x))); }
 
  private:
@@ -107,7 +108,7 @@ class VisionEmbeddingsImpl : public nn::Module {
                                           .stride(config.patch_size)
                                           .bias(false)));
     position_embedding_ =
-        register_module("position_embedding", nn::Embedding(side * side + 1, config.hidden_size));
+        register_module("position_embedding", MakeEmbedding(side * side + 1, config.hidden_size));
   }
   Tensor forward(const Tensor& pixel_values) {
     const Tensor patches =
@@ -127,10 +128,10 @@ class TextEmbeddingsImpl : public nn::Module {
  public:
   explicit TextEmbeddingsImpl(const ClipConfig::Text& config)
       : token_embedding_(register_module("token_embedding",
-                                         nn::Embedding(config.vocab_size, config.hidden_size))),
+                                         MakeEmbedding(config.vocab_size, config.hidden_size))),
         position_embedding_(
             register_module("position_embedding",
-                            nn::Embedding(config.max_position_embeddings, config.hidden_size))) {}
+                            MakeEmbedding(config.max_position_embeddings, config.hidden_size))) {}
   Tensor forward(const Tensor& ids) {
     return token_embedding_(ids) + position_embedding_->weight.narrow(0, 0, ids.size(1));
   }
@@ -234,7 +235,7 @@ absl::Status Validate(const ClipConfig& config) {
 
 ClipImpl::ClipImpl(const ClipConfig& config) : config_(config) {
   const auto projection = [&](int64_t width) {
-    return nn::Linear(nn::LinearOptions(width, config.projection_dim).bias(false));
+    return MakeLinear(width, config.projection_dim, /*bias=*/false);
   };
   vision_model_ =
       register_module("vision_model", std::make_shared<ClipVisionTowerImpl>(config.vision));

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "pipeline/models/attention.h"
+#include "pipeline/models/layers.h"
 
 namespace reenact {
 
@@ -74,8 +75,8 @@ Tensor Modulate(const Tensor& x, const Modulation& m) { return x * (1 + m.scale)
 
 TimestepEmbedderImpl::TimestepEmbedderImpl(int64_t hidden_size)
     : mlp_(register_module("mlp",
-                           nn::Sequential(nn::Linear(kTimestepFeatures, hidden_size), nn::SiLU(),
-                                          nn::Linear(hidden_size, hidden_size)))) {}
+                           nn::Sequential(MakeLinear(kTimestepFeatures, hidden_size), nn::SiLU(),
+                                          MakeLinear(hidden_size, hidden_size)))) {}
 
 Tensor TimestepEmbedderImpl::forward(const Tensor& t) {
   const auto& weight = mlp_->ptr<nn::LinearImpl>(0)->weight;
@@ -94,8 +95,8 @@ Tensor PatchEmbedImpl::forward(const Tensor& x) {
 
 AttentionImpl::AttentionImpl(int64_t hidden_size, int64_t num_heads)
     : num_heads_(num_heads),
-      qkv_(register_module("qkv", nn::Linear(hidden_size, 3 * hidden_size))),
-      proj_(register_module("proj", nn::Linear(hidden_size, hidden_size))) {}
+      qkv_(register_module("qkv", MakeLinear(hidden_size, 3 * hidden_size))),
+      proj_(register_module("proj", MakeLinear(hidden_size, hidden_size))) {}
 
 Tensor AttentionImpl::forward(const Tensor& x, const KeyValues& context, const Tensor& mask) {
   const auto qkv = qkv_(x.flatten(1, 2)).chunk(3, -1);  // [B, T*S, D] each
@@ -115,15 +116,15 @@ KeyValues AttentionImpl::keys_values(const Tensor& x) {
 }
 
 MlpImpl::MlpImpl(int64_t hidden_size)
-    : fc1_(register_module("fc1", nn::Linear(hidden_size, kMlpRatio * hidden_size))),
-      fc2_(register_module("fc2", nn::Linear(kMlpRatio * hidden_size, hidden_size))) {}
+    : fc1_(register_module("fc1", MakeLinear(hidden_size, kMlpRatio * hidden_size))),
+      fc2_(register_module("fc2", MakeLinear(kMlpRatio * hidden_size, hidden_size))) {}
 
 Tensor MlpImpl::forward(const Tensor& x) { return fc2_(torch::gelu(fc1_(x), "tanh")); }
 
 AdaLnImpl::AdaLnImpl(int64_t hidden_size, int64_t num_vectors)
     : num_vectors_(num_vectors),
       // "1": in the reference SiLU is child 0 of a sequence.
-      linear_(register_module("1", nn::Linear(hidden_size, num_vectors * hidden_size))) {}
+      linear_(register_module("1", MakeLinear(hidden_size, num_vectors * hidden_size))) {}
 
 std::vector<Tensor> AdaLnImpl::forward(const Tensor& c) {
   return linear_(torch::silu(c)).unsqueeze(2).chunk(num_vectors_, -1);  // [B, T, 1, D] each
@@ -153,7 +154,7 @@ KeyValues DiTBlockImpl::keys_values(const Tensor& x, const Tensor& c) {
 
 FinalLayerImpl::FinalLayerImpl(int64_t hidden_size, int64_t patch_size, int64_t out_channels)
     : linear_(register_module("linear",
-                              nn::Linear(hidden_size, patch_size * patch_size * out_channels))),
+                              MakeLinear(hidden_size, patch_size * patch_size * out_channels))),
       adaLN_modulation_(register_module("adaLN_modulation", AdaLn(hidden_size, 2))) {}
 
 Tensor FinalLayerImpl::forward(const Tensor& x, const Tensor& c) {

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
+#include "pipeline/models/layers.h"
 
 namespace reenact {
 
@@ -23,8 +24,8 @@ class MappingBlockImpl : public nn::Module {
  public:
   explicit MappingBlockImpl(int64_t hidden_size)
       : norm_(register_module("norm", MappingNorm(hidden_size))),
-        fc1_(register_module("fc1", nn::Linear(hidden_size, kMlpRatio * hidden_size))),
-        fc2_(register_module("fc2", nn::Linear(kMlpRatio * hidden_size, hidden_size))) {}
+        fc1_(register_module("fc1", MakeLinear(hidden_size, kMlpRatio * hidden_size))),
+        fc2_(register_module("fc2", MakeLinear(kMlpRatio * hidden_size, hidden_size))) {}
   Tensor forward(const Tensor& h) { return h + fc2_(torch::gelu(fc1_(norm_(h)))); }
 
  private:
@@ -69,11 +70,11 @@ absl::Status Validate(const SDiTConfig& config) {
 
 MappingImpl::MappingImpl(int64_t clip_dim, int64_t num_landmarks, int64_t hidden_size,
                          int64_t num_blocks)
-    : clip_proj_(register_module("clip_proj", nn::Linear(clip_dim, hidden_size))),
-      lmk_proj_(register_module("lmk_proj", nn::Linear(3 * num_landmarks, hidden_size))),
+    : clip_proj_(register_module("clip_proj", MakeLinear(clip_dim, hidden_size))),
+      lmk_proj_(register_module("lmk_proj", MakeLinear(3 * num_landmarks, hidden_size))),
       blocks_(register_module("blocks", nn::ModuleList())),
       norm_out_(register_module("norm_out", MappingNorm(hidden_size))),
-      out_(register_module("out", nn::Linear(hidden_size, hidden_size))) {
+      out_(register_module("out", MakeLinear(hidden_size, hidden_size))) {
   for (int64_t i = 0; i < num_blocks; ++i) {
     blocks_->push_back(std::make_shared<MappingBlockImpl>(hidden_size));
   }
@@ -109,7 +110,7 @@ SDiTImpl::SDiTImpl(const SDiTConfig& config) : config_(config) {
   null_clip_ = register_parameter("null_clip", torch::zeros({config.clip_dim}));
   null_lmk_ = register_parameter("null_lmk", torch::zeros({3 * config.num_landmarks}));
   if (config.landmark_map) {
-    map_embedder_ = register_module("map_embedder", nn::Linear(kLandmarkMapChannels, D));
+    map_embedder_ = register_module("map_embedder", MakeLinear(kLandmarkMapChannels, D));
   }
   if (config.source != SourceTokens::kNone) {
     source_embed_ = register_parameter("source_embed", torch::zeros({D}));

@@ -260,7 +260,7 @@ absl::Status StreamBundle(const std::string& folder, const BundleConfig& config,
     if (fs::exists(root / name, error)) files[name];
   }
   for (auto& [name, hash] : files) {
-    const auto mapped = MappedFile::Open((root / name).string());
+    const auto mapped = MappedFile::Open((root / name).string(), MappedFile::Access::kReadOnly);
     if (!mapped.ok()) return mapped.status();
     hash = Sha256Hex((*mapped)->bytes());
   }

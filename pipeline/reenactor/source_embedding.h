@@ -7,7 +7,8 @@
 //   picture, edit from-to  G = E(picture) + a (E(to) - E(from))
 //
 // E is CLIP's projected embedding at unit length, G is brought to unit length again, and a is
-// SourceRequest::edit_strength.
+// SourceRequest::edit_strength. The paper (section 4.4) says no more than that embeddings of image
+// and text are combined. Where a text changes G, the latent is moved along (source_edit.h).
 //
 // Thread-safe: networks are only read.
 #pragma once

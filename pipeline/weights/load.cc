@@ -1,8 +1,5 @@
 #include "pipeline/weights/load.h"
 
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
@@ -148,19 +145,6 @@ absl::Status LoadWeights(torch::nn::Module& module, const std::map<std::string, 
 
 absl::Status ShareWeights(torch::nn::Module& module, const std::map<std::string, Tensor>& tensors) {
   return Fill(module, tensors, /*share=*/true);
-}
-
-void ReleasePages(const torch::nn::Module& module) {
-  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-  for (const auto& [name, tensor] : StateDict(module)) {
-    if (!tensor.is_cpu() || tensor.numel() == 0) continue;
-    // Whole pages only: the ends belong to neighbours as well.
-    const auto begin = reinterpret_cast<uintptr_t>(tensor.data_ptr());
-    const uintptr_t first = (begin + page - 1) / page * page;
-    const uintptr_t last = (begin + tensor.nbytes()) / page * page;
-    // Reclaims pages, and drops nothing that is not in a file: whatever it answers is right.
-    if (first < last) (void)madvise(reinterpret_cast<void*>(first), last - first, MADV_PAGEOUT);
-  }
 }
 
 absl::Status CheckWeights(const std::map<std::string, std::vector<int64_t>>& shapes,

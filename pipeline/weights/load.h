@@ -25,11 +25,6 @@ absl::Status LoadWeights(torch::nn::Module& module,
 absl::Status ShareWeights(torch::nn::Module& module,
                           const std::map<std::string, torch::Tensor>& tensors);
 
-// Tells the system that `module`'s weights are not used for now: the pages of a file that
-// ShareWeights mapped leave the process's memory, and are read again when they are touched. Changes
-// nothing else, and nothing at all for weights that are no file's.
-void ReleasePages(const torch::nn::Module& module);
-
 // What LoadWeights asks of `tensors`, without a module: these names with these shapes, and every
 // value finite, also as `dtype`. Errors as LoadWeights.
 absl::Status CheckWeights(const std::map<std::string, std::vector<int64_t>>& shapes,

@@ -86,6 +86,39 @@ TEST_F(BundleTest, WhatWasWrittenIsRead) {
   EXPECT_FALSE(bundle->sdit->is_training());
 }
 
+// KiB of the file at `path` that this process has in memory.
+int64_t ResidentKib(const std::string& path) {
+  std::ifstream maps("/proc/self/smaps");
+  int64_t sum = 0;
+  bool inside = false;
+  for (std::string line; std::getline(maps, line);) {
+    if (line.find('-') < line.find(' ')) inside = line.ends_with(path);
+    if (inside && line.starts_with("Rss:")) sum += std::stoll(line.substr(4));
+  }
+  return sum;
+}
+
+TEST_F(BundleTest, PagesAreLetGoAndComeBack) {
+  const auto bundle = ReadBundle(folder_);
+  ASSERT_TRUE(bundle.ok()) << bundle.status();
+  const std::string path = fs::canonical(Path("sdit.safetensors")).string();
+  EXPECT_EQ(ResidentKib(path), 0) << "the checks have read it";
+
+  const auto sum = [&] {
+    double total = 0;
+    for (const auto& [name, tensor] : StateDict(*bundle->sdit)) {
+      total += tensor.abs().sum().item<double>();
+    }
+    return total;
+  };
+  const double before = sum();
+  EXPECT_GT(ResidentKib(path), 100);
+  bundle->ReleasePages();
+  EXPECT_EQ(ResidentKib(path), 0);
+
+  EXPECT_EQ(sum(), before);
+}
+
 TEST_F(BundleTest, HalfPrecisionOnDiskIsReadAsFloat) {
   const auto full = ReadBundle(folder_);
   ASSERT_TRUE(full.ok());
@@ -180,6 +213,35 @@ TEST_F(BundleTest, AnotherReadingOfThePaperIsRefused) {
   });
   EXPECT_THAT(Refusal(), AllOf(HasSubstr("choices.attention must be \"joint\""),
                                HasSubstr("choices.colour is unknown")));
+}
+
+// Each of them by name: a choice that nobody checks would be misread in silence.
+TEST_F(BundleTest, EveryChoiceIsChecked) {
+  const json config = Config();
+  for (const auto& [key, value] : config["choices"].items()) {
+    json other = config;
+    other["choices"][key] = "another";
+    EXPECT_THAT(std::string(BundleConfigFromJson(other.dump(), nullptr).status().message()),
+                HasSubstr("choices." + key + " must be"));
+    other["choices"][key] = 1;
+    EXPECT_THAT(std::string(BundleConfigFromJson(other.dump(), nullptr).status().message()),
+                HasSubstr("choices." + key + " must be a string"));
+    other["choices"].erase(key);
+    EXPECT_TRUE(BundleConfigFromJson(other.dump(), nullptr).ok()) << key;
+  }
+}
+
+TEST_F(BundleTest, GuidanceOfThreeChannelsIsAChoice) {
+  BundleConfig config = SmallBundleConfig();
+  EXPECT_EQ(config.guided_channels, 0);
+  config.guided_channels = 3;
+  const std::string text = BundleConfigToJson(config, {{"sdit.safetensors", ""}});
+  EXPECT_THAT(text, HasSubstr("\"guidance\": \"without identity, three channels\""));
+
+  const auto read = BundleConfigFromJson(text, nullptr);
+
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->guided_channels, 3);
 }
 
 TEST_F(BundleTest, EveryFieldIsTyped) {

@@ -247,5 +247,30 @@ TEST_F(TraceGoldenTest, GivesTheSameFramesOnEveryExecutor) {
   }
 }
 
+// The published DiT guides three channels of four and leaves the variance to each half: with that
+// many channels, Guide is its forward_with_cfg. Over all four the fourth differs.
+TEST(GuidanceGolden, ThreeChannelsAreDit) {
+  for (const std::string& path : testing::FilesWithPrefix(testing::GoldenDir(), "dit_forward")) {
+    SCOPED_TRACE(path);
+    const testing::Golden golden(path);
+    const torch::Tensor& both = golden.out("cfg_model");
+    const auto halves = both.chunk(2);
+    const torch::Tensor expected = golden.out("cfg").chunk(2)[0];
+    const SDiTConfig config;
+    SamplingOptions options;
+    options.guidance_scale = golden.config().at("cfg_scale");
+    options.guided_channels = 3;
+
+    const torch::Tensor guided = Guide(halves[0], halves[1], config, options);
+
+    EXPECT_TRUE(testing::Near(guided, expected, 1e-6));
+    options.guided_channels = 0;
+    const torch::Tensor all = Guide(halves[0], halves[1], config, options);
+    EXPECT_TRUE(torch::equal(all.narrow(1, 0, 3), guided.narrow(1, 0, 3)));
+    EXPECT_FALSE(torch::equal(all.select(1, 3), guided.select(1, 3)));
+    EXPECT_TRUE(torch::equal(all.narrow(1, 4, 4), halves[0].narrow(1, 4, 4)));
+  }
+}
+
 }  // namespace
 }  // namespace reenact

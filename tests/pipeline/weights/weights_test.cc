@@ -175,5 +175,45 @@ TEST(LoadWeightsTest, StateDictGoesThroughAFile) {
   }
 }
 
+// Mapped weights that a network shares: written pages become its own, and only where that is asked
+// for.
+TEST(MappedFileTest, WritesStayInTheProcessAndSurviveARelease) {
+  const std::string path = ::testing::TempDir() + "/mapped.safetensors";
+  ASSERT_TRUE(WriteSafetensors(path, {{"a", torch::ones({4096})}}, {}).ok());
+  const auto mapped = MappedFile::Open(path);
+  ASSERT_TRUE(mapped.ok()) << mapped.status();
+  const auto file = MapSafetensors(*mapped);
+  ASSERT_TRUE(file.ok()) << file.status();
+
+  file->tensors.at("a").fill_(2);
+  (*mapped)->Release();
+
+  EXPECT_TRUE(torch::equal(file->tensors.at("a"), torch::full({4096}, 2.0)));
+  EXPECT_TRUE(torch::equal(ReadSafetensors(path)->tensors.at("a"), torch::ones({4096})));
+}
+
+TEST(MappedFileTest, ReleasedPagesComeBack) {
+  const std::string path = ::testing::TempDir() + "/released.safetensors";
+  ASSERT_TRUE(WriteSafetensors(path, {{"a", torch::arange(4096.0)}}, {}).ok());
+  const auto mapped = MappedFile::Open(path, MappedFile::Access::kReadOnly);
+  ASSERT_TRUE(mapped.ok()) << mapped.status();
+  const auto file = MapSafetensors(*mapped);
+  ASSERT_TRUE(file.ok()) << file.status();
+  const torch::Tensor copy = file->tensors.at("a").clone();
+
+  (*mapped)->Release();
+
+  EXPECT_TRUE(torch::equal(file->tensors.at("a"), copy));
+}
+
+TEST(MappedFileDeathTest, ReadOnlyMeansReadOnly) {
+  const std::string path = ::testing::TempDir() + "/read_only.safetensors";
+  ASSERT_TRUE(WriteSafetensors(path, {{"a", torch::ones({8})}}, {}).ok());
+  const auto mapped = MappedFile::Open(path, MappedFile::Access::kReadOnly);
+  ASSERT_TRUE(mapped.ok()) << mapped.status();
+
+  EXPECT_DEATH((*mapped)->data()[0] = 'x', "");
+}
+
 }  // namespace
 }  // namespace reenact
