@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -24,6 +25,7 @@ constexpr int kMinOutputSize = 16;
 constexpr double kMaxGuidanceScale = 20;
 constexpr int kMaxPriority = 100;
 constexpr int kMaxFaceIndex = 63;
+constexpr int kMaxFurtherFaces = 3;
 constexpr size_t kMaxIdempotencyKeyBytes = 128;
 constexpr int32_t kMaxTimeBasePart = 1'000'000'000;
 constexpr absl::Duration kMaxLiveWait = absl::Seconds(10);
@@ -40,7 +42,8 @@ void CheckRange(absl::string_view field, Number value, Number low, Number high,
 }
 
 // A field that only means something beside another one.
-void CheckUnused(const char* field, bool is_set, const char* needed, Problems& problems) {
+void CheckUnused(absl::string_view field, bool is_set, absl::string_view needed,
+                 Problems& problems) {
   if (is_set) problems.push_back(absl::StrCat(field, " is set, must be unset without ", needed));
 }
 
@@ -86,56 +89,56 @@ void CheckText(absl::string_view field, const std::string& text, bool needed, Pr
   }
 }
 
-void ReadSource(v1::Source& source, const ModelInfo& model, JobRequest& request,
-                Problems& problems) {
+// `name`: of the field that `source` is.
+SourceRequest ReadSource(absl::string_view name, v1::Source& source, const ModelInfo& model,
+                         Problems& problems) {
+  SourceRequest request;
+  const auto field = [name](absl::string_view part) { return absl::StrCat(name, ".", part); };
   const bool has_image = !source.image().empty(), has_video = !source.video().empty();
   const bool has_picture = has_image || has_video;
   const bool has_text = !source.text().empty(), has_edit = source.has_edit();
-  if (!has_picture && !has_text) {
-    problems.push_back(absl::StrCat("source is empty, must have ",
-                                    model.accepts_image && model.accepts_text ? "an image or a text"
-                                    : model.accepts_image                     ? "an image"
-                                                                              : "a text"));
-  }
-  for (const auto& [field, is_set] :
-       {std::pair("source.image", has_image), {"source.video", has_video}}) {
+  for (const auto& [part, is_set] : {std::pair("image", has_image), {"video", has_video}}) {
     if (is_set && !model.accepts_image) {
       problems.push_back(
-          absl::StrCat(field, " is set, but model \"", model.name, "\" takes no image"));
+          absl::StrCat(field(part), " is set, but model \"", model.name, "\" takes no image"));
     }
   }
   if (has_image && has_video) {
-    problems.emplace_back("source.video is set, must be unset beside source.image");
+    problems.push_back(
+        absl::StrCat(field("video"), " is set, must be unset beside ", field("image")));
   }
   if (static_cast<int64_t>(source.video().size()) > model.max_driving_bytes) {
-    problems.push_back(absl::StrCat("source.video has ", source.video().size(),
+    problems.push_back(absl::StrCat(field("video"), " has ", source.video().size(),
                                     " bytes, must have at most ", model.max_driving_bytes));
   }
-  for (const auto& [field, is_set] :
-       {std::pair("source.text", has_text), {"source.edit", has_edit}}) {
+  for (const auto& [part, is_set] : {std::pair("text", has_text), {"edit", has_edit}}) {
     if (is_set && !model.accepts_text) {
       problems.push_back(
-          absl::StrCat(field, " is set, but model \"", model.name, "\" takes no text"));
+          absl::StrCat(field(part), " is set, but model \"", model.name, "\" takes no text"));
     }
   }
-  CheckText("source.text", source.text(), /*needed=*/false, problems);
+  CheckText(field("text"), source.text(), /*needed=*/false, problems);
   if (has_edit) {
-    CheckUnused("source.edit", !has_picture, "a picture", problems);
-    if (has_text) problems.emplace_back("source.edit is set, must be unset beside source.text");
-    CheckText("source.edit.from", source.edit().from(), /*needed=*/true, problems);
-    CheckText("source.edit.to", source.edit().to(), /*needed=*/true, problems);
-    request.source.edit_from = std::move(*source.mutable_edit()->mutable_from());
-    request.source.edit_to = std::move(*source.mutable_edit()->mutable_to());
+    CheckUnused(field("edit"), !has_picture, "a picture", problems);
+    if (has_text) {
+      problems.push_back(
+          absl::StrCat(field("edit"), " is set, must be unset beside ", field("text")));
+    }
+    CheckText(field("edit.from"), source.edit().from(), /*needed=*/true, problems);
+    CheckText(field("edit.to"), source.edit().to(), /*needed=*/true, problems);
+    request.edit_from = std::move(*source.mutable_edit()->mutable_from());
+    request.edit_to = std::move(*source.mutable_edit()->mutable_to());
   }
   if (source.has_edit_strength()) {
-    CheckUnused("source.edit_strength", !has_picture || !(has_text || has_edit),
+    CheckUnused(field("edit_strength"), !has_picture || !(has_text || has_edit),
                 "a picture and a text or edit", problems);
-    CheckRange("source.edit_strength", source.edit_strength(), 0.0, 1.0, problems);
-    request.source.edit_strength = source.edit_strength();
+    CheckRange(field("edit_strength"), source.edit_strength(), 0.0, 1.0, problems);
+    request.edit_strength = source.edit_strength();
   }
-  request.source.image = std::move(*source.mutable_image());
-  request.source.video = std::move(*source.mutable_video());
-  request.source.text = std::move(*source.mutable_text());
+  request.image = std::move(*source.mutable_image());
+  request.video = std::move(*source.mutable_video());
+  request.text = std::move(*source.mutable_text());
+  return request;
 }
 
 LiveOptions ReadLive(const v1::LiveConfig& live, Problems& problems) {
@@ -281,11 +284,79 @@ void CheckFace(absl::string_view field, const FaceSelection& face, Problems& pro
   }
 }
 
-void ReadFaces(v1::JobConfig& config, JobRequest& request, Problems& problems) {
-  request.source.face = ReadFace(*config.mutable_source()->mutable_face());
-  CheckFace("source.face", request.source.face, problems);
-  request.driver_face = ReadFace(*config.mutable_driver_face());
-  CheckFace("driver_face", request.driver_face, problems);
+FaceSelection ReadFace(absl::string_view field, v1::FaceSelection& face, Problems& problems) {
+  FaceSelection selection = ReadFace(face);
+  CheckFace(field, selection, problems);
+  return selection;
+}
+
+// The pairs beyond the first, which is read.
+void ReadFurtherFaces(v1::JobConfig& config, const ModelInfo& model, JobRequest& request,
+                      Problems& problems) {
+  if (config.further_faces_size() > kMaxFurtherFaces) {
+    problems.push_back(absl::StrCat("further_faces has ", config.further_faces_size(),
+                                    " entries, must have at most ", kMaxFurtherFaces));
+  }
+  if (config.further_faces_size() > 0 && config.has_live()) {
+    problems.emplace_back("further_faces is set, must be empty in a live job");
+  }
+  const bool pastes = config.output().composition() == v1::COMPOSITION_PASTE_BACK;
+  // Where two pairs mean one face by its index: those before, by the picture and the face's place.
+  std::map<int, std::string> drivers, sources;
+  const auto take_turn = [&problems](std::map<int, std::string>& taken, const FaceSelection& face,
+                                     const std::string& field) {
+    if (face.by != FaceSelection::By::kIndex) return;
+    const auto [before, is_new] = taken.emplace(face.index, field);
+    if (is_new) return;
+    problems.push_back(
+        absl::StrCat(field, ".index is ", face.index, ", must not be that of ", before->second));
+  };
+  take_turn(drivers, request.driver_face, "driver_face");
+  take_turn(sources, request.source.face, "source.face");
+  for (int i = 0; i < config.further_faces_size(); ++i) {
+    v1::FacePair& pair = *config.mutable_further_faces(i);
+    const std::string name = absl::StrCat("further_faces[", i, "]");
+    const std::string source = absl::StrCat(name, ".source"), face = absl::StrCat(source, ".face");
+    const std::string driver = absl::StrCat(name, ".driver_face");
+    const bool has_face = pair.source().has_face();
+    FacePair read;
+    read.source = ReadSource(source, *pair.mutable_source(), model, problems);
+    read.source.face = ReadFace(face, *pair.mutable_source()->mutable_face(), problems);
+    if (read.source.has_picture() || !read.source.text.empty()) {
+      if (pastes) {
+        problems.push_back(absl::StrCat(
+            source, " has a picture or a text, must have only a face with COMPOSITION_PASTE_BACK"));
+      }
+    } else if (!request.source.has_picture()) {
+      problems.push_back(
+          absl::StrCat(source, " is empty, must have a picture or a text: source has no picture"));
+    } else if (!has_face) {
+      problems.push_back(absl::StrCat(face, " is unset, must be set without a picture or a text"));
+    } else {
+      take_turn(sources, read.source.face, face);
+    }
+    if (!pair.has_driver_face()) {
+      problems.push_back(absl::StrCat(driver, " is unset, must be set"));
+    }
+    read.driver_face = ReadFace(driver, *pair.mutable_driver_face(), problems);
+    take_turn(drivers, read.driver_face, driver);
+    request.further_faces.push_back(std::move(read));
+  }
+}
+
+void ReadFaces(v1::JobConfig& config, const ModelInfo& model, JobRequest& request,
+               Problems& problems) {
+  v1::Source& source = *config.mutable_source();
+  request.source = ReadSource("source", source, model, problems);
+  if (!request.source.has_picture() && request.source.text.empty()) {
+    problems.push_back(absl::StrCat("source is empty, must have ",
+                                    model.accepts_image && model.accepts_text ? "an image or a text"
+                                    : model.accepts_image                     ? "an image"
+                                                                              : "a text"));
+  }
+  request.source.face = ReadFace("source.face", *source.mutable_face(), problems);
+  request.driver_face = ReadFace("driver_face", *config.mutable_driver_face(), problems);
+  ReadFurtherFaces(config, model, request, problems);
 }
 
 // An enum of the engine's whose values are those of the contract less the unspecified one.
@@ -445,14 +516,38 @@ absl::StatusOr<JobRequest> ToJobRequest(v1::JobConfig config,
   JobRequest request;
   request.model = model->name;
   Problems problems;
-  ReadSource(*config.mutable_source(), *model, request, problems);
+  ReadFaces(config, *model, request, problems);
   ReadSampling(config, *model, request, problems);
-  ReadFaces(config, request, problems);
   ReadMotion(config, request, problems);
   ReadOutput(config.output(), *model, request, problems);
   CheckTerms(config, problems);
   if (!problems.empty()) return absl::InvalidArgumentError(absl::StrJoin(problems, "; "));
   return request;
+}
+
+absl::StatusOr<MotionRequest> ToMotionRequest(v1::ExtractMotionConfig config) {
+  MotionRequest request;
+  Problems problems;
+  request.driver_face = ReadFace(*config.mutable_driver_face());
+  CheckFace("driver_face", request.driver_face, problems);
+  if (config.has_copy_audio()) request.copy_audio = config.copy_audio();
+  if (!problems.empty()) return absl::InvalidArgumentError(absl::StrJoin(problems, "; "));
+  return request;
+}
+
+v1::ExtractMotionSummary ToProto(const MotionSummary& summary) {
+  v1::ExtractMotionSummary proto;
+  proto.set_frames(summary.frames);
+  proto.set_frames_with_face(summary.frames_with_face);
+  proto.set_bytes_out(summary.bytes_out);
+  proto.set_audio_copied(summary.audio_copied);
+  for (const FrameNote& note : summary.frame_notes) {
+    v1::FrameNote* frame_note = proto.add_frame_notes();
+    frame_note->set_frame(note.frame);
+    frame_note->set_note(note.note);
+  }
+  for (const std::string& note : summary.notes) proto.add_notes(note);
+  return proto;
 }
 
 v1::ModelInfo ToProto(const ModelInfo& model) {
@@ -512,6 +607,18 @@ v1::LiveStatus ToProto(const LiveStatus& status) {
   return proto;
 }
 
+namespace {
+
+void FillFrameFaces(const std::vector<FrameFace>& faces, v1::FrameFaces& proto) {
+  for (const FrameFace& face : faces) {
+    proto.add_origin(static_cast<v1::FrameFaces::Origin>(static_cast<int>(face.origin) + 1));
+    proto.add_confidence(face.confidence);
+    proto.add_person(face.person);
+  }
+}
+
+}  // namespace
+
 v1::Summary ToProto(const JobSummary& summary) {
   v1::Summary proto;
   proto.set_model(summary.model);
@@ -529,12 +636,10 @@ v1::Summary ToProto(const JobSummary& summary) {
   }
   for (const std::string& note : summary.notes) proto.add_notes(note);
   if (!summary.frame_faces.empty()) {
-    v1::FrameFaces& faces = *proto.mutable_frame_faces();
-    for (const FrameFace& face : summary.frame_faces) {
-      faces.add_origin(static_cast<v1::FrameFaces::Origin>(static_cast<int>(face.origin) + 1));
-      faces.add_confidence(face.confidence);
-      faces.add_person(face.person);
-    }
+    FillFrameFaces(summary.frame_faces, *proto.mutable_frame_faces());
+  }
+  for (const std::vector<FrameFace>& faces : summary.further_frame_faces) {
+    FillFrameFaces(faces, *proto.add_further_frame_faces());
   }
   v1::StageTimes* times = proto.mutable_stage_times();
   *times->mutable_decode() = ToProto(summary.decode_time);

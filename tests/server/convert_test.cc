@@ -192,6 +192,110 @@ TEST(ToJobRequestTest, EditArrives) {
   EXPECT_EQ(request->source.text, "");
 }
 
+ModelInfo TextModel() {
+  ModelInfo model = FakeModel();
+  model.accepts_text = true;
+  return model;
+}
+
+TEST(ToJobRequestTest, FurtherFacesArrive) {
+  v1::JobConfig config = Valid();
+  v1::FacePair& other = *config.add_further_faces();
+  other.mutable_source()->mutable_face()->set_index(2);
+  other.mutable_driver_face()->set_index(1);
+  v1::FacePair& guest = *config.add_further_faces();
+  guest.mutable_source()->set_image("another picture");
+  guest.mutable_source()->set_text("a text");
+  guest.mutable_source()->set_edit_strength(0.25);
+  guest.mutable_driver_face()->mutable_position()->set_x(0.75);
+
+  const auto request = ToJobRequest(config, {TextModel()});
+
+  ASSERT_THAT(request, IsOk());
+  ASSERT_EQ(request->further_faces.size(), 2u);
+  EXPECT_FALSE(request->further_faces[0].source.has_picture());
+  EXPECT_EQ(request->further_faces[0].source.face.index, 2);
+  EXPECT_EQ(request->further_faces[0].driver_face.by, FaceSelection::By::kIndex);
+  EXPECT_EQ(request->further_faces[0].driver_face.index, 1);
+  EXPECT_EQ(request->further_faces[1].source.image, "another picture");
+  EXPECT_EQ(request->further_faces[1].source.text, "a text");
+  EXPECT_DOUBLE_EQ(request->further_faces[1].source.edit_strength, 0.25);
+  EXPECT_EQ(request->further_faces[1].driver_face.by, FaceSelection::By::kPosition);
+  EXPECT_DOUBLE_EQ(request->further_faces[1].driver_face.x, 0.75);
+}
+
+TEST(ToJobRequestTest, IllegalFurtherFacesNameThePair) {
+  const auto message = [](const std::function<void(v1::JobConfig&)>& change) {
+    v1::JobConfig config = Valid();
+    v1::FacePair& pair = *config.add_further_faces();
+    pair.mutable_source()->mutable_face()->set_index(1);
+    pair.mutable_driver_face()->set_index(1);
+    EXPECT_THAT(ToJobRequest(config, {TextModel()}), IsOk());
+    change(config);
+    const auto request = ToJobRequest(config, {TextModel()});
+    EXPECT_EQ(request.status().code(), absl::StatusCode::kInvalidArgument);
+    return std::string(request.status().message());
+  };
+  const auto pair = [](v1::JobConfig& config) -> v1::FacePair& {
+    return *config.mutable_further_faces(0);
+  };
+  EXPECT_EQ(message([](v1::JobConfig& config) {
+              for (int i = 2; i <= 4; ++i) {
+                *config.add_further_faces() = config.further_faces(0);
+                config.mutable_further_faces(i - 1)->mutable_source()->mutable_face()->set_index(i);
+                config.mutable_further_faces(i - 1)->mutable_driver_face()->set_index(i);
+              }
+            }),
+            "further_faces has 4 entries, must have at most 3");
+  EXPECT_EQ(message([](v1::JobConfig& config) { config.mutable_live(); }),
+            "further_faces is set, must be empty in a live job");
+  EXPECT_EQ(message([&](v1::JobConfig& config) { pair(config).clear_driver_face(); }),
+            "further_faces[0].driver_face is unset, must be set");
+  EXPECT_EQ(message([&](v1::JobConfig& config) { pair(config).clear_source(); }),
+            "further_faces[0].source.face is unset, must be set without a picture or a text");
+  EXPECT_EQ(
+      message([&](v1::JobConfig& config) { pair(config).mutable_driver_face()->set_index(64); }),
+      "further_faces[0].driver_face.index is 64, must be 0 to 63");
+  EXPECT_EQ(message([&](v1::JobConfig& config) { config.mutable_driver_face()->set_index(1); }),
+            "further_faces[0].driver_face.index is 1, must not be that of driver_face");
+  EXPECT_EQ(message([&](v1::JobConfig& config) {
+              config.mutable_source()->mutable_face()->set_index(1);
+            }),
+            "further_faces[0].source.face.index is 1, must not be that of source.face");
+  EXPECT_EQ(message([&](v1::JobConfig& config) {
+              config.mutable_output()->set_composition(v1::COMPOSITION_PASTE_BACK);
+              pair(config).mutable_source()->set_image("another picture");
+            }),
+            "further_faces[0].source has a picture or a text, must have only a face with "
+            "COMPOSITION_PASTE_BACK");
+  EXPECT_EQ(message([&](v1::JobConfig& config) {
+              config.mutable_source()->clear_image();
+              config.mutable_source()->set_text("a text");
+            }),
+            "further_faces[0].source is empty, must have a picture or a text: source has no "
+            "picture");
+  EXPECT_EQ(message([&](v1::JobConfig& config) {
+              pair(config).mutable_source()->set_edit_strength(2);
+              pair(config).mutable_source()->set_image("picture");
+              pair(config).mutable_source()->set_text("a text");
+            }),
+            "further_faces[0].source.edit_strength is 2, must be 0 to 1");
+}
+
+TEST(ToProtoTest, TheFacesOfEveryPairAreTold) {
+  JobSummary summary;
+  summary.frame_faces = {{FrameFace::Origin::kFound, 0.75f, 0, false}};
+  summary.further_frame_faces = {{{FrameFace::Origin::kHeld, 0, 1, false}}, {}};
+
+  const v1::Summary proto = ToProto(summary);
+
+  EXPECT_EQ(proto.frame_faces().origin(0), v1::FrameFaces::ORIGIN_FOUND);
+  ASSERT_EQ(proto.further_frame_faces_size(), 2);
+  EXPECT_EQ(proto.further_frame_faces(0).origin(0), v1::FrameFaces::ORIGIN_HELD);
+  EXPECT_EQ(proto.further_frame_faces(0).person(0), 1);
+  EXPECT_EQ(proto.further_frame_faces(1).origin_size(), 0);
+}
+
 TEST(ToJobRequestTest, UnknownModelIsNotFoundAndSaysWhichThereAre) {
   v1::JobConfig config = Valid();
   config.set_model("nope");
