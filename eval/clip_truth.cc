@@ -1,0 +1,99 @@
+#include "eval/clip_truth.h"
+
+#include <cstddef>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+
+namespace reenact {
+namespace {
+
+// Of 255, how much of a pixel must lie in a region.
+constexpr int kRegionThreshold = 250;
+
+// Where `channel` of `regions` shows in a pixel and all its eight neighbours.
+std::vector<uint8_t> Inside(const Image& regions, size_t channel) {
+  const int width = regions.width, height = regions.height;
+  const auto shows = [&](int x, int y) {
+    return regions.rgb[static_cast<size_t>(y * width + x) * 3 + channel] >= kRegionThreshold;
+  };
+  std::vector<uint8_t> mask(static_cast<size_t>(width) * static_cast<size_t>(height), 0);
+  for (int y = 1; y + 1 < height; ++y) {
+    for (int x = 1; x + 1 < width; ++x) {
+      bool all = true;
+      for (int k = 0; k < 9 && all; ++k) all = shows(x + k % 3 - 1, y + k / 3 - 1);
+      mask[static_cast<size_t>(y * width + x)] = all ? 1 : 0;
+    }
+  }
+  return mask;
+}
+
+}  // namespace
+
+absl::StatusOr<Image> CropPortrait(const Image& portrait, int size, FaceLandmarker& landmarker,
+                                   std::optional<FaceSignature>* signature) {
+  const auto face = landmarker.Detect(portrait);
+  if (!face.ok()) return face.status();
+  if (!face->has_value()) return absl::FailedPreconditionError("no face found in the portrait");
+  const Landmarks& landmarks = (*face)->landmarks;
+  if (signature != nullptr) *signature = SignFace(portrait, landmarks);
+  return CropImage(portrait, FaceCrop({landmarks}, portrait.width, portrait.height), size);
+}
+
+absl::StatusOr<std::vector<std::optional<Landmarks>>> TrackFaces(const std::vector<Image>& frames,
+                                                                 FaceLandmarker& landmarker) {
+  landmarker.Reset();
+  std::vector<std::optional<Landmarks>> tracked;
+  for (const Image& frame : frames) {
+    const auto face = landmarker.Track(frame);
+    if (!face.ok()) return face.status();
+    tracked.emplace_back();
+    if (face->has_value()) tracked.back() = (*face)->landmarks;
+  }
+  return tracked;
+}
+
+absl::StatusOr<ClipTruth> MakeClipTruth(const HeldOutClip& clip,
+                                        const std::vector<std::optional<Landmarks>>& tracked,
+                                        int num_frames, const EvalNetworks& networks,
+                                        FaceLandmarker& landmarker) {
+  const int size = networks.image_size();
+  ClipTruth truth;
+  auto source = CropPortrait(clip.portrait, size, landmarker, &truth.source_signature);
+  if (!source.ok()) return source.status();
+  truth.source = *std::move(source);
+  truth.source_embedding = networks.Embed(truth.source);
+
+  std::vector<Landmarks> faces;
+  for (int i = 0; i < num_frames; ++i) {
+    const auto& face = tracked[static_cast<size_t>(i)];
+    if (face.has_value()) faces.push_back(*face);
+  }
+  if (faces.empty()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("no face found in any of the ", num_frames, " driving frames"));
+  }
+  const int width = clip.driving.front().width, height = clip.driving.front().height;
+  const CropBox box = FaceCrop(faces, width, height);
+  for (size_t i = 0; i < static_cast<size_t>(num_frames); ++i) {
+    truth.driving.push_back(CropImage(clip.driving[i], box, size));
+    truth.driving_found.emplace_back();
+    if (tracked[i].has_value()) {
+      truth.driving_found.back() = ToCrop(*tracked[i], box, width, height);
+    }
+    truth.frames.push_back(CropImage(clip.truth[i], box, size));
+    truth.landmarks.push_back(ToCrop(clip.truth_landmarks[i], box, width, height));
+    const Pose& pose = clip.states[i].pose;
+    truth.angles.push_back({pose.yaw, pose.pitch, pose.roll});
+    const Image regions = CropImage(clip.regions[i], box, size);
+    truth.skin.push_back(Inside(regions, 0));
+    truth.hair.push_back(Inside(regions, 1));
+    truth.clothes.push_back(Inside(regions, 2));
+    truth.expressive.push_back(ExpressiveMask(truth.landmarks.back(), size));
+  }
+  truth.driving_embeddings = networks.Embed(truth.driving);
+  return truth;
+}
+
+}  // namespace reenact
