@@ -123,6 +123,13 @@ std::unique_ptr<JobStream> Client::Start(v1::JobConfig config, const JobOptions&
       new JobStream(stub_, std::move(reactor), std::move(key), terms, options));
 }
 
+std::unique_ptr<MotionStream> Client::ExtractMotion(v1::ExtractMotionConfig config,
+                                                    std::unique_ptr<MediaSource> driving,
+                                                    const ExtractOptions& options) {
+  return std::unique_ptr<MotionStream>(
+      new MotionStream(stub_, options_.tenant, std::move(config), std::move(driving), options));
+}
+
 CallTerms Client::Terms() const {
   return {.deadline = absl::Now() + options_.call_timeout, .tenant = options_.tenant};
 }

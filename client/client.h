@@ -25,6 +25,7 @@
 #include "client/frame_source.h"
 #include "client/job_stream.h"
 #include "client/media_source.h"
+#include "client/motion_stream.h"
 #include "grpcpp/grpcpp.h"
 #include "reenact/v1/reenact.grpc.pb.h"
 
@@ -81,6 +82,13 @@ class Client {
   // Starts a job whose driving media the caller sends piece by piece (JobStream::Send, SendFrame).
   // Does not block.
   std::unique_ptr<JobStream> Start(v1::JobConfig config, const JobOptions& options);
+
+  // Reads the motion of `driving` into a motion template, which a job takes in place of a driving
+  // video. Sends `driving` on a thread of its own; does not block. Errors come from
+  // MotionStream::Next.
+  std::unique_ptr<MotionStream> ExtractMotion(v1::ExtractMotionConfig config,
+                                              std::unique_ptr<MediaSource> driving,
+                                              const ExtractOptions& options);
 
   // kNotFound: no such job.
   absl::StatusOr<v1::Job> GetJob(const std::string& job_id);

@@ -2,8 +2,10 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -167,38 +169,46 @@ bool LooksLikeVideo(std::string_view bytes) {
 }
 
 // The request as the server gets it. Reads the source.
+// Reads a pair's files, where there are any.
+absl::Status ReadPictures(const std::string& source, const std::string& source_reference,
+                          const std::string& driver_reference, v1::Source& proto,
+                          const std::function<v1::FaceSelection*()>& driver_face) {
+  if (!source.empty()) {
+    auto image = ReadWholeFile(source, kMaxSourceBytes);
+    if (!image.ok()) return image.status();
+    if (image->empty()) {
+      return absl::InvalidArgumentError(absl::StrCat("the source ", source, " is empty"));
+    }
+    *(LooksLikeVideo(*image) ? proto.mutable_video() : proto.mutable_image()) = std::move(*image);
+  }
+  if (!source_reference.empty()) {
+    auto image = ReadWholeFile(source_reference, kMaxSourceBytes);
+    if (!image.ok()) return image.status();
+    proto.mutable_face()->set_reference_image(*std::move(image));
+  }
+  if (!driver_reference.empty()) {
+    auto image = ReadWholeFile(driver_reference, kMaxSourceBytes);
+    if (!image.ok()) return image.status();
+    driver_face()->set_reference_image(*std::move(image));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<v1::JobConfig> MakeConfig(const RunOptions& options, v1::OutputFormat format) {
   v1::JobConfig config = options.config;
   if (options.source.empty() && config.source().text().empty()) {
     return absl::InvalidArgumentError("there is no source: give --source, --text or both");
   }
-  if (!options.source.empty()) {
-    auto image = ReadWholeFile(options.source, kMaxSourceBytes);
-    if (!image.ok()) return image.status();
-    if (image->empty()) {
-      return absl::InvalidArgumentError(absl::StrCat("the source ", options.source, " is empty"));
-    }
-    if (LooksLikeVideo(*image)) {
-      *config.mutable_source()->mutable_video() = std::move(*image);
-    } else {
-      *config.mutable_source()->mutable_image() = std::move(*image);
-    }
-  }
-  const auto read_reference = [](const std::string& path, v1::FaceSelection& face) {
-    auto image = ReadWholeFile(path, kMaxSourceBytes);
-    if (!image.ok()) return image.status();
-    face.set_reference_image(*std::move(image));
-    return absl::OkStatus();
-  };
-  if (!options.source_reference.empty()) {
-    const absl::Status status =
-        read_reference(options.source_reference, *config.mutable_source()->mutable_face());
-    if (!status.ok()) return status;
-  }
-  if (!options.driver_reference.empty()) {
-    const absl::Status status =
-        read_reference(options.driver_reference, *config.mutable_driver_face());
-    if (!status.ok()) return status;
+  const absl::Status pictures =
+      ReadPictures(options.source, options.source_reference, options.driver_reference,
+                   *config.mutable_source(), [&] { return config.mutable_driver_face(); });
+  if (!pictures.ok()) return pictures;
+  for (const PairOptions& further : options.pairs) {
+    v1::FacePair& pair = *config.add_further_faces() = further.pair;
+    const absl::Status read =
+        ReadPictures(further.source, further.source_reference, further.driver_reference,
+                     *pair.mutable_source(), [&] { return pair.mutable_driver_face(); });
+    if (!read.ok()) return read;
   }
   config.mutable_output()->set_format(format);
   config.mutable_output()->set_poster(!options.poster.empty());
@@ -276,6 +286,12 @@ void ShowSummary(const v1::Summary& summary, const std::string& output, absl::Du
   if (summary.has_live()) {
     absl::FPrintF(stderr, "  live: %d frames in, %s\n", summary.live().frames_in(),
                   Describe(LiveOf(summary.live())));
+  }
+  for (int i = 0; i < summary.further_frame_faces_size(); ++i) {
+    const auto& origins = summary.further_frame_faces(i).origin();
+    absl::FPrintF(stderr, "  pair %d: its driver's face was found in %d of %d frames\n", i + 1,
+                  std::count(origins.begin(), origins.end(), v1::FrameFaces::ORIGIN_FOUND),
+                  origins.size());
   }
   for (const std::string& note : summary.notes()) absl::FPrintF(stderr, "  note: %s\n", note);
   for (int i = 0; i < summary.frame_notes_size() && i < kNotesShown; ++i) {
@@ -406,6 +422,82 @@ ExitCode RunLive(const CommonOptions& common, const LiveRunOptions& options,
   time_base.set_denominator(unit.den);
   // Ctrl-C is how a camera is switched off.
   return RunJob(common, options.run, *std::move(prepared), *std::move(driving), 2, interruption);
+}
+
+ExitCode ExtractMotion(const CommonOptions& common, const ExtractMotionOptions& options,
+                       Interruption& interruption) {
+  v1::ExtractMotionConfig config = options.config;
+  if (!options.driver_reference.empty()) {
+    auto image = ReadWholeFile(options.driver_reference, kMaxSourceBytes);
+    if (!image.ok()) return FailLocally(common, image.status());
+    config.mutable_driver_face()->set_reference_image(*std::move(image));
+  }
+  if (common.json && options.output == "-") {
+    return FailLocally(common, absl::InvalidArgumentError(
+                                   "--json and -o - both want standard output; choose one"));
+  }
+  if (SameFile(options.driving, options.output)) {
+    return FailLocally(common, absl::InvalidArgumentError(absl::StrCat(
+                                   "the output ", options.output, " is the driving video")));
+  }
+  auto driving = OpenMediaFile(options.driving);
+  if (!driving.ok()) return FailLocally(common, driving.status());
+  auto output = OpenOutput(options.output, v1::OUTPUT_FORMAT_FRAGMENTED_MP4);
+  if (!output.ok()) return FailLocally(common, output.status());
+
+  const absl::Time start_time = absl::Now();
+  const JobNames names = {"", options.driving, common.server};
+  Progress progress(stderr, Progress::StyleFor(stderr, common.quiet));
+  auto access = OpenServer(common, interruption, progress);
+  if (!access.ok()) {
+    progress.Finish();
+    return Fail(common, access.status(), names);
+  }
+  const std::shared_ptr<MotionStream> motion = access->client->ExtractMotion(
+      std::move(config), *std::move(driving), {.timeout = options.deadline});
+  interruption.OnSignal([motion, server = access->process](int count) {
+    motion->Cancel();
+    if (count > 1 && server != nullptr) server->Kill();
+  });
+  absl::Status status;
+  while (true) {
+    auto chunk = motion->Next();
+    status = chunk.status();
+    if (!chunk.ok() || !chunk->has_value()) break;
+    if (absl::Status written = (*output)->WriteVideo(**chunk); !written.ok()) {
+      motion->Cancel();
+      status = absl::AbortedError(written.message());
+      break;
+    }
+  }
+  interruption.OnSignal([server = access->process](int count) {
+    if (count > 1 && server != nullptr) server->Kill();
+  });
+  progress.Finish();
+  if (!status.ok()) {
+    if (interruption.count() >= 1) {
+      return Fail(common, kInterrupted, absl::StatusCode::kCancelled,
+                  "interrupted; nothing was written");
+    }
+    return Fail(common, access->Why(status), names);
+  }
+  if (absl::Status committed = (*output)->Commit(); !committed.ok()) {
+    return Fail(common, kJobFailed, committed.code(), std::string(committed.message()));
+  }
+  const v1::ExtractMotionSummary& summary = motion->summary();
+  if (common.json) {
+    absl::PrintF("{\"output\":%s,\"summary\":%s}\n", JsonText(options.output), Json(summary));
+  }
+  if (!common.quiet) {
+    absl::FPrintF(
+        stderr, "reenact: %s: the motion of %d frames, %d of them with a face, in %s%s, %d bytes\n",
+        options.output == "-" ? "standard output" : options.output, summary.frames(),
+        summary.frames_with_face(),
+        absl::FormatDuration(absl::Trunc(absl::Now() - start_time, absl::Milliseconds(100))),
+        summary.audio_copied() ? ", with sound" : "", summary.bytes_out());
+    for (const std::string& note : summary.notes()) absl::FPrintF(stderr, "  note: %s\n", note);
+  }
+  return kDone;
 }
 
 ExitCode ListModels(const CommonOptions& common, Interruption& interruption) {

@@ -27,12 +27,20 @@ struct CommonOptions {
   bool json = false;   // the result as JSON on standard output
 };
 
+// A further face and who drives it, of a picture of its own or of that of RunOptions.
+struct PairOptions {
+  std::string source;                              // a file; empty: none
+  std::string source_reference, driver_reference;  // as of RunOptions
+  v1::FacePair pair;  // everything else; the source's picture is filled in by Run
+};
+
 struct RunOptions {
   std::string source;
   std::string driving;
   std::string source_reference, driver_reference;  // pictures of the person meant; empty: none
-  std::string output;                              // a file, a folder, or "-"
-  std::string poster;                              // a file; empty: none
+  std::vector<PairOptions> pairs;
+  std::string output;                                       // a file, a folder, or "-"
+  std::string poster;                                       // a file; empty: none
   v1::OutputFormat format = v1::OUTPUT_FORMAT_UNSPECIFIED;  // unspecified: by the name of `output`
   std::optional<int> quality;                               // CRF or JPEG quality, by the format
   absl::Duration deadline = absl::InfiniteDuration();
@@ -48,10 +56,21 @@ struct LiveRunOptions {
   JpegStreamOptions stream;
 };
 
+// Of `reenact extract-motion`.
+struct ExtractMotionOptions {
+  std::string driving;
+  std::string driver_reference;  // a picture of the person meant; empty: none
+  std::string output;            // a file, or "-"
+  absl::Duration deadline = absl::InfiniteDuration();
+  v1::ExtractMotionConfig config;
+};
+
 ExitCode Run(const CommonOptions& common, const RunOptions& options, Interruption& interruption);
 // A first signal ends the driving, a second one the job.
 ExitCode RunLive(const CommonOptions& common, const LiveRunOptions& options,
                  Interruption& interruption);
+ExitCode ExtractMotion(const CommonOptions& common, const ExtractMotionOptions& options,
+                       Interruption& interruption);
 ExitCode ListModels(const CommonOptions& common, Interruption& interruption);
 ExitCode ShowHealth(const CommonOptions& common);
 ExitCode CancelJob(const CommonOptions& common, const std::string& job_id);

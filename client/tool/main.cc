@@ -128,28 +128,29 @@ struct JobFlags {
 };
 
 // Which of several faces is meant, as a word on the command line; pictures are read later.
+void ReadFace(const std::string& text, v1::FaceSelection& face, std::string& reference) {
+  face.Clear();
+  reference.clear();
+  int32_t index = 0;
+  const std::vector<absl::string_view> parts = absl::StrSplit(text, ',');
+  double x = 0, y = 0;
+  if (text == "largest") return;
+  if (absl::SimpleAtoi(text, &index)) {
+    face.set_index(index);
+  } else if (parts.size() == 2 && absl::SimpleAtod(parts[0], &x) &&
+             absl::SimpleAtod(parts[1], &y)) {
+    face.mutable_position()->set_x(x);
+    face.mutable_position()->set_y(y);
+  } else {
+    reference = text;
+  }
+}
+
 void AddFace(CLI::App& command, const std::string& name, v1::FaceSelection& face,
              std::string& reference, const std::string& of) {
   command
       .add_option_function<std::string>(
-          name,
-          [&face, &reference](const std::string& text) {
-            face.Clear();
-            reference.clear();
-            int32_t index = 0;
-            const std::vector<absl::string_view> parts = absl::StrSplit(text, ',');
-            double x = 0, y = 0;
-            if (text == "largest") return;
-            if (absl::SimpleAtoi(text, &index)) {
-              face.set_index(index);
-            } else if (parts.size() == 2 && absl::SimpleAtod(parts[0], &x) &&
-                       absl::SimpleAtod(parts[1], &y)) {
-              face.mutable_position()->set_x(x);
-              face.mutable_position()->set_y(y);
-            } else {
-              reference = text;
-            }
-          },
+          name, [&face, &reference](const std::string& text) { ReadFace(text, face, reference); },
           "Which face of the " + of +
               ": largest; N, from the left, 0 is the first; X,Y, nearest to that place (0 to 1); "
               "or a picture of the person. Default: largest")
@@ -213,6 +214,74 @@ void AddMotion(CLI::App& command, RunOptions& run, JobFlags& flags) {
       ->type_name("X");
 }
 
+void ReadEdit(const std::string& flag, const std::string& text, v1::TextEdit& edit) {
+  const std::vector<std::string> parts = absl::StrSplit(text, "=>");
+  if (parts.size() != 2) {
+    throw CLI::ValidationError(flag, "'" + text + "' is not 'FROM => TO'");
+  }
+  edit.set_from(std::string(absl::StripAsciiWhitespace(parts[0])));
+  edit.set_to(std::string(absl::StripAsciiWhitespace(parts[1])));
+}
+
+// "driver-face=1; source=b.png": the flags of a pair, without their dashes.
+PairOptions ReadPair(const std::string& text) {
+  const auto fail = [](const std::string& why) { throw CLI::ValidationError("--pair", why); };
+  PairOptions options;
+  v1::Source& source = *options.pair.mutable_source();
+  bool has_driver = false, has_face = false;
+  for (const absl::string_view part : absl::StrSplit(text, ';', absl::SkipWhitespace())) {
+    const std::pair<absl::string_view, absl::string_view> both =
+        absl::StrSplit(part, absl::MaxSplits('=', 1));
+    const absl::string_view key = absl::StripAsciiWhitespace(both.first);
+    const std::string value(absl::StripAsciiWhitespace(both.second));
+    double strength = 0;
+    if (value.empty()) {
+      fail(absl::StrCat("'", absl::StripAsciiWhitespace(part), "' is not NAME=VALUE"));
+    } else if (key == "driver-face") {
+      ReadFace(value, *options.pair.mutable_driver_face(), options.driver_reference);
+      has_driver = true;
+    } else if (key == "source-face") {
+      ReadFace(value, *source.mutable_face(), options.source_reference);
+      has_face = true;
+    } else if (key == "source") {
+      options.source = value;
+    } else if (key == "text") {
+      source.set_text(value);
+    } else if (key == "edit") {
+      ReadEdit("--pair", value, *source.mutable_edit());
+    } else if (key == "strength" && absl::SimpleAtod(value, &strength)) {
+      source.set_edit_strength(strength);
+    } else {
+      fail(absl::StrCat("'", absl::StripAsciiWhitespace(part),
+                        "' is not one of driver-face=FACE, source-face=FACE, source=FILE, "
+                        "text=TEXT, edit=FROM => TO, strength=X"));
+    }
+  }
+  if (!has_driver) fail("'" + text + "' has no driver-face=FACE");
+  if (!has_face && options.source.empty() && source.text().empty()) {
+    fail("'" + text +
+         "' has neither a source-face=FACE of the picture of --source nor a source of "
+         "its own");
+  }
+  return options;
+}
+
+void AddPairs(CLI::App& command, RunOptions& run) {
+  command
+      .add_option_function<std::vector<std::string>>(
+          "--pair",
+          [&run](const std::vector<std::string>& pairs) {
+            for (const std::string& text : pairs) run.pairs.push_back(ReadPair(text));
+          },
+          "A further face, driven by another face of the driving video; at most 3 times. "
+          "driver-face=FACE and either source-face=FACE, another face of --source, or "
+          "source=FILE (with source-face, text, edit, strength as the flags of these names). The "
+          "squares stand side by side, or are all put back with --paste-back")
+      ->type_name("'driver-face=1; source=b.png'")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
 void AddSource(CLI::App& command, RunOptions& run) {
   command
       .add_option("--source,-s", run.source,
@@ -229,13 +298,7 @@ void AddSource(CLI::App& command, RunOptions& run) {
       .add_option_function<std::string>(
           "--edit",
           [&run](const std::string& text) {
-            const std::vector<std::string> parts = absl::StrSplit(text, "=>");
-            if (parts.size() != 2) {
-              throw CLI::ValidationError("--edit", "'" + text + "' is not 'FROM => TO'");
-            }
-            v1::TextEdit& edit = *run.config.mutable_source()->mutable_edit();
-            edit.set_from(std::string(absl::StripAsciiWhitespace(parts[0])));
-            edit.set_to(std::string(absl::StripAsciiWhitespace(parts[1])));
+            ReadEdit("--edit", text, *run.config.mutable_source()->mutable_edit());
           },
           "Changes the person of --source by the difference of two descriptions, such as 'brown "
           "hair => red hair'")
@@ -394,9 +457,13 @@ int Main(int argc, char** argv) {
   CLI::App& run_command = *app.add_subcommand("run", "Make a video");
   run_command.footer(kFooter);
   AddSource(run_command, run);
-  run_command.add_option("--driving,-d", run.driving, "Video whose motion is taken")
+  run_command
+      .add_option("--driving,-d", run.driving,
+                  "Video whose motion is taken, a still picture, or a file of `reenact "
+                  "extract-motion`")
       ->required()
       ->type_name("VIDEO");
+  AddPairs(run_command, run);
   AddOutput(run_command, run);
   AddServer(run_command, common, "a private reenactd is started and ended");
   AddPrivateServer(run_command, common, start_timeout);
@@ -423,6 +490,32 @@ int Main(int argc, char** argv) {
   AddPrivateServer(live_command, common, start_timeout);
   AddJob(live_command, live.run, job_flags);
   AddVoice(live_command, common);
+
+  CLI::App& motion_command = *app.add_subcommand(
+      "extract-motion",
+      "Read a video's motion into a small file that `reenact run` takes as --driving");
+  motion_command.footer(kFooter);
+  ExtractMotionOptions motion;
+  v1::FaceSelection driver_face;
+  std::string motion_deadline;
+  motion_command.add_option("--driving,-d", motion.driving, "Video whose motion is read")
+      ->required()
+      ->type_name("VIDEO");
+  motion_command
+      .add_option("--output,--out,-o", motion.output,
+                  "Result: a file such as clip.motion, or - for standard output")
+      ->required()
+      ->type_name("OUT");
+  AddFace(motion_command, "--driver-face", driver_face, motion.driver_reference, "driving video");
+  motion_command.add_flag_callback(
+      "--no-audio", [&motion] { motion.config.set_copy_audio(false); },
+      "Leave the driving video's sound out");
+  motion_command
+      .add_option("--deadline", motion_deadline, "Give up when it takes longer, such as 90s or 5m")
+      ->transform(CLI::Validator(CheckDuration, "TIME"));
+  AddServer(motion_command, common, "a private reenactd is started and ended");
+  AddPrivateServer(motion_command, common, start_timeout);
+  AddVoice(motion_command, common);
 
   CLI::App& models_command = *app.add_subcommand("models", "List the models and their limits");
   AddServer(models_command, common, "a private reenactd is started and ended");
@@ -460,6 +553,13 @@ int Main(int argc, char** argv) {
     job_flags.ApplyTo(live.run);
     live.run.config.mutable_live();
     return RunLive(common, live, interruption);
+  }
+  if (motion_command.parsed()) {
+    absl::ParseDuration(motion_deadline, &motion.deadline);
+    if (driver_face.by_case() != v1::FaceSelection::BY_NOT_SET) {
+      *motion.config.mutable_driver_face() = driver_face;
+    }
+    return ExtractMotion(common, motion, interruption);
   }
   if (models_command.parsed()) return ListModels(common, interruption);
   if (common.server.empty()) common.server = kDefaultServer;

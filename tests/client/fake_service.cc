@@ -198,6 +198,11 @@ grpc::Status FakeService::Reenact(grpc::ServerContext* context, Stream* stream) 
   summary.set_frames_out(3);
   summary.set_bytes_out(bytes);
   if (config.has_live()) *summary.mutable_live() = LiveStatusAfter(num_frames);
+  for (int i = 0; i < config.further_faces_size(); ++i) {
+    v1::FrameFaces& faces = *summary.add_further_frame_faces();
+    faces.add_origin(v1::FrameFaces::ORIGIN_FOUND);
+    faces.add_origin(v1::FrameFaces::ORIGIN_HELD);
+  }
   summary.add_notes("sound left out");
   for (int i = 0; i < 7; ++i) {
     v1::FrameNote& note = *summary.add_frame_notes();
@@ -206,6 +211,56 @@ grpc::Status FakeService::Reenact(grpc::ServerContext* context, Stream* stream) 
   }
   stream->Write(last);
   return grpc::Status::OK;
+}
+
+grpc::Status FakeService::ExtractMotion(
+    grpc::ServerContext* context,
+    grpc::ServerReaderWriter<v1::ExtractMotionResponse, v1::ExtractMotionRequest>* stream) {
+  v1::ExtractMotionRequest request;
+  if (!stream->Read(&request) || !request.has_config()) {
+    return {grpc::StatusCode::INVALID_ARGUMENT, "the first message must be config"};
+  }
+  const v1::ExtractMotionConfig config = request.config();
+  {
+    MutexLock lock(&mu_);
+    motion_config_ = config;
+    const auto tenant = context->client_metadata().find("reenact-tenant");
+    tenant_ = tenant == context->client_metadata().end()
+                  ? ""
+                  : std::string(tenant->second.data(), tenant->second.size());
+  }
+  v1::ExtractMotionResponse response;
+  int64_t num_bytes = 0;
+  while (stream->Read(&request)) {
+    num_bytes += static_cast<int64_t>(request.driving_chunk().size());
+    {
+      MutexLock lock(&mu_);
+      chunk_sizes_.push_back(request.driving_chunk().size());
+    }
+    response.set_template_chunk(request.driving_chunk());
+    stream->Write(response);
+    if (config.driver_face().index() == 1) {
+      return {grpc::StatusCode::INVALID_ARGUMENT, "driving video: no face found"};
+    }
+    if (config.driver_face().index() == 2) {
+      WaitForEnd(*context);
+      return grpc::Status::CANCELLED;
+    }
+  }
+  if (config.driver_face().index() == 3) return grpc::Status::OK;
+  v1::ExtractMotionSummary& summary = *response.mutable_summary();
+  summary.set_frames(25);
+  summary.set_frames_with_face(24);
+  summary.set_bytes_out(num_bytes);
+  summary.set_audio_copied(true);
+  summary.add_notes("a note");
+  stream->Write(response);
+  return grpc::Status::OK;
+}
+
+v1::ExtractMotionConfig FakeService::motion_config() const {
+  MutexLock lock(&mu_);
+  return motion_config_;
 }
 
 grpc::Status FakeService::CancelJob(grpc::ServerContext*, const v1::CancelJobRequest* request,

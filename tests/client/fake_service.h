@@ -32,6 +32,12 @@ class FakeService final : public v1::ReenactService::Service {
   grpc::Status Reenact(
       grpc::ServerContext* context,
       grpc::ServerReaderWriter<v1::ReenactResponse, v1::ReenactRequest>* stream) override;
+  // Sends every driving chunk back as a piece of the template, then a summary. Its driver_face
+  // tells of another wish: index 1 fails with INVALID_ARGUMENT after a first piece, 2 sends one and
+  // waits for the end of the call, 3 ends without a summary.
+  grpc::Status ExtractMotion(grpc::ServerContext* context,
+                             grpc::ServerReaderWriter<v1::ExtractMotionResponse,
+                                                      v1::ExtractMotionRequest>* stream) override;
   grpc::Status CancelJob(grpc::ServerContext* context, const v1::CancelJobRequest* request,
                          v1::CancelJobResponse* response) override;
   grpc::Status GetJob(grpc::ServerContext* context, const v1::GetJobRequest* request,
@@ -41,6 +47,8 @@ class FakeService final : public v1::ReenactService::Service {
 
   // The config of the last job.
   v1::JobConfig config() const ABSL_LOCKS_EXCLUDED(mu_);
+  // The config of the last extraction.
+  v1::ExtractMotionConfig motion_config() const ABSL_LOCKS_EXCLUDED(mu_);
   // The tenant its call named; empty if none.
   std::string tenant() const ABSL_LOCKS_EXCLUDED(mu_);
   // Sizes of the driving chunks of all jobs so far.
@@ -56,6 +64,7 @@ class FakeService final : public v1::ReenactService::Service {
 
   mutable Mutex mu_;
   v1::JobConfig config_ ABSL_GUARDED_BY(mu_);
+  v1::ExtractMotionConfig motion_config_ ABSL_GUARDED_BY(mu_);
   std::string tenant_ ABSL_GUARDED_BY(mu_);
   std::vector<size_t> chunk_sizes_ ABSL_GUARDED_BY(mu_);
   std::vector<int64_t> pts_ ABSL_GUARDED_BY(mu_);
