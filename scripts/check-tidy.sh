@@ -9,7 +9,7 @@ if [ "${1:-}" = "--all" ]; then
   preset=dev
 fi
 # Generated protobuf headers must exist before anything can be parsed.
-scripts/build.sh "$preset" reenact_proto
+scripts/build.sh "$preset" reenact_proto reenact_motion_proto
 mapfile -t sources < <(python3 - "build/$preset/compile_commands.json" <<'PY'
 import json, os, sys
 root = os.getcwd() + "/"

@@ -305,10 +305,9 @@ bool ExtractionRunner::RunTurn() {
   return true;
 }
 
-absl::StatusOr<MotionExtraction::Reading> ExtractionRunner::Work(Extraction& extraction,
-                                                                 std::deque<std::string> input,
-                                                                 bool finished,
-                                                                 std::string* bytes) {
+absl::StatusOr<MotionExtraction::Reading> ExtractionRunner::Work(
+    Extraction& extraction, const std::deque<std::string>& input, bool finished,
+    std::string* bytes) {
   for (const std::string& piece : input) {
     if (auto status = extraction.engine->AddBytes(piece); !status.ok()) return status;
   }
@@ -341,7 +340,7 @@ void ExtractionRunner::Turn(const Handle& extraction) {
     failure = created.status();
     if (created.ok()) made = *std::move(created);
   } else {
-    const auto result = Work(*extraction, std::move(input), finished, &bytes);
+    const auto result = Work(*extraction, input, finished, &bytes);
     failure = result.status();
     if (result.ok()) reading = *result;
   }

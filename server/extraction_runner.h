@@ -98,8 +98,9 @@ class ExtractionRunner {
   void Turn(const Handle& extraction) ABSL_LOCKS_EXCLUDED(mu_);
   // What the engine makes of the input.
   absl::StatusOr<MotionExtraction::Reading> Work(Extraction& extraction,
-                                                 std::deque<std::string> input, bool finished,
-                                                 std::string* bytes) ABSL_LOCKS_EXCLUDED(mu_);
+                                                 const std::deque<std::string>& input,
+                                                 bool finished, std::string* bytes)
+      ABSL_LOCKS_EXCLUDED(mu_);
   // Asks for a turn if there is something to do.
   void Schedule(const Handle& extraction) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool HasWork(const Extraction& extraction) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

@@ -118,7 +118,7 @@ class TemplateMaker final : public MotionExtraction {
     frame.pts = seen.pts;
     frame.duration = seen.duration;
     frame.cut = seen.tracked.cut;
-    frame.face = std::move(seen.tracked.faces[0]);
+    frame.face = seen.tracked.faces[0];
     const int64_t index = writer_.num_frames();
     if (frame.cut) summary_.frame_notes.push_back({index, "begins a new scene"});
     if (!frame.face.landmarks.has_value()) {
