@@ -101,6 +101,8 @@ void AddChoice(CLI::App& command, const std::string& flag, Enum& value,
 struct JobFlags {
   v1::Sampler sampler = v1::SAMPLER_UNSPECIFIED;
   v1::SequencePlan plan = v1::SEQUENCE_PLAN_UNSPECIFIED;
+  v1::LongVideoMethod method = v1::LONG_VIDEO_METHOD_UNSPECIFIED;
+  v1::AnchorPlacement anchors = v1::ANCHOR_PLACEMENT_UNSPECIFIED;
   v1::NoFacePolicy no_face = v1::NO_FACE_POLICY_UNSPECIFIED;
   v1::MotionMode motion = v1::MOTION_MODE_UNSPECIFIED;
   v1::VideoCodec codec = v1::VIDEO_CODEC_UNSPECIFIED;
@@ -113,6 +115,8 @@ struct JobFlags {
     absl::ParseDuration(deadline, &run.deadline);
     run.config.set_sampler(sampler);
     run.config.set_sequence_plan(plan);
+    run.config.set_long_video_method(method);
+    run.config.set_anchor_placement(anchors);
     run.config.set_no_face_policy(no_face);
     run.config.mutable_output()->set_codec(codec);
     run.config.mutable_output()->set_speed(speed);
@@ -389,6 +393,42 @@ void AddJob(CLI::App& command, RunOptions& run, JobFlags& flags) {
       ->transform(CLI::Validator(CheckDuration, "TIME"));
 }
 
+// How a video longer than a row of frames is made; not of `live`.
+void AddLongVideo(CLI::App& command, RunOptions& run, JobFlags& flags) {
+  const std::vector<std::pair<std::string, v1::SequencePlan>> plans = {
+      {"central-random", v1::SEQUENCE_PLAN_CENTRAL_RANDOM},
+      {"central-interleaved", v1::SEQUENCE_PLAN_CENTRAL_INTERLEAVED},
+      {"contiguous", v1::SEQUENCE_PLAN_CONTIGUOUS},
+      {"balanced", v1::SEQUENCE_PLAN_BALANCED}};
+  AddChoice(command, "--plan", flags.plan, plans,
+            "Which frames are made together; contiguous gives the first ones soonest, balanced "
+            "takes the least work. Default: central-random");
+  const std::vector<std::pair<std::string, v1::LongVideoMethod>> methods = {
+      {"anchored", v1::LONG_VIDEO_METHOD_ANCHORED},
+      {"multidiffusion", v1::LONG_VIDEO_METHOD_MULTIDIFFUSION},
+      {"overlapped", v1::LONG_VIDEO_METHOD_OVERLAPPED},
+      {"independent", v1::LONG_VIDEO_METHOD_INDEPENDENT}};
+  AddChoice(command, "--method", flags.method, methods,
+            "How a long video is held together: by an anchor frame, or by windows of neighbouring "
+            "frames that overlap or know nothing of each other. Default: anchored");
+  command
+      .add_option_function<int32_t>(
+          "--window", [&run](int32_t frames) { run.config.mutable_window()->set_frames(frames); },
+          "Frames of a window, at most the model's row; not with --method anchored. Default: the "
+          "model's row")
+      ->type_name("FRAMES");
+  command
+      .add_option_function<int32_t>(
+          "--overlap", [&run](int32_t frames) { run.config.mutable_window()->set_overlap(frames); },
+          "Frames that a window shares with the one before. Default: half of a window with "
+          "multidiffusion, a quarter with overlapped")
+      ->type_name("FRAMES");
+  const std::vector<std::pair<std::string, v1::AnchorPlacement>> anchors = {
+      {"single", v1::ANCHOR_PLACEMENT_SINGLE}, {"per-scene", v1::ANCHOR_PLACEMENT_PER_SCENE}};
+  AddChoice(command, "--anchors", flags.anchors, anchors,
+            "One anchor frame for the whole video, or one for each of its scenes. Default: single");
+}
+
 void AddLive(CLI::App& command, LiveRunOptions& live) {
   command
       .add_option("--driving,-d", live.run.driving,
@@ -468,13 +508,7 @@ int Main(int argc, char** argv) {
   AddServer(run_command, common, "a private reenactd is started and ended");
   AddPrivateServer(run_command, common, start_timeout);
   AddJob(run_command, run, job_flags);
-  const std::vector<std::pair<std::string, v1::SequencePlan>> plans = {
-      {"central-random", v1::SEQUENCE_PLAN_CENTRAL_RANDOM},
-      {"central-interleaved", v1::SEQUENCE_PLAN_CENTRAL_INTERLEAVED},
-      {"contiguous", v1::SEQUENCE_PLAN_CONTIGUOUS}};
-  AddChoice(run_command, "--plan", job_flags.plan, plans,
-            "Which frames are made together; contiguous gives the first ones soonest. Default: "
-            "central-random");
+  AddLongVideo(run_command, run, job_flags);
   run_command.add_flag_callback(
       "--no-audio", [&run] { run.config.mutable_output()->set_copy_audio(false); },
       "Leave the driving video's sound out");

@@ -127,6 +127,17 @@ TEST_F(CommandLineTest, WrongUsageIsTold) {
       {{"run", "-s", face, "-d", outputs_.File("no.mp4"), "-o", out}, outputs_.File("no.mp4")},
       {{"run", "-s", inputs_.path(), "-d", drive, "-o", out}, "it is a folder"},
       {{"run", "-s", face, "-d", drive, "-o", outputs_.File("x/out.mp4")}, "make it first"},
+      {{"run", "-s", face, "-d", drive, "-o", out, "--pair", "source=" + face},
+       "has no driver-face=FACE"},
+      {{"run", "-s", face, "-d", drive, "-o", out, "--pair", "driver-face=1"},
+       "has neither a source-face=FACE of the picture of --source nor a source"},
+      {{"run", "-s", face, "-d", drive, "-o", out, "--pair", "driver-face=1; nose=2"},
+       "'nose=2' is not one of driver-face=FACE"},
+      {{"run", "-s", face, "-d", drive, "-o", out, "--pair", "driver-face=1; source"},
+       "'source' is not NAME=VALUE"},
+      {{"run", "-s", face, "-d", drive, "-o", out, "--pair",
+        "driver-face=1; source=" + outputs_.File("no.png")},
+       outputs_.File("no.png")},
       {{"cancel"}, "job"},
       {{"live", "-s", face}, "--out"},
       {{"live", "-d", drive, "-o", out}, "--source, --text or both"},
@@ -135,6 +146,8 @@ TEST_F(CommandLineTest, WrongUsageIsTold) {
       {{"live", "-s", face, "-d", drive, "-o", out, "--skip", "early"}, "late"},
       {{"live", "-s", face, "-d", outputs_.File("no"), "-o", out}, outputs_.File("no")},
       {{"live", "-s", face, "-d", drive, "-o", out, "--plan", "contiguous"}, "--plan"},
+      {{"live", "-s", face, "-d", drive, "-o", out, "--method", "anchored"}, "--method"},
+      {{"run", "-s", face, "-d", drive, "-o", out, "--method", "best"}, "anchored, multidiffusion"},
   };
   for (const Case& wrong : cases) {
     auto program = Start(wrong.arguments);
@@ -236,6 +249,50 @@ TEST_F(RunTest, AnEditReachesTheServer) {
   EXPECT_EQ(service_.config().source().edit().from(), "brown hair");
   EXPECT_EQ(service_.config().source().edit().to(), "red hair");
   EXPECT_EQ(service_.config().source().edit_strength(), 0.7);
+}
+
+TEST_F(RunTest, PairsReachTheServer) {
+  std::ofstream(inputs_.File("b.png"), std::ios::binary) << "another picture";
+  std::ofstream(inputs_.File("who.png"), std::ios::binary) << "who is meant";
+  auto program = StartRun("echo", {"--pair", "driver-face=1; source-face=0.25,0.5", "--pair",
+                                   absl::StrCat("source=", inputs_.File("b.png"),
+                                                ";driver-face=", inputs_.File("who.png"),
+                                                "; text=with a hat; strength=0.25")});
+
+  EXPECT_EQ(program->Wait(), 0) << program->err();
+
+  const v1::JobConfig config = service_.config();
+  EXPECT_EQ(config.source().image(), "picture");
+  ASSERT_EQ(config.further_faces_size(), 2);
+  const v1::FacePair& first = config.further_faces(0);
+  EXPECT_EQ(first.driver_face().index(), 1);
+  EXPECT_EQ(first.source().face().position().x(), 0.25);
+  EXPECT_EQ(first.source().image(), "");
+  const v1::FacePair& second = config.further_faces(1);
+  EXPECT_EQ(second.driver_face().reference_image(), "who is meant");
+  EXPECT_EQ(second.source().image(), "another picture");
+  EXPECT_FALSE(second.source().has_face());
+  EXPECT_EQ(second.source().text(), "with a hat");
+  EXPECT_EQ(second.source().edit_strength(), 0.25);
+  EXPECT_THAT(program->err(), HasSubstr("pair 2: its driver's face was found in 1 of 2 frames"));
+}
+
+TEST_F(RunTest, TheMethodForLongVideosReachesTheServer) {
+  auto program =
+      StartRun("echo", {"--method", "multidiffusion", "--window", "4", "--overlap", "2"});
+  EXPECT_EQ(program->Wait(), 0) << program->err();
+  v1::JobConfig config = service_.config();
+  EXPECT_EQ(config.long_video_method(), v1::LONG_VIDEO_METHOD_MULTIDIFFUSION);
+  EXPECT_EQ(config.window().frames(), 4);
+  EXPECT_EQ(config.window().overlap(), 2);
+
+  program = StartRun("echo", {"--plan", "balanced", "--anchors", "per-scene"});
+  EXPECT_EQ(program->Wait(), 0) << program->err();
+  config = service_.config();
+  EXPECT_EQ(config.sequence_plan(), v1::SEQUENCE_PLAN_BALANCED);
+  EXPECT_EQ(config.anchor_placement(), v1::ANCHOR_PLACEMENT_PER_SCENE);
+  EXPECT_EQ(config.long_video_method(), v1::LONG_VIDEO_METHOD_UNSPECIFIED);
+  EXPECT_FALSE(config.has_window());
 }
 
 TEST_F(RunTest, EveryFlagReachesTheServer) {
