@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "google/protobuf/stubs/logging.h"
 #include "pipeline/face/roi.h"
 #include "reenact/v1/motion_template.pb.h"
 
@@ -215,6 +216,8 @@ absl::Status Check(const v1::MotionTemplateSound& sound) {
 }
 
 bool Parse(std::string_view bytes, google::protobuf::MessageLite* message) {
+  // Strangers' bytes do not write the log.
+  const google::protobuf::LogSilencer silence;
   return message->ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
 }
 
