@@ -121,7 +121,13 @@ void FacePath::Settle(int reference, const CropBox& box) {
     if (spots_[begin].placed) Smooth(begin, end);
     begin = end;
   }
-  reference_ = spots_[static_cast<size_t>(reference)].head;
+  const Spot& known = spots_[static_cast<size_t>(reference)];
+  reference_ = known.head;
+  if (known.placed) return;
+  // A face, but no head that could be followed.
+  for (Spot& spot : spots_) spot.placed = false;
+  num_guessed_ = 0;
+  num_without_ = num_frames();
 }
 
 Placement FacePath::PlaceOf(const Head& head) const {

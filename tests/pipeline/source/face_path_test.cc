@@ -145,5 +145,17 @@ TEST(FacePathTest, ASceneWithoutTheFaceHasNoPlaceAndScenesDoNotMix) {
   EXPECT_EQ(path.scene(10), path.scene(19));
 }
 
+TEST(FacePathTest, WhatIsNoHeadIsNotFollowed) {
+  FacePath path(kWidth, kHeight);
+  Landmarks flat = Head(320, 180, 8, 0);
+  for (Point3& p : flat) p.x = 0.5f;
+  path.Add(flat, false, 0);
+  path.Add(Head(320, 180, 8, 0), true, kStep);
+  path.Settle(0, kBox);
+  EXPECT_FALSE(path.place(0).has_value());
+  EXPECT_FALSE(path.place(1).has_value()) << "nobody knows where its square is";
+  EXPECT_EQ(path.num_without(), 2);
+}
+
 }  // namespace
 }  // namespace reenact
