@@ -14,8 +14,8 @@ namespace {
 // Frames decoded by one call of Render, so that a call takes a bounded time.
 constexpr int kFramesPerRender = 8;
 
-// Pictures smaller than this are encoded faster than a thread is woken.
-constexpr int64_t kThreadFromPixels = 64 * 64;
+// Smaller pictures are encoded where they are composed: a thread gains nothing.
+constexpr int64_t kThreadFromPixels = int64_t{128} * 128;
 // Pictures that may wait to be encoded.
 constexpr int64_t kMaxEncodingBytes = int64_t{64} << 20;
 constexpr int64_t kMaxEncodingPictures = 8;
