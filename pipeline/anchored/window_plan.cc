@@ -16,16 +16,16 @@ absl::Status OutOfRange(absl::string_view field, int value, int min, int max) {
 
 }  // namespace
 
-absl::StatusOr<std::vector<Window>> PlanWindows(int num_frames, int width, int overlap,
-                                                WindowTail tail) {
+absl::StatusOr<std::vector<FrameWindow>> PlanWindows(int num_frames, int width, int overlap,
+                                                     WindowTail tail) {
   if (num_frames < 1 || width < 1 || overlap < 0 || overlap >= width) {
     return absl::InvalidArgumentError(absl::StrCat("cannot plan windows of ", width,
                                                    " frames that share ", overlap, " over ",
                                                    num_frames, " frames"));
   }
-  std::vector<Window> windows;
+  std::vector<FrameWindow> windows;
   for (int first = 0;; first += width - overlap) {
-    Window window = {.first = first, .count = std::min(width, num_frames - first)};
+    FrameWindow window = {.first = first, .count = std::min(width, num_frames - first)};
     if (tail == WindowTail::kMovedBack) {
       window.count = std::min(width, num_frames);
       window.first = std::min(first, num_frames - window.count);
@@ -65,7 +65,7 @@ absl::StatusOr<RowPlan> PlanIndependentRows(int num_frames, int width) {
   plan.num_frames = num_frames;
   plan.frames_per_row = windows->front().count;
   int next = 0;
-  for (const Window& window : *windows) {
+  for (const FrameWindow& window : *windows) {
     std::vector<RowSlot> row;
     for (int frame = window.first; frame < window.end(); ++frame) {
       row.push_back({.frame = frame, .duplicate = frame < next});

@@ -20,7 +20,7 @@ enum class WindowTail {
   kMovedBack,  // it overlaps the one before by more
 };
 
-struct Window {
+struct FrameWindow {
   int first = 0;  // frame
   int count = 0;
   int end() const { return first + count; }
@@ -28,8 +28,8 @@ struct Window {
 
 // In the order of their first frames, which rise; so do their ends. kInvalidArgument:
 // `num_frames` or `width` below 1, `overlap` not in 0..width-1.
-absl::StatusOr<std::vector<Window>> PlanWindows(int num_frames, int width, int overlap,
-                                                WindowTail tail);
+absl::StatusOr<std::vector<FrameWindow>> PlanWindows(int num_frames, int width, int overlap,
+                                                     WindowTail tail);
 
 // Width and overlap by WindowOptions' defaults for rows of T frames. kInvalidArgument names the
 // field. `method` is not kAnchored.

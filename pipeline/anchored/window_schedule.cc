@@ -6,7 +6,7 @@
 
 namespace reenact {
 
-WindowSchedule::WindowSchedule(std::vector<Window> windows, int num_steps, int max_rows)
+WindowSchedule::WindowSchedule(std::vector<FrameWindow> windows, int num_steps, int max_rows)
     : windows_(std::move(windows)),
       num_steps_(num_steps),
       max_rows_(std::max(max_rows, 1)),
@@ -51,7 +51,7 @@ RowDemand WindowSchedule::demand() const {
 std::vector<FrameStep> WindowSchedule::Advance(const std::vector<WindowStep>& steps) {
   std::vector<FrameStep> taken;
   for (const WindowStep& step : steps) {
-    const Window& window = windows_[static_cast<size_t>(step.window)];
+    const FrameWindow& window = windows_[static_cast<size_t>(step.window)];
     ++steps_[static_cast<size_t>(step.window)];
     for (int f = window.first; f < window.end(); ++f) {
       FrameState& frame = frames_[static_cast<size_t>(f)];

@@ -34,9 +34,9 @@ struct FrameStep {
 class WindowSchedule {
  public:
   // `windows`: of PlanWindows. `max_rows`, 1 or more: the most a step may hold.
-  WindowSchedule(std::vector<Window> windows, int num_steps, int max_rows);
+  WindowSchedule(std::vector<FrameWindow> windows, int num_steps, int max_rows);
 
-  const std::vector<Window>& windows() const { return windows_; }
+  const std::vector<FrameWindow>& windows() const { return windows_; }
 
   int64_t total_row_steps() const { return int64_t{num_windows()} * num_steps_; }
   int64_t row_steps_done() const { return row_steps_done_; }
@@ -58,7 +58,7 @@ class WindowSchedule {
   int num_windows() const { return static_cast<int>(windows_.size()); }
   bool CanRun(int window) const;
 
-  const std::vector<Window> windows_;
+  const std::vector<FrameWindow> windows_;
   const int num_steps_;
   const int max_rows_;
   int max_active_ = 0;

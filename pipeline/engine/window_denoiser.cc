@@ -10,13 +10,16 @@ namespace reenact {
 
 using torch::Tensor;
 
-absl::StatusOr<WindowDenoiser> WindowDenoiser::Create(
-    RowExecutor& executor, Schedule schedule, LongVideoMethod method, std::vector<Window> windows,
-    Conditions conditions, NoiseSource noise, const SamplingOptions& options, int max_rows) {
+absl::StatusOr<WindowDenoiser> WindowDenoiser::Create(RowExecutor& executor, Schedule schedule,
+                                                      LongVideoMethod method,
+                                                      std::vector<FrameWindow> windows,
+                                                      Conditions conditions, NoiseSource noise,
+                                                      const SamplingOptions& options,
+                                                      int max_rows) {
   if (method != LongVideoMethod::kMultiDiffusion && method != LongVideoMethod::kOverlapped) {
     return absl::InvalidArgumentError("denoiser: not a method of overlapping windows");
   }
-  for (const Window& window : windows) {
+  for (const FrameWindow& window : windows) {
     if (window.count > executor.config().num_frames) {
       return absl::InvalidArgumentError(absl::StrCat("denoiser: windows of ", window.count,
                                                      " frames for a network of ",
@@ -29,7 +32,7 @@ absl::StatusOr<WindowDenoiser> WindowDenoiser::Create(
 }
 
 WindowDenoiser::WindowDenoiser(RowExecutor& executor, Schedule schedule, LongVideoMethod method,
-                               std::vector<Window> windows, Conditions conditions,
+                               std::vector<FrameWindow> windows, Conditions conditions,
                                NoiseSource noise, const SamplingOptions& options, int max_rows)
     : executor_(&executor),
       schedule_(std::move(schedule)),

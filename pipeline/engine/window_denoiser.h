@@ -46,7 +46,8 @@ class WindowDenoiser final : public ClipDenoiser {
   // `executor` must outlive the denoiser; `windows` are those of PlanWindows; a step holds at most
   // `max_rows` of them. kInvalidArgument: the parts do not fit each other, or another method.
   static absl::StatusOr<WindowDenoiser> Create(RowExecutor& executor, Schedule schedule,
-                                               LongVideoMethod method, std::vector<Window> windows,
+                                               LongVideoMethod method,
+                                               std::vector<FrameWindow> windows,
                                                Conditions conditions, NoiseSource noise,
                                                const SamplingOptions& options, int max_rows);
 
@@ -88,10 +89,12 @@ class WindowDenoiser final : public ClipDenoiser {
   };
 
   WindowDenoiser(RowExecutor& executor, Schedule schedule, LongVideoMethod method,
-                 std::vector<Window> windows, Conditions conditions, NoiseSource noise,
+                 std::vector<FrameWindow> windows, Conditions conditions, NoiseSource noise,
                  const SamplingOptions& options, int max_rows);
 
-  const Window& window(int number) const { return order_.windows()[static_cast<size_t>(number)]; }
+  const FrameWindow& window(int number) const {
+    return order_.windows()[static_cast<size_t>(number)];
+  }
   bool guides_averages() const {
     return options_.guided() && method_ == LongVideoMethod::kOverlapped;
   }

@@ -17,13 +17,13 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Pair;
 
-std::vector<std::pair<int, int>> Pairs(const std::vector<Window>& windows) {
+std::vector<std::pair<int, int>> Pairs(const std::vector<FrameWindow>& windows) {
   std::vector<std::pair<int, int>> pairs;
-  for (const Window& window : windows) pairs.emplace_back(window.first, window.end());
+  for (const FrameWindow& window : windows) pairs.emplace_back(window.first, window.end());
   return pairs;
 }
 
-std::vector<Window> Plan(int num_frames, int width, int overlap, WindowTail tail) {
+std::vector<FrameWindow> Plan(int num_frames, int width, int overlap, WindowTail tail) {
   auto windows = PlanWindows(num_frames, width, overlap, tail);
   EXPECT_TRUE(windows.ok()) << windows.status();
   return *std::move(windows);
@@ -49,7 +49,7 @@ TEST(WindowPlan, CoversEveryFrameWithWindowsThatAllAddSome) {
       for (int overlap = 0; overlap < width; ++overlap) {
         for (const WindowTail tail : {WindowTail::kShort, WindowTail::kMovedBack}) {
           SCOPED_TRACE(::testing::Message() << n << " frames, " << width << "/" << overlap);
-          const std::vector<Window> windows = Plan(n, width, overlap, tail);
+          const std::vector<FrameWindow> windows = Plan(n, width, overlap, tail);
           ASSERT_EQ(windows.front().first, 0);
           ASSERT_EQ(windows.back().end(), n);
           for (size_t w = 0; w < windows.size(); ++w) {
@@ -157,7 +157,7 @@ TEST(WindowSchedule, AnyGrantsKeepTheRules) {
       ASSERT_LE(demand.max_rows, max_rows);
       const auto next = schedule.Next(draw(1, demand.max_rows));
       for (const WindowStep& step : next) {
-        const Window& window = windows[static_cast<size_t>(step.window)];
+        const FrameWindow& window = windows[static_cast<size_t>(step.window)];
         ASSERT_EQ(step.step, taken[static_cast<size_t>(step.window)]++);
         for (int f = window.first; f < window.end(); ++f) {
           ASSERT_EQ(steps[static_cast<size_t>(f)], step.step);
@@ -169,7 +169,7 @@ TEST(WindowSchedule, AnyGrantsKeepTheRules) {
         const auto& from = predictions.at({frame.frame, frame.step});
         ASSERT_TRUE(std::is_sorted(from.begin(), from.end()));
         size_t holding = 0;
-        for (const Window& window : windows) {
+        for (const FrameWindow& window : windows) {
           holding += window.first <= frame.frame && frame.frame < window.end() ? 1 : 0;
         }
         ASSERT_EQ(from.size(), holding);

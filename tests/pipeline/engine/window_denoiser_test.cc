@@ -43,7 +43,7 @@ class WindowDenoiserTest : public TinyClipTest {
     bool with_source = true;
   };
 
-  static std::vector<Window> Windows(const Clip& clip) {
+  static std::vector<FrameWindow> Windows(const Clip& clip) {
     auto windows =
         PlanWindows(clip.num_frames, clip.width, clip.overlap,
                     clip.method == LongVideoMethod::kMultiDiffusion ? WindowTail::kMovedBack
@@ -142,7 +142,7 @@ class WindowDenoiserTest : public TinyClipTest {
       torch::Tensor sum = torch::zeros({clip.num_frames, config_.out_channels(), size, size});
       torch::Tensor sum_dropped = torch::zeros_like(sum);
       torch::Tensor count = torch::zeros({clip.num_frames, 1, 1, 1});
-      for (const Window& window : Windows(clip)) {
+      for (const FrameWindow& window : Windows(clip)) {
         std::vector<int64_t> frames(static_cast<size_t>(window.count));
         std::iota(frames.begin(), frames.end(), int64_t{window.first});
         const torch::Tensor x = state.x.narrow(0, window.first, window.count);
