@@ -223,13 +223,17 @@ void ReadSampling(const v1::JobConfig& config, const ModelInfo& model, JobReques
     case v1::SEQUENCE_PLAN_CONTIGUOUS:
       request.plan = SequencePlan::kContiguous;
       break;
+    case v1::SEQUENCE_PLAN_BALANCED:
+      request.plan = SequencePlan::kBalanced;
+      break;
     default:
       AddUnknownEnum("sequence_plan", config.sequence_plan(), v1::SequencePlan_ARRAYSIZE, problems);
   }
   if (config.has_live()) {
     request.live = ReadLive(config.live(), problems);
-    if (config.sequence_plan() == v1::SEQUENCE_PLAN_CENTRAL_RANDOM ||
-        config.sequence_plan() == v1::SEQUENCE_PLAN_CENTRAL_INTERLEAVED) {
+    if (config.sequence_plan() != v1::SEQUENCE_PLAN_UNSPECIFIED &&
+        config.sequence_plan() != v1::SEQUENCE_PLAN_CONTIGUOUS &&
+        v1::SequencePlan_IsValid(config.sequence_plan())) {
       problems.push_back(absl::StrCat("sequence_plan is ",
                                       v1::SequencePlan_Name(config.sequence_plan()),
                                       ", must be SEQUENCE_PLAN_CONTIGUOUS or unset with live"));
@@ -322,7 +326,10 @@ void ReadFurtherFaces(v1::JobConfig& config, const ModelInfo& model, JobRequest&
     FacePair read;
     read.source = ReadSource(source, *pair.mutable_source(), model, problems);
     read.source.face = ReadFace(face, *pair.mutable_source()->mutable_face(), problems);
-    if (read.source.has_picture() || !read.source.text.empty()) {
+    if (!read.source.video.empty()) {
+      problems.push_back(
+          absl::StrCat(source, ".video is set, must be unset: only source may be a video"));
+    } else if (read.source.has_picture() || !read.source.text.empty()) {
       if (pastes) {
         problems.push_back(absl::StrCat(
             source, " has a picture or a text, must have only a face with COMPOSITION_PASTE_BACK"));
@@ -375,6 +382,64 @@ static_assert(static_cast<int>(EncodingSpeed::kSlow) + 1 == v1::ENCODING_SPEED_S
 static_assert(static_cast<int>(FrameFace::Origin::kHeld) + 1 == v1::FrameFaces::ORIGIN_HELD);
 static_assert(static_cast<int>(Composition::kPasteBack) + 1 == v1::COMPOSITION_PASTE_BACK);
 static_assert(static_cast<int>(Matte::kBelow) + 1 == v1::MATTE_BELOW);
+static_assert(static_cast<int>(LongVideoMethod::kIndependent) + 1 ==
+              v1::LONG_VIDEO_METHOD_INDEPENDENT);
+static_assert(static_cast<int>(AnchorPlacement::kPerScene) + 1 == v1::ANCHOR_PLACEMENT_PER_SCENE);
+
+void ReadWindow(const v1::WindowConfig& window, const ModelInfo& model, JobRequest& request,
+                Problems& problems) {
+  int frames = model.frames_per_row;
+  if (window.has_frames()) {
+    CheckRange("window.frames", window.frames(), 1, model.frames_per_row, problems);
+    request.window.frames = window.frames();
+    frames = std::clamp(window.frames(), 1, model.frames_per_row);
+  }
+  if (!window.has_overlap()) return;
+  if (request.method == LongVideoMethod::kIndependent) {
+    problems.emplace_back(
+        "window.overlap is set, must be unset with LONG_VIDEO_METHOD_INDEPENDENT");
+  } else {
+    CheckRange("window.overlap", window.overlap(), 0, frames - 1, problems);
+  }
+  request.window.overlap = window.overlap();
+}
+
+void ReadLongVideo(const v1::JobConfig& config, const ModelInfo& model, JobRequest& request,
+                   Problems& problems) {
+  ReadEnum("long_video_method", config.long_video_method(), v1::LongVideoMethod_ARRAYSIZE,
+           request.method, problems);
+  ReadEnum("anchor_placement", config.anchor_placement(), v1::AnchorPlacement_ARRAYSIZE,
+           request.anchors, problems);
+  const bool anchored = request.method == LongVideoMethod::kAnchored;
+  if (config.has_window()) {
+    if (anchored) {
+      problems.emplace_back("window is set, must be unset with LONG_VIDEO_METHOD_ANCHORED");
+    } else {
+      ReadWindow(config.window(), model, request, problems);
+    }
+  }
+  if (request.anchors == AnchorPlacement::kPerScene && anchored &&
+      request.plan == SequencePlan::kContiguous) {
+    problems.emplace_back(
+        "anchor_placement is ANCHOR_PLACEMENT_PER_SCENE, must be ANCHOR_PLACEMENT_SINGLE or unset "
+        "with SEQUENCE_PLAN_CONTIGUOUS and with live");
+  }
+  if (anchored) return;
+  const std::string& method = v1::LongVideoMethod_Name(config.long_video_method());
+  if (config.has_live()) {
+    problems.push_back(absl::StrCat("long_video_method is ", method,
+                                    ", must be LONG_VIDEO_METHOD_ANCHORED or unset with live"));
+  }
+  const auto only_anchored = [&](const char* field, const std::string& value) {
+    problems.push_back(absl::StrCat(field, " is ", value, ", must be unset with ", method));
+  };
+  if (config.anchor_placement() != v1::ANCHOR_PLACEMENT_UNSPECIFIED) {
+    only_anchored("anchor_placement", v1::AnchorPlacement_Name(config.anchor_placement()));
+  }
+  if (config.sequence_plan() != v1::SEQUENCE_PLAN_UNSPECIFIED) {
+    only_anchored("sequence_plan", v1::SequencePlan_Name(config.sequence_plan()));
+  }
+}
 
 void ReadMotion(const v1::JobConfig& config, JobRequest& request, Problems& problems) {
   const v1::MotionConfig& motion = config.motion();
@@ -518,6 +583,7 @@ absl::StatusOr<JobRequest> ToJobRequest(v1::JobConfig config,
   Problems problems;
   ReadFaces(config, *model, request, problems);
   ReadSampling(config, *model, request, problems);
+  ReadLongVideo(config, *model, request, problems);
   ReadMotion(config, request, problems);
   ReadOutput(config.output(), *model, request, problems);
   CheckTerms(config, problems);

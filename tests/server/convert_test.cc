@@ -133,6 +133,41 @@ TEST(ToJobRequestTest, EveryFieldArrives) {
   EXPECT_FALSE(request->copy_audio);
 }
 
+TEST(ToJobRequestTest, MethodsForLongVideosArrive) {
+  v1::JobConfig config = Valid();
+  auto request = ToJobRequest(config, {FakeModel()});
+  ASSERT_THAT(request, IsOk());
+  EXPECT_EQ(request->method, LongVideoMethod::kAnchored);
+  EXPECT_EQ(request->anchors, AnchorPlacement::kSingle);
+  EXPECT_EQ(request->window.frames, std::nullopt);
+  EXPECT_EQ(request->window.overlap, std::nullopt);
+
+  config.set_sequence_plan(v1::SEQUENCE_PLAN_BALANCED);
+  config.set_anchor_placement(v1::ANCHOR_PLACEMENT_PER_SCENE);
+  request = ToJobRequest(config, {FakeModel()});
+  ASSERT_THAT(request, IsOk());
+  EXPECT_EQ(request->plan, SequencePlan::kBalanced);
+  EXPECT_EQ(request->anchors, AnchorPlacement::kPerScene);
+
+  config = Valid();
+  config.set_long_video_method(v1::LONG_VIDEO_METHOD_OVERLAPPED);
+  config.mutable_window()->set_frames(3);
+  config.mutable_window()->set_overlap(2);
+  request = ToJobRequest(config, {FakeModel()});
+  ASSERT_THAT(request, IsOk());
+  EXPECT_EQ(request->method, LongVideoMethod::kOverlapped);
+  EXPECT_EQ(request->window.frames, 3);
+  EXPECT_EQ(request->window.overlap, 2);
+
+  // An empty window has the defaults.
+  config.set_long_video_method(v1::LONG_VIDEO_METHOD_INDEPENDENT);
+  config.mutable_window()->Clear();
+  request = ToJobRequest(config, {FakeModel()});
+  ASSERT_THAT(request, IsOk());
+  EXPECT_EQ(request->method, LongVideoMethod::kIndependent);
+  EXPECT_EQ(request->window.frames, std::nullopt);
+}
+
 TEST(ToJobRequestTest, PosterAndMatteArrive) {
   v1::JobConfig config = Valid();
   config.mutable_output()->set_poster(true);
@@ -268,6 +303,9 @@ TEST(ToJobRequestTest, IllegalFurtherFacesNameThePair) {
             }),
             "further_faces[0].source has a picture or a text, must have only a face with "
             "COMPOSITION_PASTE_BACK");
+  EXPECT_EQ(
+      message([&](v1::JobConfig& config) { pair(config).mutable_source()->set_video("a video"); }),
+      "further_faces[0].source.video is set, must be unset: only source may be a video");
   EXPECT_EQ(message([&](v1::JobConfig& config) {
               config.mutable_source()->clear_image();
               config.mutable_source()->set_text("a text");
@@ -355,8 +393,60 @@ TEST(ToJobRequestTest, IllegalFieldsNameFieldValueAndRange) {
       {[](auto& c) { c.set_guidance_scale(21); }, "guidance_scale is 21, must be 0 to 20"},
       {[](auto& c) { c.set_guidance_scale(std::numeric_limits<double>::infinity()); },
        "guidance_scale is inf, must be 0 to 20"},
-      {[](auto& c) { c.set_sequence_plan(static_cast<v1::SequencePlan>(4)); },
-       "sequence_plan is 4, must be 0 to 3"},
+      {[](auto& c) { c.set_sequence_plan(static_cast<v1::SequencePlan>(5)); },
+       "sequence_plan is 5, must be 0 to 4"},
+      {[](auto& c) { c.set_long_video_method(static_cast<v1::LongVideoMethod>(5)); },
+       "long_video_method is 5, must be 0 to 4"},
+      {[](auto& c) { c.set_anchor_placement(static_cast<v1::AnchorPlacement>(3)); },
+       "anchor_placement is 3, must be 0 to 2"},
+      {[](auto& c) { c.mutable_window(); },
+       "window is set, must be unset with LONG_VIDEO_METHOD_ANCHORED"},
+      {[](auto& c) {
+         c.set_long_video_method(v1::LONG_VIDEO_METHOD_OVERLAPPED);
+         c.mutable_window()->set_frames(5);
+       },
+       "window.frames is 5, must be 1 to 4"},
+      {[](auto& c) {
+         c.set_long_video_method(v1::LONG_VIDEO_METHOD_MULTIDIFFUSION);
+         c.mutable_window()->set_frames(3);
+         c.mutable_window()->set_overlap(3);
+       },
+       "window.overlap is 3, must be 0 to 2"},
+      {[](auto& c) {
+         c.set_long_video_method(v1::LONG_VIDEO_METHOD_INDEPENDENT);
+         c.mutable_window()->set_overlap(0);
+       },
+       "window.overlap is set, must be unset with LONG_VIDEO_METHOD_INDEPENDENT"},
+      {[](auto& c) {
+         c.set_long_video_method(v1::LONG_VIDEO_METHOD_INDEPENDENT);
+         c.set_sequence_plan(v1::SEQUENCE_PLAN_CENTRAL_RANDOM);
+       },
+       "sequence_plan is SEQUENCE_PLAN_CENTRAL_RANDOM, must be unset with "
+       "LONG_VIDEO_METHOD_INDEPENDENT"},
+      {[](auto& c) {
+         c.set_long_video_method(v1::LONG_VIDEO_METHOD_OVERLAPPED);
+         c.set_anchor_placement(v1::ANCHOR_PLACEMENT_SINGLE);
+       },
+       "anchor_placement is ANCHOR_PLACEMENT_SINGLE, must be unset with "
+       "LONG_VIDEO_METHOD_OVERLAPPED"},
+      {[](auto& c) {
+         c.set_long_video_method(v1::LONG_VIDEO_METHOD_MULTIDIFFUSION);
+         c.mutable_live();
+       },
+       "long_video_method is LONG_VIDEO_METHOD_MULTIDIFFUSION, must be LONG_VIDEO_METHOD_ANCHORED "
+       "or unset with live"},
+      {[](auto& c) {
+         c.set_anchor_placement(v1::ANCHOR_PLACEMENT_PER_SCENE);
+         c.set_sequence_plan(v1::SEQUENCE_PLAN_CONTIGUOUS);
+       },
+       "anchor_placement is ANCHOR_PLACEMENT_PER_SCENE, must be ANCHOR_PLACEMENT_SINGLE or unset "
+       "with SEQUENCE_PLAN_CONTIGUOUS"},
+      {[](auto& c) {
+         c.set_sequence_plan(v1::SEQUENCE_PLAN_BALANCED);
+         c.mutable_live();
+       },
+       "sequence_plan is SEQUENCE_PLAN_BALANCED, must be SEQUENCE_PLAN_CONTIGUOUS or unset with "
+       "live"},
       {[](auto& c) { c.set_no_face_policy(static_cast<v1::NoFacePolicy>(-1)); },
        "no_face_policy is -1, must be 0 to 3"},
       {[](auto& c) { c.mutable_motion()->set_mode(static_cast<v1::MotionMode>(3)); },
