@@ -11,6 +11,7 @@
 #include <numeric>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -858,6 +859,130 @@ TEST_F(GoodInputTest, TheWholePictureInAnotherCodec) {
   EXPECT_EQ(probed["streams"][0]["codec_name"], "vp9");
   EXPECT_EQ(probed["streams"][0]["width"], 512);
   EXPECT_EQ(probed["streams"][0]["height"], 512);
+}
+
+TEST_F(GoodInputTest, APosterAndAMatteBelow) {
+  const std::string out = folder_->File("matte.mp4"), poster = folder_->File("poster.jpg");
+  Subprocess run(
+      Reenact({"run", "--server", server_->target(), "-s", Face(), "-d", Short(), "-o", out,
+               "--steps", absl::StrCat(kFewSteps), "--poster", poster, "--matte", "below"}));
+  ASSERT_EQ(run.Wait(absl::Minutes(2)), 0) << run.err();
+
+  EXPECT_EQ(FrameTimes(out), FrameTimes(Short()));
+  const auto size_of = [](const std::string& path) {
+    const auto probed =
+        nlohmann::json::parse(OutputOf({"ffprobe", "-v", "error", "-show_entries",
+                                        "stream=codec_name,width,height", "-of", "json", path}));
+    const auto& stream = probed["streams"][0];
+    return std::tuple(stream["codec_name"].get<std::string>(), stream["width"].get<int>(),
+                      stream["height"].get<int>());
+  };
+  const int side = model_->image_size();
+  EXPECT_EQ(size_of(out), std::tuple("h264", side, 2 * side));
+  EXPECT_EQ(size_of(poster), std::tuple("mjpeg", side, side));
+  EXPECT_TRUE(ReadFile(poster).starts_with("\xFF\xD8\xFF"));
+}
+
+TEST_F(GoodInputTest, AMatteIsAFourthChannel) {
+  v1::JobConfig config = NormalConfig();
+  config.mutable_output()->set_format(v1::OUTPUT_FORMAT_RAW_RGB);
+  config.mutable_output()->set_matte(v1::MATTE_ALPHA);
+  config.mutable_output()->set_poster(true);
+  auto job = Start(config, Short());
+  std::vector<v1::Frame> frames;
+  int num_posters = 0;
+  while (true) {
+    auto next = job->Next();
+    ASSERT_TRUE(next.ok()) << next.status();
+    if (!next->has_value()) break;
+    if ((*next)->has_poster()) {
+      ++num_posters;
+      EXPECT_TRUE(frames.empty()) << "it comes first";
+      EXPECT_EQ((*next)->poster().width(), model_->image_size());
+    }
+    if ((*next)->has_frame()) frames.push_back((*next)->frame());
+  }
+  EXPECT_EQ(num_posters, 1);
+  ASSERT_EQ(frames.size(), 8u);
+  for (const v1::Frame& frame : frames) {
+    EXPECT_EQ(frame.width(), model_->image_size());
+    EXPECT_EQ(frame.height(), model_->image_size());
+    ASSERT_EQ(frame.data().size(), size_t{4} * frame.width() * frame.height());
+    // The middle is the face, the corner is not.
+    const size_t middle =
+        static_cast<size_t>(frame.height() / 2 * frame.width() + frame.width() / 2);
+    EXPECT_EQ(static_cast<uint8_t>(frame.data()[4 * middle + 3]), 255);
+    EXPECT_EQ(frame.data()[3], 0);
+  }
+}
+
+TEST_F(GoodInputTest, AFaceIsReplacedInAVideo) {
+  // Shorter than the driving, and of another size and rate.
+  const std::string source = folder_->File("source.mp4"), out = folder_->File("replaced.mp4");
+  OutputOf({"ffmpeg", "-v", "error", "-i", Data("LivePortrait/driving/d6.mp4"), "-an", "-vf",
+            "scale=322:-2,fps=12", "-frames:v", "3", "-c:v", "libx264", source});
+  Subprocess run(Reenact({"run", "--server", server_->target(), "-s", source, "-d", Short(), "-o",
+                          out, "--steps", absl::StrCat(kFewSteps), "--paste-back"}));
+  ASSERT_EQ(run.Wait(absl::Minutes(2)), 0) << run.err();
+
+  EXPECT_THAT(run.err(), HasSubstr("of the source video"));
+  EXPECT_EQ(FrameTimes(out), FrameTimes(Short()));
+  const auto probe = [](const std::string& path) {
+    return OutputOf({"ffprobe", "-v", "error", "-select_streams", "v:0", "-show_entries",
+                     "stream=width,height", "-of", "csv", path});
+  };
+  EXPECT_EQ(probe(out), probe(source));
+}
+
+TEST_F(GoodInputTest, TwoPeopleDriveTwo) {
+  const std::string driving = folder_->File("two.mp4"), out = folder_->File("two_out.mp4");
+  OutputOf({"ffmpeg", "-v", "error", "-y", "-i", Long(), "-i", Data("LivePortrait/driving/d3.mp4"),
+            "-filter_complex", "[0]scale=256:256[a];[1]scale=256:256[b];[a][b]hstack", "-an",
+            "-frames:v", "6", "-c:v", "libx264", driving});
+  Subprocess run(
+      Reenact({"run", "--server", server_->target(), "-s", Face(), "--driver-face", "0", "--pair",
+               absl::StrCat("driver-face=1; source=", Data("LivePortrait/source/s9.jpg")), "-d",
+               driving, "-o", out, "--steps", absl::StrCat(kFewSteps)}));
+  ASSERT_EQ(run.Wait(absl::Minutes(2)), 0) << run.err();
+
+  EXPECT_THAT(run.err(), HasSubstr("pair 1: its driver's face was found in 6 of 6 frames"));
+  EXPECT_EQ(FrameTimes(out), FrameTimes(driving));
+  const auto probed = nlohmann::json::parse(OutputOf(
+      {"ffprobe", "-v", "error", "-show_entries", "stream=width,height", "-of", "json", out}));
+  EXPECT_EQ(probed["streams"][0]["width"], 2 * model_->image_size());
+  EXPECT_EQ(probed["streams"][0]["height"], model_->image_size());
+}
+
+TEST_F(BadInputTest, OnePersonCannotDriveTwo) {
+  v1::JobConfig config = NormalConfig();
+  v1::FacePair& pair = *config.add_further_faces();
+  pair.mutable_source()->set_image(ReadFile(Face()));
+  pair.mutable_driver_face()->set_index(1);
+  const Outcome outcome = RunJob(config, Short());
+  EXPECT_EQ(outcome.status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(Message(outcome.status),
+              HasSubstr("further_faces[0].driver_face: no face found in any of the 8 frames"));
+}
+
+TEST_F(BadInputTest, SourceVideoHasNoFace) {
+  const std::string source = folder_->File("bars.mp4");
+  OutputOf({"ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=size=160x120:rate=10:duration=1",
+            "-c:v", "libx264", "-y", source});
+  v1::JobConfig config = NormalConfig();
+  config.mutable_source()->clear_image();
+  config.mutable_source()->set_video(ReadFile(source));
+  const Outcome outcome = RunJob(config, Short());
+  EXPECT_EQ(outcome.status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(Message(outcome.status), AllOf(HasSubstr("source.video"), HasSubstr("no face")));
+}
+
+TEST_F(BadInputTest, SourceVideoIsNone) {
+  v1::JobConfig config = NormalConfig();
+  config.mutable_source()->clear_image();
+  config.mutable_source()->set_video("neither video nor picture");
+  const Outcome outcome = RunJob(config, Short());
+  EXPECT_EQ(outcome.status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(Message(outcome.status), HasSubstr("source.video"));
 }
 
 TEST_F(GoodInputTest, TheSummaryTellsOfEveryFramesFace) {

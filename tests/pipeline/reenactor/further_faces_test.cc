@@ -418,6 +418,11 @@ TEST_F(FurtherFacesTest, BadRequestsNameTheField) {
   EXPECT_THAT(
       message([](JobRequest& request) { request.further_faces[0].source.image = "not an image"; }),
       StartsWith("further_faces[0].source image: "));
+  EXPECT_EQ(message([](JobRequest& request) {
+              request.further_faces[0].source = SourceRequest();
+              request.further_faces[0].source.video = "a video";
+            }),
+            "further_faces[0].source.video is set, must be unset: only source may be a video");
   EXPECT_THAT(message([](JobRequest& request) {
                 request.further_faces[0].source = SourceRequest();
                 request.further_faces[0].source.face = Nth(3);
