@@ -1,11 +1,12 @@
 // reenact-strip: one picture that shows what a reenactment did. The source at the left; right of
 // it, for moments spread evenly over the clip, the driver's face above (if he is to be shown) and
-// the generated frame below.
+// the generated frames below, a row for each video.
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <fstream>
 #include <iostream>
+#include <limits>
 #include <optional>
 #include <sstream>
 #include <string>
@@ -31,7 +32,8 @@ constexpr int kGap = 4;          // pixels between pictures
 constexpr uint8_t kPaper = 255;  // their colour
 
 struct Arguments {
-  std::string source, driving, generated, output, face_models;
+  std::string source, driving, output, face_models;
+  std::vector<std::string> generated;
   int columns = 6;
   int size = 192;
   bool whole_source = false;
@@ -137,10 +139,16 @@ absl::Status MakeStrip(const Arguments& arguments) {
   if (!source_bytes.ok()) return source_bytes.status();
   auto source = DecodeImage(*source_bytes);
   if (!source.ok()) return source.status();
-  auto generated_bytes = ReadWhole(arguments.generated);
-  if (!generated_bytes.ok()) return generated_bytes.status();
-  auto count = CountFrames(*generated_bytes);
-  if (!count.ok()) return count.status();
+  std::vector<std::string> generated_bytes;
+  int count = std::numeric_limits<int>::max();
+  for (const std::string& path : arguments.generated) {
+    auto bytes = ReadWhole(path);
+    if (!bytes.ok()) return bytes.status();
+    auto num_frames = CountFrames(*bytes);
+    if (!num_frames.ok()) return num_frames.status();
+    generated_bytes.push_back(*std::move(bytes));
+    count = std::min(count, *num_frames);
+  }
   std::string driving_bytes;
   if (!arguments.driving.empty()) {
     auto bytes = ReadWhole(arguments.driving);
@@ -148,9 +156,9 @@ absl::Status MakeStrip(const Arguments& arguments) {
     driving_bytes = *std::move(bytes);
     auto num_driving = CountFrames(driving_bytes);
     if (!num_driving.ok()) return num_driving.status();
-    count = std::min(*count, *num_driving);
+    count = std::min(count, *num_driving);
   }
-  const std::vector<int> moments = Moments(*count, arguments.columns);
+  const std::vector<int> moments = Moments(count, arguments.columns);
 
   const int size = arguments.size;
   std::vector<Image> rows;  // from above
@@ -161,10 +169,12 @@ absl::Status MakeStrip(const Arguments& arguments) {
     if (!crops.ok()) return crops.status();
     rows.push_back(Row(*crops));
   }
-  auto generated = PickFrames(*generated_bytes, moments);
-  if (!generated.ok()) return generated.status();
-  for (Image& image : *generated) image = Scaled(image, size);
-  rows.push_back(Row(*generated));
+  for (const std::string& bytes : generated_bytes) {
+    auto generated = PickFrames(bytes, moments);
+    if (!generated.ok()) return generated.status();
+    for (Image& image : *generated) image = Scaled(image, size);
+    rows.push_back(Row(*generated));
+  }
   Image first = Scaled(*source, size);
   if (!arguments.whole_source) {
     auto crop = CropFaces(**landmarker, {*source}, size);
@@ -198,7 +208,8 @@ int main(int argc, char** argv) {
   CLI::App app("Puts the source, driving faces and generated frames into one picture.");
   app.add_option("--source", arguments.source, "Source image")->required();
   app.add_option("--driving", arguments.driving, "Driving video; without it no driver is shown");
-  app.add_option("--generated", arguments.generated, "Video made from the two")->required();
+  app.add_option("--generated", arguments.generated, "Video made from the two; several: a row each")
+      ->required();
   app.add_option("-o,--output", arguments.output, "PNG file to write")->required();
   app.add_option("--columns", arguments.columns, "Moments shown")
       ->check(CLI::Range(1, 64))

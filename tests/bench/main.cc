@@ -32,12 +32,14 @@ int Main(int argc, char** argv) {
   std::vector<Subcommand> subcommands;
   AddEngine(app, subcommands);
   AddDecode(app, subcommands);
+  AddLoad(app, subcommands);
   AddGemm(app, subcommands);
   AddServe(app, subcommands);
   AddLive(app, subcommands);
   AddLandmarks(app, subcommands);
   AddFootage(app, subcommands);
   AddCodec(app, subcommands);
+  AddOutput(app, subcommands);
   AddTable(app, subcommands);
   try {
     app.parse(argc, argv);

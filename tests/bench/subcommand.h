@@ -21,11 +21,13 @@ void AddLive(CLI::App& app, std::vector<Subcommand>& subcommands);
 void AddLandmarks(CLI::App& app, std::vector<Subcommand>& subcommands);
 void AddFootage(CLI::App& app, std::vector<Subcommand>& subcommands);
 void AddCodec(CLI::App& app, std::vector<Subcommand>& subcommands);
+void AddOutput(CLI::App& app, std::vector<Subcommand>& subcommands);
 void AddTable(CLI::App& app, std::vector<Subcommand>& subcommands);
 
 // These need libtorch.
 void AddEngine(CLI::App& app, std::vector<Subcommand>& subcommands);
 void AddGemm(CLI::App& app, std::vector<Subcommand>& subcommands);
 void AddDecode(CLI::App& app, std::vector<Subcommand>& subcommands);
+void AddLoad(CLI::App& app, std::vector<Subcommand>& subcommands);
 
 }  // namespace reenact::bench

@@ -135,6 +135,27 @@ TEST_F(BenchToolTest, EngineDecodesInTheSameTime) {
   EXPECT_FALSE(result.Lines().front().contains("share_of_gemm_peak"));
 }
 
+TEST_F(BenchToolTest, LoadTellsTimesAndMemory) {
+  const std::string source = std::string(kDemo) + "/portrait.png";
+  const Result result = Bench({"load", "--bundle", Bundle(), "--source", source, "--threads", "1",
+                               "--face-models", kFaceModels, "--json"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const auto lines = result.Lines();
+
+  ASSERT_EQ(lines.size(), 1u);
+  const Json& json = lines[0];
+  EXPECT_EQ(json["bench"], "load");
+  EXPECT_EQ(json["image_size"], 64);
+  EXPECT_EQ(json["dtype"], "bf16");
+  EXPECT_EQ(json["frames"], 1);
+  EXPECT_GT(json["weights_mb"], 0.1);
+  EXPECT_LT(json["weights_mb"], 2);
+  EXPECT_GT(json["load_s"], 0);
+  EXPECT_GT(json["job_s"], 0);
+  EXPECT_GT(json["rss_loaded_mb"], json["anonymous_loaded_mb"]);
+  EXPECT_GE(json["peak_job_mb"], json["anonymous_loaded_mb"]);
+}
+
 TEST_F(BenchToolTest, DecodeFieldsFitEachOther) {
   const Result result = Bench({"decode", "--bundle", Bundle(), "--frames", "3", "--repeat", "1",
                                "--threads", "1", "--json"});
