@@ -312,10 +312,11 @@ absl::StatusOr<std::vector<EmbeddedSource>> Model::EmbedSources(const JobRequest
   std::vector<EmbeddedSource> sources(num_faces);
   std::vector<Image> crops(num_faces);
   for (size_t owner = 0; owner < num_faces; ++owner) {
-    if (!SourceOf(request, owner).has_picture()) continue;
+    const bool has_video = owner == 0 && video != nullptr;
+    if (!has_video && !SourceOf(request, owner).has_picture()) continue;
     const std::vector<size_t> faces =
         owner == 0 ? FacesOfFirstPicture(request) : std::vector<size_t>{owner};
-    const absl::Status status = owner == 0 && video != nullptr
+    const absl::Status status = has_video
                                     ? CropSourceVideo(request, faces, *video, &sources, &crops)
                                     : CropSources(request, faces, landmarker, &sources, &crops);
     if (!status.ok()) return status;
