@@ -63,7 +63,7 @@ void DrivenFace::Note(int64_t frame, const FaceRecord& record) {
 }
 
 std::vector<Landmarks> DrivenFace::Take(const VideoInfo& info) {
-  for (FaceTimeline::Frame& frame : timeline_.Take()) filled_.push_back(std::move(frame));
+  for (const FaceTimeline::Frame& frame : timeline_.Take()) filled_.push_back(frame);
   MaybeCrop(info);
   if (!crop_.has_value()) return {};
   std::vector<DriverMotion::Frame> frames;

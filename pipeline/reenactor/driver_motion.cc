@@ -1,7 +1,6 @@
 #include "pipeline/reenactor/driver_motion.h"
 
 #include <cstddef>
-#include <utility>
 
 namespace reenact {
 
@@ -11,7 +10,7 @@ absl::StatusOr<DriverMotion> DriverMotion::Create(const std::optional<Landmarks>
   if (auto status = CheckSmoothingOptions(smoothing); !status.ok()) return status;
   auto transfer = MotionTransfer::Create(source, motion);
   if (!transfer.ok()) return transfer.status();
-  return DriverMotion(*std::move(transfer), smoothing);
+  return DriverMotion(*transfer, smoothing);
 }
 
 std::vector<Landmarks> DriverMotion::Clip(absl::Span<const Frame> frames) const {

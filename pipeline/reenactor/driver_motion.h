@@ -43,8 +43,8 @@ class DriverMotion {
   Landmarks Next(const Frame& frame);
 
  private:
-  DriverMotion(MotionTransfer transfer, const SmoothingOptions& smoothing)
-      : transfer_(std::move(transfer)), smoothing_(smoothing), smoother_(smoothing) {}
+  DriverMotion(const MotionTransfer& transfer, const SmoothingOptions& smoothing)
+      : transfer_(transfer), smoothing_(smoothing), smoother_(smoothing) {}
 
   MotionTransfer transfer_;
   SmoothingOptions smoothing_;

@@ -13,7 +13,7 @@ Driving::Driving(const Options& options, std::unique_ptr<FaceLandmarker> landmar
                  std::vector<Face> faces)
     : options_(options), landmarker_(std::move(landmarker)), certain_(faces.size()) {
   for (Face& face : faces) {
-    choices_.push_back(std::move(face.choice));
+    choices_.push_back(face.choice);
     DrivenFace::Options how;
     how.no_face = options.no_face;
     how.crop_frames = options.crop_frames;
