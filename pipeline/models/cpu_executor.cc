@@ -51,7 +51,7 @@ class CpuExecutor : public RowExecutor {
       work[i].row = &rows[i];
       work[i].time = Timestep(rows[i].t);
     }
-    const std::vector<int> rounds = Rounds(rows);
+    const std::vector<int> rounds = Rounds(rows, /*of_traced=*/0);
     size_t num_left = rows.size();
     for (int round = 0; num_left > 0; ++round) {
       std::vector<RowWork*> now;

@@ -66,9 +66,10 @@ inline int64_t RecordedFrame(const ExecutorRow& row) {
   return row.trace != nullptr ? row.recorded_frame : row.anchor_slot.value_or(0);
 }
 
-// In which rounds a call's rows can be computed: 0 for rows that see no trace another row of the
-// call records, else the round after that row's.
-std::vector<int> Rounds(absl::Span<const ExecutorRow> rows);
+// In which rounds a call's rows can be computed: `of_traced`, 0 or 1, for rows that see a trace
+// from before the call, 0 for those that see none, and else the round after that of the row that
+// records the trace.
+std::vector<int> Rounds(absl::Span<const ExecutorRow> rows, int of_traced);
 
 enum class ExecutorDtype { kFloat32, kBfloat16 };
 

@@ -133,10 +133,7 @@ class TorchExecutor final : public RowExecutor {
   // Indices of the rows of each batch, in the order in which batches can run: those with no trace
   // to see come first, as followers of the same call read what they leave.
   std::vector<std::vector<size_t>> Groups(absl::Span<const ExecutorRow> rows) const {
-    std::vector<int> rounds = Rounds(rows);
-    for (size_t i = 0; i < rows.size(); ++i) {
-      rounds[i] = std::max(rounds[i], rows[i].trace != nullptr ? 1 : 0);
-    }
+    const std::vector<int> rounds = Rounds(rows, /*of_traced=*/1);
     std::vector<std::vector<size_t>> groups;
     for (size_t i = 0; i < rows.size(); ++i) {
       const auto group =
@@ -340,7 +337,7 @@ absl::StatusOr<std::unique_ptr<RowExecutor>> MakeTorchExecutor(
   return MakeTorchExecutor(std::move(sdit), options, record ? MakeCudaGraphRecorder() : nullptr);
 }
 
-std::vector<int> Rounds(absl::Span<const ExecutorRow> rows) {
+std::vector<int> Rounds(absl::Span<const ExecutorRow> rows, int of_traced) {
   std::map<const AnchorTrace*, size_t> recorders;
   for (size_t i = 0; i < rows.size(); ++i) {
     if (rows[i].record != nullptr) recorders[rows[i].record] = i;
@@ -350,11 +347,11 @@ std::vector<int> Rounds(absl::Span<const ExecutorRow> rows) {
   for (bool changed = true; changed;) {
     changed = false;
     for (size_t i = 0; i < rows.size(); ++i) {
-      const auto recorder =
-          rows[i].trace != nullptr ? recorders.find(rows[i].trace) : recorders.end();
-      if (recorder == recorders.end() || rounds[i] == rounds[recorder->second] + 1) continue;
-      rounds[i] = rounds[recorder->second] + 1;
-      changed = true;
+      if (rows[i].trace == nullptr) continue;
+      const auto recorder = recorders.find(rows[i].trace);
+      const int round = recorder == recorders.end() ? of_traced : rounds[recorder->second] + 1;
+      changed = changed || rounds[i] != round;
+      rounds[i] = round;
     }
   }
   return rounds;
