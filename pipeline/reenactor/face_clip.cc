@@ -9,10 +9,11 @@
 #include "pipeline/diffusion/noise.h"
 #include "pipeline/diffusion/schedule.h"
 #include "pipeline/engine/trace_denoiser.h"
+#include "pipeline/engine/window_denoiser.h"
 
 namespace reenact {
 
-absl::StatusOr<FaceClip> FaceClip::Start(const Shared& shared, size_t face, RowPlan rows,
+absl::StatusOr<FaceClip> FaceClip::Start(const Shared& shared, size_t face, ClipPlan plan,
                                          bool complete) {
   const JobRequest& request = shared.request;
   const BundleConfig& config = shared.model.bundle().config;
@@ -32,9 +33,6 @@ absl::StatusOr<FaceClip> FaceClip::Start(const Shared& shared, size_t face, RowP
   // The rows of all faces together stay within the job's bound as far as they can.
   clip.max_active_rows_ =
       std::max(2, shared.options.max_active_rows / static_cast<int>(shared.sources.size()));
-  const auto form = clip.ChooseTraceForm(shared, static_cast<int>(rows.rows.size()), complete);
-  if (!form.ok()) return form.status();
-  clip.recomputed_ = *form != TraceForm::kRetained;
 
   SamplingOptions options;
   options.prediction = config.prediction;
@@ -42,34 +40,48 @@ absl::StatusOr<FaceClip> FaceClip::Start(const Shared& shared, size_t face, RowP
   options.ddim_eta = request.ddim_eta;
   options.guidance_scale = *request.guidance_scale;
   options.guided_channels = config.guided_channels;
-  RowSchedule::Options order;
-  order.form = *form;
-  order.max_active_rows = clip.max_active_rows_;
-  // The first frames are those of row 0: they are there soonest if it runs alone.
-  order.max_first_rows = complete ? clip.max_active_rows_ : 1;
   const int64_t channels = config.sdit.latent_channels;
   const int64_t size = config.sdit.latent_size;
-  auto denoiser = TraceDenoiser::Create(
-      shared.model.executor(), *std::move(schedule), std::move(rows), *std::move(conditions),
-      [seed = request.seed, channels, size](int frame, int step) {
-        return FrameNoise(seed, static_cast<uint64_t>(frame), static_cast<uint64_t>(step),
-                          {channels, size, size});
-      },
-      options, order, complete);
-  if (!denoiser.ok()) return denoiser.status();
-  if (complete) clip.known_total_ = denoiser->total_row_steps();
-  clip.denoiser_ = std::make_unique<TraceDenoiser>(*std::move(denoiser));
+  const NoiseSource noise = [seed = request.seed, channels, size](int frame, int step) {
+    return FrameNoise(seed, static_cast<uint64_t>(frame), static_cast<uint64_t>(step),
+                      {channels, size, size});
+  };
+  if (!plan.windows.empty()) {
+    auto denoiser = WindowDenoiser::Create(
+        shared.model.executor(), *std::move(schedule), plan.method, std::move(plan.windows),
+        *std::move(conditions), noise, options, clip.max_active_rows_);
+    if (!denoiser.ok()) return denoiser.status();
+    clip.denoiser_ = std::make_unique<WindowDenoiser>(*std::move(denoiser));
+  } else {
+    const auto form = clip.ChooseTraceForm(shared, plan.rows, complete);
+    if (!form.ok()) return form.status();
+    clip.recomputed_ = *form != TraceForm::kRetained;
+    RowSchedule::Options order;
+    order.form = *form;
+    order.max_active_rows = clip.max_active_rows_;
+    // The first frames are those of row 0: they are there soonest if it runs alone.
+    order.max_first_rows = complete ? clip.max_active_rows_ : 1;
+    auto denoiser =
+        TraceDenoiser::Create(shared.model.executor(), *std::move(schedule), std::move(plan.rows),
+                              *std::move(conditions), noise, options, order, complete);
+    if (!denoiser.ok()) return denoiser.status();
+    clip.denoiser_ = std::make_unique<TraceDenoiser>(*std::move(denoiser));
+  }
+  if (complete) clip.known_total_ = clip.denoiser_->total_row_steps();
   return clip;
 }
 
-absl::StatusOr<TraceForm> FaceClip::ChooseTraceForm(const Shared& shared, int num_rows,
+absl::StatusOr<TraceForm> FaceClip::ChooseTraceForm(const Shared& shared, const RowPlan& rows,
                                                     bool complete) {
+  // Rows that share nothing keep nothing.
+  if (!rows.anchor_slot.has_value()) return TraceForm::kRetained;
   using Trace = ReenactorOptions::Trace;
   const ReenactorOptions& options = shared.options;
   if (options.trace == Trace::kLockStep) return TraceForm::kLockStep;
   if (options.trace == Trace::kRecomputed) return TraceForm::kRecomputed;
-  const int64_t bytes = TraceDenoiser::RetainedBytes(shared.model.executor(), num_steps_,
-                                                     *shared.request.guidance_scale != 1);
+  const int64_t bytes = TraceDenoiser::RetainedBytes(
+      shared.model.executor(), num_steps_, *shared.request.guidance_scale != 1,
+      1 + static_cast<int>(rows.linked_scenes.size()));
   auto reservation = shared.budget.Reserve(bytes);
   if (reservation.has_value()) {
     retained_ = *std::move(reservation);
@@ -80,6 +92,7 @@ absl::StatusOr<TraceForm> FaceClip::ChooseTraceForm(const Shared& shared, int nu
                                                      " bytes; ", shared.budget.available(), " of ",
                                                      shared.budget.limit(), " are free"));
   }
+  const int num_rows = static_cast<int>(rows.rows.size());
   return complete && num_rows <= max_active_rows_ ? TraceForm::kLockStep : TraceForm::kRecomputed;
 }
 

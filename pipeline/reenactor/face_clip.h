@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "pipeline/anchored/clip_plan.h"
 #include "pipeline/anchored/row_plan.h"
 #include "pipeline/anchored/row_schedule.h"
 #include "pipeline/engine.h"
@@ -36,8 +37,8 @@ class FaceClip {
     TraceBudget& budget;
   };
 
-  // `rows` are all of the clip's, or, if not `complete`, the first.
-  static absl::StatusOr<FaceClip> Start(const Shared& shared, size_t face, RowPlan rows,
+  // `plan` has all rows of the clip, or, if not `complete`, the first.
+  static absl::StatusOr<FaceClip> Start(const Shared& shared, size_t face, ClipPlan plan,
                                         bool complete);
 
   // Of the denoiser (clip_denoiser.h); after done() there is nothing to step.
@@ -59,7 +60,8 @@ class FaceClip {
   FaceClip() = default;
 
   // Chooses the form of the trace; kRetained reserves its memory.
-  absl::StatusOr<TraceForm> ChooseTraceForm(const Shared& shared, int num_rows, bool complete);
+  absl::StatusOr<TraceForm> ChooseTraceForm(const Shared& shared, const RowPlan& rows,
+                                            bool complete);
 
   std::unique_ptr<ClipDenoiser> denoiser_;
   TraceBudget::Reservation retained_;

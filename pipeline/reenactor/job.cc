@@ -198,7 +198,7 @@ absl::StatusOr<EngineJob::Preparation> ReenactorJob::PrepareSome() {
 }
 
 absl::Status ReenactorJob::TakeIn(std::vector<Driving::Frame> frames, bool end) {
-  std::optional<RowPlan> rows;
+  std::optional<ClipPlan> plan;
   {
     absl::MutexLock lock(&mu_);
     for (Driving::Frame& frame : frames) {
@@ -218,19 +218,18 @@ absl::Status ReenactorJob::TakeIn(std::vector<Driving::Frame> frames, bool end) 
                                                       info.num_frames_hint, options_.max_frames)));
     if (!started_ && grows()) {
       if (auto first = feed_.NextRow(absl::Now(), 0)) {
-        rows = feed_.plan();
-        rows->rows = {*std::move(first)};
+        plan.emplace().rows = feed_.plan();
+        plan->rows.rows = {*std::move(first)};
       }
     }
     if (!started_ && !grows() && end) {
-      auto all =
-          PlanRows(frames_.count(), model_.info().frames_per_row, request_.plan, request_.seed);
+      auto all = PlanClip(request_, frames_.count(), model_.info().frames_per_row, SceneCuts());
       if (!all.ok()) return all.status();
-      rows = *std::move(all);
+      plan = *std::move(all);
     }
   }
-  if (rows.has_value()) {
-    if (auto status = Start(*rows); !status.ok()) return status;
+  if (plan.has_value()) {
+    if (auto status = Start(*plan); !status.ok()) return status;
   }
   if (!end) return absl::OkStatus();
   Summarize();
@@ -240,6 +239,16 @@ absl::Status ReenactorJob::TakeIn(std::vector<Driving::Frame> frames, bool end) 
   }
   frames_.Complete();
   return absl::OkStatus();
+}
+
+std::vector<int> ReenactorJob::SceneCuts() const {
+  // A cut is one of the picture, and so of every face.
+  const std::vector<FrameFace>& records = driving_->faces().front().records();
+  std::vector<int> cuts;
+  for (size_t frame = 1; frame < records.size(); ++frame) {
+    if (records[frame].cut) cuts.push_back(static_cast<int>(frame));
+  }
+  return cuts;
 }
 
 void ReenactorJob::Summarize() {
@@ -258,13 +267,13 @@ void ReenactorJob::Summarize() {
   summary_.landmark_time = driving_->landmark_time();
 }
 
-absl::Status ReenactorJob::Start(const RowPlan& rows) {
+absl::Status ReenactorJob::Start(const ClipPlan& plan) {
   const absl::Time start = absl::Now();
   const FaceClip::Shared shared = {model_, options_, request_, sources_, frames_, budget_};
   int64_t total_steps = 0;
-  const int num_rows = static_cast<int>(rows.rows.size());
+  const int num_rows = plan.num_rows();
   for (size_t face = 0; face < sources_.size(); ++face) {
-    auto clip = FaceClip::Start(shared, face, rows, /*complete=*/!grows());
+    auto clip = FaceClip::Start(shared, face, plan, /*complete=*/!grows());
     if (!clip.ok()) return clip.status();
     clips_.push_back(*std::move(clip));
     total_steps += clips_.back().total_row_steps(num_rows);
@@ -275,15 +284,21 @@ absl::Status ReenactorJob::Start(const RowPlan& rows) {
   summary_.audio_copied = rendering_.audio_copied();
   summary_.embed_time += absl::Now() - start;
 
+  if (!plan.rows.linked_scenes.empty()) {
+    summary_.notes.push_back(absl::StrCat(plan.rows.linked_scenes.size() + 1,
+                                          " scenes, each with an anchor frame of its own"));
+  }
+
   const int num_faces = static_cast<int>(sources_.size());
+  SDiTConfig row = model_.bundle().config.sdit;
+  row.num_frames = plan.frames_per_row();
   absl::MutexLock lock(&mu_);
   started_ = true;
   num_rows_ = open_rows_ = num_rows;
   plan_.num_rows = num_rows * num_faces;
-  plan_.num_padding_slots = rows.num_padding_slots * num_faces;
+  plan_.num_padding_slots = plan.num_padding_slots() * num_faces;
   plan_.num_steps = *request_.num_steps;
-  plan_.gflop_per_row_step =
-      TraceDenoiser::GflopPerRowStep(model_.bundle().config.sdit, *request_.guidance_scale != 1);
+  plan_.gflop_per_row_step = TraceDenoiser::GflopPerRowStep(row, *request_.guidance_scale != 1);
   if (!grows()) plan_.total_steps = total_steps;
   return absl::OkStatus();
 }

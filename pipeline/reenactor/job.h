@@ -26,6 +26,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "pipeline/anchored/clip_plan.h"
 #include "pipeline/anchored/row_feed.h"
 #include "pipeline/anchored/row_plan.h"
 #include "pipeline/engine.h"
@@ -91,8 +92,10 @@ class ReenactorJob : public EngineJob {
   absl::StatusOr<Preparation> PrepareSome();
   // Hands over what one reading gave, and makes what can be made of it.
   absl::Status TakeIn(std::vector<Driving::Frame> frames, bool end) ABSL_LOCKS_EXCLUDED(mu_);
-  // The denoisers and the writer; `rows` are all of the clip's, or the first.
-  absl::Status Start(const RowPlan& rows) ABSL_LOCKS_EXCLUDED(mu_);
+  // The denoisers and the writer; `plan` has all rows of the clip, or the first.
+  absl::Status Start(const ClipPlan& plan) ABSL_LOCKS_EXCLUDED(mu_);
+  // The first frames of the driving's scenes but the first; known at its end.
+  std::vector<int> SceneCuts() const;
   // The parts of summary_ that come from the driving.
   void Summarize();
   // kCancelled after Cancel().

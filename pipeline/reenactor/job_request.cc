@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "absl/strings/str_cat.h"
+#include "pipeline/anchored/clip_plan.h"
 #include "pipeline/compose/paste_back_options.h"
 #include "pipeline/media/video_encoding.h"
 
@@ -64,6 +65,10 @@ absl::Status CheckFurtherFaces(const JobRequest& request, const ModelInfo& info)
   for (size_t face = 1; face < NumFaces(request); ++face) {
     const SourceRequest& source = SourceOf(request, face);
     const std::string field = FieldOf(face, "source");
+    if (!source.video.empty()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(field, ".video is set, must be unset: only source may be a video"));
+    }
     if (SharesPicture(request, face)) {
       if (!request.source.has_picture()) {
         return absl::InvalidArgumentError(
@@ -150,6 +155,7 @@ absl::Status CheckRequest(const JobRequest& request, const ModelInfo& info) {
       request.format != OutputFormat::kRawRgb) {
     return absl::InvalidArgumentError("matte is alpha, must be below or none without PNG or raw");
   }
+  if (auto status = CheckLongVideo(request, info.frames_per_row); !status.ok()) return status;
   // The first step count that has a posterior variance to borrow is 2 (schedule.h).
   for (const absl::Status& status :
        {CheckRange("num_steps", request.num_steps.value_or(info.default_num_steps), 2,

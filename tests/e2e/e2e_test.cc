@@ -9,6 +9,7 @@
 #include <fstream>
 #include <limits>
 #include <numeric>
+#include <set>
 #include <string>
 #include <thread>
 #include <tuple>
@@ -18,6 +19,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "client/jpeg_splitter.h"
 #include "nlohmann/json.hpp"
@@ -340,6 +342,16 @@ TEST_F(BadInputTest, ModelIsUnknown) {
 
   EXPECT_EQ(outcome.status.code(), absl::StatusCode::kNotFound);
   EXPECT_THAT(Message(outcome.status), HasSubstr("mona-lisa-9000"));
+}
+
+TEST_F(BadInputTest, AWindowIsWiderThanARow) {
+  v1::JobConfig config = NormalConfig();
+  config.set_long_video_method(v1::LONG_VIDEO_METHOD_OVERLAPPED);
+  config.mutable_window()->set_frames(model_->frames_per_row() + 1);
+  const Outcome outcome = RunJob(config, Short());
+  EXPECT_EQ(outcome.status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(Message(outcome.status),
+              HasSubstr(absl::StrCat("must be 1 to ", model_->frames_per_row())));
 }
 
 TEST_F(BadInputTest, NumbersAreOutOfRange) {
@@ -1017,6 +1029,46 @@ TEST_F(GoodInputTest, AContiguousJobIsDoneWhileItIsRead) {
   std::ofstream(out, std::ios::binary) << outcome.video;
   EXPECT_EQ(FrameTimes(out), FrameTimes(Long()));
   EXPECT_EQ(SoundMd5(out), SoundMd5(Long()));
+}
+
+TEST_F(GoodInputTest, EveryMethodForLongVideosMakesItsOwnVideo) {
+  const std::vector<std::vector<std::string>> choices = {
+      {"--method", "multidiffusion", "--window", "4", "--overlap", "2"},
+      {"--method", "overlapped", "--window", "4"},
+      {"--method", "independent", "--window", "3"}};
+  std::set<std::string> videos;
+  for (const std::vector<std::string>& choice : choices) {
+    SCOPED_TRACE(absl::StrJoin(choice, " "));
+    const std::string out = folder_->File("method.mp4");
+    std::vector<std::string> command = {"run",
+                                        "-s",
+                                        Face(),
+                                        "-d",
+                                        Short(),
+                                        "-o",
+                                        out,
+                                        "--steps",
+                                        absl::StrCat(kFewSteps),
+                                        "--server",
+                                        server_->target()};
+    command.insert(command.end(), choice.begin(), choice.end());
+    Subprocess run(Reenact(command));
+    ASSERT_EQ(run.Wait(absl::Minutes(5)), 0) << run.err();
+    EXPECT_EQ(FrameTimes(out), FrameTimes(Short()));
+    EXPECT_TRUE(videos.insert(ReadFile(out)).second) << "the same video as another method";
+  }
+  // One scene needs no other anchor.
+  v1::JobConfig config = NormalConfig();
+  const Outcome single = RunJob(config, Short());
+  config.set_anchor_placement(v1::ANCHOR_PLACEMENT_PER_SCENE);
+  const Outcome per_scene = RunJob(config, Short());
+  ASSERT_TRUE(per_scene.status.ok()) << per_scene.status;
+  EXPECT_TRUE(per_scene.video == single.video);
+  EXPECT_FALSE(videos.contains(single.video));
+  config.set_sequence_plan(v1::SEQUENCE_PLAN_BALANCED);
+  const Outcome balanced = RunJob(config, Short());
+  ASSERT_TRUE(balanced.status.ok()) << balanced.status;
+  EXPECT_EQ(balanced.summary.frames_out(), 8);
 }
 
 TEST_F(GoodInputTest, BrokenConnectionIsNotSeenInTheVideo) {
