@@ -112,7 +112,8 @@ SequencePlan PlanOf(const std::string& name) {
   static const std::map<std::string, SequencePlan> plans = {
       {"central-random", SequencePlan::kCentralRandom},
       {"central-interleaved", SequencePlan::kCentralInterleaved},
-      {"contiguous", SequencePlan::kContiguous}};
+      {"contiguous", SequencePlan::kContiguous},
+      {"balanced", SequencePlan::kBalanced}};
   return plans.at(name);
 }
 
@@ -454,7 +455,7 @@ void AddEngine(CLI::App& app, std::vector<Subcommand>& subcommands) {
                    "override,anchored or anchored:fp32,anchored:bf16")
       ->type_name("LIST");
   command->add_option("--plan", flags->plan, "Which frames share a row")
-      ->check(CLI::IsMember({"central-random", "central-interleaved", "contiguous"}))
+      ->check(CLI::IsMember({"central-random", "central-interleaved", "contiguous", "balanced"}))
       ->capture_default_str();
   command->add_option("--sampler", flags->sampler, "The update of a step")
       ->check(CLI::IsMember({"ddim", "ddpm", "dpm-solver++"}))

@@ -43,7 +43,8 @@ v1::SequencePlan PlanOf(const std::string& name) {
   static const std::map<std::string, v1::SequencePlan> plans = {
       {"central-random", v1::SEQUENCE_PLAN_CENTRAL_RANDOM},
       {"central-interleaved", v1::SEQUENCE_PLAN_CENTRAL_INTERLEAVED},
-      {"contiguous", v1::SEQUENCE_PLAN_CONTIGUOUS}};
+      {"contiguous", v1::SEQUENCE_PLAN_CONTIGUOUS},
+      {"balanced", v1::SEQUENCE_PLAN_BALANCED}};
   return plans.at(name);
 }
 
@@ -392,7 +393,7 @@ void AddServe(CLI::App& app, std::vector<Subcommand>& subcommands) {
       "--samplers", flags->samplers,
       "ddim, ddpm, dpm-solver++; several are mixed: ddim,ddpm. Default: the model's");
   command->add_option("--plan", flags->plan, "Which frames share a row")
-      ->check(CLI::IsMember({"central-random", "central-interleaved", "contiguous"}))
+      ->check(CLI::IsMember({"central-random", "central-interleaved", "contiguous", "balanced"}))
       ->capture_default_str();
   command->add_option("--format", flags->format, "Output format")
       ->check(CLI::IsMember({"mp4", "jpeg", "png", "raw"}))
