@@ -18,7 +18,6 @@
 #include "eval/protocol.h"
 #include "eval/results_table.h"
 #include "eval/scene_recognition.h"
-#include "eval/statistics.h"
 
 namespace reenact {
 namespace {
@@ -53,6 +52,12 @@ double StandardError(const std::vector<double>& values) {
   double squares = 0;
   for (const double value : values) squares += (value - mean) * (value - mean);
   return count > 1 ? std::sqrt(squares / (count - 1) / count) : std::nan("");
+}
+
+std::string MeanAndError(const std::vector<double>& values) {
+  const std::string mean = absl::StrFormat("%.4f", MeanOf(values));
+  if (values.size() < 2) return mean;
+  return absl::StrCat(mean, absl::StrFormat(" +- %.4f", StandardError(values)));
 }
 
 // Says at which lengths `anchored` is below every other method.
@@ -117,15 +122,16 @@ absl::StatusOr<std::string> Figure5(const FigureFlags& flags, const Laboratory& 
     series.name = name;
     for (size_t l = 0; l < options.lengths.size(); ++l) {
       const ConsistencyCell& cell = (*cells)[m][l];
-      const double mean = MeanOf(cell.self_csim), error = StandardError(cell.self_csim);
-      row.push_back(absl::StrFormat("%.4f +- %.4f", mean, error));
+      const double mean = MeanOf(cell.self_csim);
+      row.push_back(MeanAndError(cell.self_csim));
       series.points.emplace_back(options.lengths[l], mean);
-      csv.rows.push_back({name, absl::StrCat(options.lengths[l]),
-                          absl::StrCat(cell.self_csim.size()), absl::StrFormat("%.6f", mean),
-                          absl::StrFormat("%.6f", error),
-                          absl::StrFormat("%.6f", MeanOf(cell.least_cosine)),
-                          absl::StrFormat("%.6f", MeanOf(cell.driving_cosine)),
-                          absl::StrFormat("%.6f", MeanOf(cell.neighbour_change))});
+      csv.rows.push_back(
+          {name, absl::StrCat(options.lengths[l]), absl::StrCat(cell.self_csim.size()),
+           absl::StrFormat("%.6f", mean),
+           cell.self_csim.size() < 2 ? "" : absl::StrFormat("%.6f", StandardError(cell.self_csim)),
+           absl::StrFormat("%.6f", MeanOf(cell.least_cosine)),
+           absl::StrFormat("%.6f", MeanOf(cell.driving_cosine)),
+           absl::StrFormat("%.6f", MeanOf(cell.neighbour_change))});
     }
     table.rows.push_back(std::move(row));
     plot.series.push_back(std::move(series));

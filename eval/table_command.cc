@@ -29,6 +29,7 @@ constexpr int kSheetColumns = 6;
 
 struct TableFlags : EvalFlags {
   std::string protocols = "same,cross,cross-relative";
+  int people = 0;  // 0: the default
 };
 
 torch::Tensor ToMatrix(const std::vector<Embedding>& embeddings) {
@@ -149,8 +150,8 @@ absl::Status RunTable(const TableFlags& flags, const CommandContext& context) {
   options.request = laboratory->request;
   options.num_clips = flags.clips > 0 ? flags.clips : flags.quick ? kQuickClips : kFullClips;
   options.held_out.num_frames = flags.frames > 0 ? flags.frames : kDefaultFrames;
-  options.held_out.num_people =
-      std::max(options.num_clips, flags.quick ? kQuickPeople : kFullPeople);
+  const int people = flags.people > 0 ? flags.people : flags.quick ? kQuickPeople : kFullPeople;
+  options.held_out.num_people = std::max(options.num_clips, people);
   options.jobs = flags.jobs;
   options.threads = flags.threads;
   options.stop = context.stop;
@@ -186,6 +187,10 @@ EvalCommand AddTable(CLI::App& app) {
                  "same (own portrait), cross (another person drives), cross-relative (with the "
                  "service's relative motion); joined by commas")
       ->capture_default_str();
+  app.add_option("--people", flags->people,
+                 "People that every source is compared with, itself included; the clips' at least "
+                 "(default: 100, with --quick 64)")
+      ->check(CLI::Range(2, 100000));
   return {&app, [flags](const CommandContext& context) { return RunTable(*flags, context); }};
 }
 

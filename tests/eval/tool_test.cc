@@ -1,0 +1,134 @@
+// reenact-eval as a user meets it: what it prints, how it fails.
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "pipeline/media/image_codec.h"
+#include "pipeline/weights/safetensors.h"
+#include "tests/client/subprocess.h"
+#include "tests/support/paths.h"
+#include "torch/torch.h"
+
+namespace reenact {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ContainsRegex;
+using ::testing::HasSubstr;
+using testing::Subprocess;
+using testing::TemporaryFolder;
+
+constexpr char kDemo[] = REENACT_SOURCE_DIR "/demo";
+constexpr char kFaceModels[] = REENACT_SOURCE_DIR "/.deps/mediapipe";
+
+struct Result {
+  int exit_code = -1;
+  std::string out, err;
+};
+
+Result Eval(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), REENACT_EVAL_PROGRAM);
+  Subprocess process(arguments, {{"OMP_NUM_THREADS", "1"}});
+  Result result;
+  result.exit_code = process.Wait();
+  result.out = process.out();
+  result.err = process.err();
+  return result;
+}
+
+class EvalToolTest : public ::testing::Test {
+ protected:
+  TemporaryFolder folder_;
+};
+
+TEST_F(EvalToolTest, SaysWhatIsWrongWithTheUsage) {
+  const struct {
+    std::vector<std::string> arguments;
+    const char* message;
+  } cases[] = {
+      {{}, "--bundle is required"},
+      {{"--unknown"}, "unknown"},
+      {{"--bundle", kDemo, "--clips", "0"}, "Value 0 not in range"},
+      {{"--bundle", kDemo, "--frames", "1"}, "Value 1 not in range"},
+      {{"--bundle", kDemo, "--methods", "best"}, "methods is \"best\", must be one of anchored"},
+      {{"--bundle", kDemo, "--protocols", "self"}, "protocols is \"self\", must be one of same"},
+      {{"--bundle", kDemo, "--plan", "x"}, "plan is \"x\", must be one of central-random"},
+      {{"--bundle", kDemo, "--variety", "x"}, "variety is \"x\", must be one of plain, rich"},
+      {{"--bundle", kDemo, "--sampler", "x"}, "x"},
+      {{"--bundle", "/nowhere"}, "/nowhere"},
+      {{"figures", "--bundle", "/nowhere"}, "/nowhere"},
+      {{"figures", "--bundle", kDemo, "--only", "figure6"}, "figure6"},
+      {{"frechet", "--real", "/nowhere", "--generated", "/nowhere"}, "/nowhere"},
+  };
+  for (const auto& test : cases) {
+    const Result result = Eval(test.arguments);
+    EXPECT_EQ(result.exit_code, 2) << test.message << result.err;
+    EXPECT_THAT(result.err, HasSubstr(test.message));
+    EXPECT_EQ(result.out, "");
+  }
+}
+
+TEST_F(EvalToolTest, HelpNamesTheCommands) {
+  const Result result = Eval({"--help"});
+
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_THAT(result.out, AllOf(HasSubstr("--bundle"), HasSubstr("figures"), HasSubstr("frechet"),
+                                HasSubstr("Exit codes")));
+}
+
+TEST_F(EvalToolTest, ComparesFeaturesFromFiles) {
+  // Two points each: mean 0 and variance 2; mean 3 and variance 8 (ddof 1). 9 + (sqrt 8 - sqrt
+  // 2)^2.
+  const std::string real = folder_.File("real.safetensors"),
+                    generated = folder_.File("generated.safetensors");
+  ASSERT_TRUE(WriteSafetensors(real, {{"features", torch::tensor({{-1.0f}, {1.0f}})}}, {}).ok());
+  ASSERT_TRUE(
+      WriteSafetensors(generated, {{"features", torch::tensor({{1.0f}, {5.0f}})}}, {}).ok());
+
+  const Result result = Eval({"frechet", "--real", real, "--generated", generated});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(result.out, "11.000000\n");
+
+  const Result missing =
+      Eval({"frechet", "--real", real, "--generated", generated, "--tensor", "pool3"});
+  EXPECT_EQ(missing.exit_code, 2);
+  EXPECT_THAT(missing.err, HasSubstr("has no tensor \"pool3\""));
+}
+
+TEST_F(EvalToolTest, MeasuresTheDemoBundle) {
+  if (!std::ifstream(std::string(kFaceModels) + "/face_detection_short_range.tflite")) {
+    if (testing::MustHaveData()) FAIL() << "the face models are not there";
+    GTEST_SKIP() << "the face models are not there";
+  }
+  const Result too_many =
+      Eval({"--bundle", kDemo, "--face-models", kFaceModels, "--num-steps", "999"});
+  EXPECT_EQ(too_many.exit_code, 2);
+  EXPECT_THAT(too_many.err, HasSubstr("--num-steps is 999, must be 2..100"));
+  const std::string out = folder_.File("results");
+  const std::vector<std::string> arguments = {
+      "--bundle", kDemo, "--face-models", kFaceModels,  "--quick", "--clips", "2", "--frames", "4",
+      "--people", "4",   "--protocols",   "same,cross", "--out",   out};
+
+  const Result result = Eval(arguments);
+
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.out, AllOf(HasSubstr("2 clips of 4 frames"), HasSubstr("same anchored"),
+                                HasSubstr("cross anchored"), HasSubstr("true frames"),
+                                HasSubstr("autoencoder"), HasSubstr("Self-CSIM")));
+  // The true frames differ from the truth by nothing, and their faces are found.
+  EXPECT_THAT(result.out, ContainsRegex("SSIM[^\n]*1\\.000"));
+  EXPECT_THAT(result.err, HasSubstr("2 of 2 clips"));
+  EXPECT_EQ(testing::ReadFile(out + "/results.md"), result.out);
+  const std::string csv = testing::ReadFile(out + "/clips.csv");
+  EXPECT_THAT(csv, AllOf(HasSubstr("variant,clip,frames,found,"), HasSubstr("\nsame anchored,1,4,"),
+                         HasSubstr("\nautoencoder,0,4,")));
+  for (const char* name : {"same-anchored", "cross-anchored", "true-frames", "autoencoder"}) {
+    EXPECT_TRUE(DecodeImage(testing::ReadFile(absl::StrCat(out, "/", name, ".png"))).ok()) << name;
+  }
+}
+
+}  // namespace
+}  // namespace reenact
