@@ -23,6 +23,7 @@
 #include "pipeline/media/resize.h"
 #include "pipeline/media/video_reader.h"
 #include "pipeline/media/video_writer.h"
+#include "pipeline/reenactor/source_embedding.h"
 #include "tests/support/paths.h"
 
 namespace reenact {
@@ -483,7 +484,7 @@ TEST_F(LiveTest, GivesWhatAFileOfTheSameFramesGives) {
     ASSERT_NO_FATAL_FAILURE(RunOut(**job, &outputs));
     before_the_end = outputs.size();
   }
-  EXPECT_GE(before_the_end, 9u) << "rows of 4, 3 and 3 frames, the last waits for its duration";
+  EXPECT_EQ(before_the_end, 10u) << "rows of 4, 3 and 3 frames, none of which waits for the next";
   EXPECT_FALSE((*job)->plan().complete);
   ASSERT_TRUE((*job)->FinishDriving().ok());
   ASSERT_NO_FATAL_FAILURE(RunOut(**job, &outputs));
@@ -682,7 +683,87 @@ TEST_F(ReenactorTest, TextAndImageAreSources) {
   EXPECT_FALSE(Run(request).Bytes() == text);
 
   for (int i = 0; i < 100; ++i) request.source.text += " and";
-  EXPECT_THAT(Run(request).summary.notes, ::testing::ElementsAre(HasSubstr("77 tokens")));
+  EXPECT_THAT(
+      Run(request).summary.notes,
+      ::testing::ElementsAre(HasSubstr("source.text is longer than the model's 77 tokens")));
+}
+
+TEST_F(ReenactorTest, AnEditMovesThePictureFromOneTextToAnother) {
+  JobRequest request = Request();
+  request.format = OutputFormat::kRawRgb;
+  const std::string image = Run(request).Bytes();
+  request.source.edit_from = "the face";
+  request.source.edit_to = "and the face";
+  request.source.edit_strength = 0;
+  EXPECT_LE(LargestDifference(Run(request).Bytes(), image), 1) << "no step";
+  request.source.edit_strength = 1;
+  const std::string edited = Run(request).Bytes();
+  EXPECT_FALSE(edited == image);
+  EXPECT_EQ(Run(request).Bytes(), edited);
+  request.source.edit_strength = 0.5;
+  EXPECT_FALSE(Run(request).Bytes() == edited);
+
+  request.source.edit_strength = 1;
+  request.source.edit_from = "and the face";
+  EXPECT_LE(LargestDifference(Run(request).Bytes(), image), 1) << "from a text to itself";
+
+  for (int i = 0; i < 100; ++i) request.source.edit_to += " and";
+  EXPECT_THAT(Run(request).summary.notes,
+              ::testing::ElementsAre(HasSubstr("source.edit.to is longer")));
+}
+
+TEST_F(ReenactorTest, TextsChangeWhoIsShownAsStated) {
+  const auto bundle = ReadBundle(folder_);
+  ASSERT_TRUE(bundle.ok()) << bundle.status();
+  const Image crop = ResizeImage(faces_[0], 64, 64);
+  const auto embed = [&](const SourceRequest& source, const Image& picture) {
+    auto identity = EmbedIdentity(*bundle, source, picture, Landmarks());
+    EXPECT_TRUE(identity.ok()) << identity.status();
+    return *std::move(identity);
+  };
+  const auto of_text = [&](const std::string& text) {
+    SourceRequest source;
+    source.text = text;
+    return embed(source, Image()).G;
+  };
+  const auto near = [](const torch::Tensor& a, const torch::Tensor& b) {
+    return torch::allclose(a, b / b.norm(), 0, 1e-6);
+  };
+  const SourceIdentity plain = embed({}, crop);
+  EXPECT_NEAR(plain.G.norm().item<double>(), 1, 1e-6);
+  ASSERT_TRUE(plain.latent.has_value());
+
+  SourceRequest source;
+  source.edit_strength = 0.7;
+  source.text = "the face";
+  EXPECT_TRUE(near(embed(source, crop).G, 0.3 * plain.G + 0.7 * of_text("the face")));
+
+  source.text.clear();
+  source.edit_from = "the face";
+  source.edit_to = "and";
+  const SourceIdentity edited = embed(source, crop);
+  EXPECT_TRUE(near(edited.G, plain.G + 0.7 * (of_text("and") - of_text("the face"))));
+  EXPECT_FALSE(near(edited.G, plain.G)) << "too little to tell";
+  EXPECT_FALSE(torch::equal(*edited.latent, *plain.latent));
+}
+
+TEST_F(ReenactorTest, AnEditNeedsAPictureAndBothTexts) {
+  const auto message = [&](const SourceRequest& source) {
+    JobRequest request = Request();
+    request.source = source;
+    const auto job = engine_->CreateJob(request);
+    EXPECT_EQ(job.status().code(), absl::StatusCode::kInvalidArgument);
+    return std::string(job.status().message());
+  };
+  SourceRequest source = Request().source;
+  source.edit_from = "the face";
+  EXPECT_THAT(message(source), HasSubstr("source.edit"));
+  source.edit_to = "and";
+  source.text = "the";
+  EXPECT_THAT(message(source), HasSubstr("source.edit"));
+  source.text.clear();
+  source.image.clear();
+  EXPECT_THAT(message(source), HasSubstr("source.edit"));
 }
 
 TEST_F(ReenactorTest, SamplersStepsAndGuidanceMatter) {
