@@ -15,9 +15,7 @@
 namespace reenact {
 namespace {
 
-using std::string_view_literals::operator""sv;
-
-constexpr std::string_view kMagic = "\x89RMOT\r\n\x1A"sv;
+constexpr std::string_view kMagic = "\x89RMOT\r\n\x1A";  // without a zero
 constexpr uint32_t kVersion = 1;
 constexpr size_t kPreambleBytes = kMagic.size() + sizeof(uint32_t);
 
