@@ -21,27 +21,11 @@ struct AutoencoderFlags : RunFlags {
   AutoencoderTrainingOptions training;
 };
 
-// Held-out pictures above, their reconstructions below.
-absl::Status WriteReconstructions(const std::string& path, AutoencoderKL& autoencoder,
-                                  const DataCache& data) {
-  torch::NoGradGuard no_grad;
-  std::vector<std::vector<torch::Tensor>> rows(4);
-  const int64_t half = std::min<int64_t>(10, data.num_people() / 2);
-  for (int64_t i = 0; i < 2 * half; ++i) {
-    const torch::Tensor picture = data.frames[i][i % data.num_frames()];
-    const auto z = autoencoder->encode(ToUnitRange(picture.unsqueeze(0))).mean;
-    const size_t row = i < half ? 0 : 2;
-    rows[row].push_back(picture);
-    rows[row + 1].push_back(ToBytes(autoencoder->decode(z))[0]);
-  }
-  return WriteContactSheet(path, rows);
-}
-
 absl::Status Train(AutoencoderFlags flags, const StageContext& context) {
   auto data = ReadTrainingData(flags);
   if (!data.ok()) return data.status();
   flags.training.seed = flags.run.seed;
-  flags.run.stop = context.stop;
+  flags.Join(context, flags.training.gradient);
   auto trainee =
       AutoencoderTrainee::Create(flags.training, data->training, data->held_out_or_null());
   if (!trainee.ok()) return trainee.status();
@@ -54,9 +38,10 @@ absl::Status Train(AutoencoderFlags flags, const StageContext& context) {
   if (!data->held_out) flags.run.evaluate_minutes = 0;
   const auto summary = RunTraining(flags.run, **trainee, std::cout);
   if (!summary.ok()) return summary.status();
+  if (!flags.IsFirstProcess()) return absl::OkStatus();
   if (data->held_out) {
-    const absl::Status status = WriteReconstructions(flags.run.out + "/reconstructions.png",
-                                                     (*trainee)->averaged(), *data->held_out);
+    const absl::Status status =
+        WriteContactSheet(flags.run.out + "/reconstructions.png", (*trainee)->Samples());
     if (!status.ok()) return status;
   }
   return WriteAutoencoder(flags.run.out, (*trainee)->config(), (*trainee)->averaged(), *summary);
@@ -78,6 +63,11 @@ void AddAutoencoderStage(CLI::App& app, std::vector<Subcommand>& stages) {
   command->add_option("--crop", o.crop, "pixels")->capture_default_str();
   command->add_option("--batch", o.batch)->capture_default_str();
   command->add_option("--learning-rate", o.learning_rate)->capture_default_str();
+  command->add_option("--warmup-steps", o.warmup_steps)->capture_default_str();
+  command->add_option("--decay-from", o.decay_from, "share of the run at which the rate falls")
+      ->capture_default_str();
+  command->add_option("--final-lr-ratio", o.final_lr_ratio, "of the learning rate at the end")
+      ->capture_default_str();
   command->add_option("--ema", o.ema)->capture_default_str();
   command->add_option("--kl-weight", o.kl_weight)->capture_default_str();
   command->add_option("--expressive-weight", o.expressive_weight, "of eyes and mouth")

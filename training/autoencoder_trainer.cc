@@ -85,19 +85,20 @@ AutoencoderTrainee::AutoencoderTrainee(AutoencoderTrainingOptions options,
       held_out_(held_out),
       model_(Build(config_, options_)),
       averaged_(config_),
-      optimizer_(NamedParameters(*model_), {.beta1 = 0.9, .beta2 = 0.95}),
+      optimizer_(NamedParameters(*model_),
+                 {.beta1 = 0.9, .beta2 = 0.95, .clip_norm = options_.gradient.clip_norm}),
       average_(*model_, *averaged_, options_.ema) {}
 
-Trainee::StepResult AutoencoderTrainee::Step(int64_t step, double progress) {
-  const uint64_t seed = StepSeed(options_.seed, static_cast<uint64_t>(step));
-  torch::manual_seed(seed);
-  std::mt19937_64 random(seed);
-  const auto below = [&random](int64_t bound) {
-    return static_cast<int64_t>(random() % static_cast<uint64_t>(bound));
-  };
-
-  std::vector<torch::Tensor> crops, masks;
+MicroBatch AutoencoderTrainee::LossOf(int64_t number) {
+  MicroBatch batch;
+  std::vector<torch::Tensor> crops, masks, noises;
+  const int64_t latent_side = options_.crop / config_.downscale();
   for (int64_t i = 0; i < options_.batch; ++i) {
+    const auto row = static_cast<uint64_t>(number * options_.batch + i);
+    std::mt19937_64 random(StepSeed(options_.seed, row));
+    const auto below = [&random](int64_t bound) {
+      return static_cast<int64_t>(random() % static_cast<uint64_t>(bound));
+    };
     const int64_t person = below(data_.num_people()), frame = below(data_.num_frames());
     const int64_t y = below(data_.size() - options_.crop + 1);
     const int64_t x = below(data_.size() - options_.crop + 1);
@@ -106,6 +107,8 @@ Trainee::StepResult AutoencoderTrainee::Step(int64_t step, double progress) {
     };
     crops.push_back(cut(data_.frames[person][frame]));
     masks.push_back(cut(data_.masks[person][frame]).unsqueeze(0));
+    noises.push_back(RowNoise(random(), {options_.latent_channels, latent_side, latent_side}));
+    batch.seeds.push_back(data_.seeds[static_cast<size_t>(person)]);
   }
   const torch::Tensor x = ToUnitRange(torch::stack(crops));
   const torch::Tensor weight =
@@ -118,8 +121,7 @@ Trainee::StepResult AutoencoderTrainee::Step(int64_t step, double progress) {
     moments = model_->encode(x);
     moments.mean = moments.mean.to(torch::kFloat32);
     moments.logvar = moments.logvar.to(torch::kFloat32);
-    reconstruction =
-        model_->decode(moments.sample(torch::randn_like(moments.mean))).to(torch::kFloat32);
+    reconstruction = model_->decode(moments.sample(torch::stack(noises))).to(torch::kFloat32);
   }
   const torch::Tensor difference = reconstruction - x;
   const torch::Tensor l1 = (weight * difference.abs()).mean();
@@ -127,20 +129,44 @@ Trainee::StepResult AutoencoderTrainee::Step(int64_t step, double progress) {
   const torch::Tensor blocks = torch::avg_pool2d(difference, kPool).abs().mean();
   // Per latent number, so that the weight means the same for every crop and channel count.
   const torch::Tensor kl = moments.kl().mean() / static_cast<double>(moments.mean[0].numel());
-  const torch::Tensor loss = l1 + 0.5 * mse + blocks + options_.kl_weight * kl;
-  loss.backward();
+  batch.loss = l1 + 0.5 * mse + blocks + options_.kl_weight * kl;
+  return batch;
+}
 
+absl::StatusOr<Gradient> AutoencoderTrainee::BackPropagate(int64_t step) {
+  return ComputeGradient(options_.gradient, step, optimizer_.parameters(),
+                         [this](int64_t number) { return LossOf(number); });
+}
+
+absl::StatusOr<Trainee::StepResult> AutoencoderTrainee::Step(int64_t step, double progress) {
+  const auto gradient = BackPropagate(step);
+  if (!gradient.ok()) return gradient.status();
   const double rate = LearningRate(options_.learning_rate, step, options_.warmup_steps, progress,
                                    options_.decay_from, options_.final_lr_ratio);
   const double norm = optimizer_.Step(rate);
   average_.Update();
-  return {loss.item<double>(), rate, norm};
+  return StepResult{gradient->loss, rate, norm, gradient->seeds};
 }
 
 std::vector<std::pair<std::string, double>> AutoencoderTrainee::Evaluate() {
   if (held_out_ == nullptr) return {};
   const Fidelity fidelity = MeasureFidelity(averaged_, *held_out_, kEvaluationPictures);
   return {{"psnr", fidelity.psnr}, {"psnr_expressive", fidelity.psnr_expressive}};
+}
+
+std::vector<std::vector<torch::Tensor>> AutoencoderTrainee::Samples() {
+  if (held_out_ == nullptr) return {};
+  torch::NoGradGuard no_grad;
+  std::vector<std::vector<torch::Tensor>> rows(4);
+  const int64_t half = std::min<int64_t>(10, held_out_->num_people() / 2);
+  for (int64_t i = 0; i < 2 * half; ++i) {
+    const torch::Tensor picture = held_out_->frames[i][i % held_out_->num_frames()];
+    const auto z = averaged_->encode(ToUnitRange(picture.unsqueeze(0))).mean;
+    const size_t row = i < half ? 0 : 2;
+    rows[row].push_back(picture);
+    rows[row + 1].push_back(ToBytes(averaged_->decode(z))[0]);
+  }
+  return rows;
 }
 
 void AutoencoderTrainee::Save(TensorMap& tensors) const {

@@ -17,6 +17,7 @@
 #include "absl/status/statusor.h"
 #include "pipeline/models/autoencoder_kl.h"
 #include "training/data_cache.h"
+#include "training/gradient_step.h"
 #include "training/training_run.h"
 
 namespace reenact {
@@ -39,6 +40,7 @@ struct AutoencoderTrainingOptions {
   bool decoder_only = false;
   bool bfloat16 = true;
   uint64_t seed = 1;
+  GradientOptions gradient;
 };
 
 // Fidelity of an autoencoder on whole pictures.
@@ -54,11 +56,17 @@ class AutoencoderTrainee : public Trainee {
   static absl::StatusOr<std::unique_ptr<AutoencoderTrainee>> Create(
       AutoencoderTrainingOptions options, const DataCache& data, const DataCache* held_out);
 
-  StepResult Step(int64_t step, double progress) override;
+  absl::StatusOr<StepResult> Step(int64_t step, double progress) override;
   std::vector<std::pair<std::string, double>> Evaluate() override;
   void Save(TensorMap& tensors) const override;
   absl::Status Load(const TensorMap& tensors) override;
   std::string Description() const override;
+
+  // Held-out pictures above, their reconstructions below.
+  std::vector<std::vector<torch::Tensor>> Samples() override;
+  // Leaves the gradient of step `step` in the parameters().
+  absl::StatusOr<Gradient> BackPropagate(int64_t step);
+  const std::vector<NamedParameter>& parameters() const { return optimizer_.parameters(); }
 
   // Begins from a trained autoencoder of the same configuration instead of random weights.
   absl::Status StartFrom(const TensorMap& weights);
@@ -69,6 +77,8 @@ class AutoencoderTrainee : public Trainee {
  private:
   AutoencoderTrainee(AutoencoderTrainingOptions options, AutoencoderKLConfig config,
                      const DataCache& data, const DataCache* held_out);
+  // Rows number * batch and following.
+  MicroBatch LossOf(int64_t number);
 
   const AutoencoderTrainingOptions options_;
   const AutoencoderKLConfig config_;

@@ -18,12 +18,13 @@ absl::Status Train(ClipFlags flags, const StageContext& context) {
   auto data = ReadTrainingData(flags);
   if (!data.ok()) return data.status();
   flags.training.seed = flags.run.seed;
-  flags.run.stop = context.stop;
+  flags.Join(context, flags.training.gradient);
   if (!data->held_out) flags.run.evaluate_minutes = 0;
   auto trainee = ClipTrainee::Create(flags.training, data->training, data->held_out_or_null());
   if (!trainee.ok()) return trainee.status();
   const auto summary = RunTraining(flags.run, **trainee, std::cout);
   if (!summary.ok()) return summary.status();
+  if (!flags.IsFirstProcess()) return absl::OkStatus();
   return WriteClip(flags.run.out, (*trainee)->config(), (*trainee)->averaged(),
                    (*trainee)->merges(), *summary);
 }
@@ -45,6 +46,11 @@ void AddClipStage(CLI::App& app, std::vector<Subcommand>& stages) {
       ->capture_default_str();
   command->add_option("--batch", o.batch)->capture_default_str();
   command->add_option("--learning-rate", o.learning_rate)->capture_default_str();
+  command->add_option("--weight-decay", o.weight_decay)->capture_default_str();
+  command->add_option("--warmup-steps", o.warmup_steps)->capture_default_str();
+  command->add_option("--final-lr-ratio", o.final_lr_ratio, "of the learning rate at the end")
+      ->capture_default_str();
+  command->add_option("--ema", o.ema)->capture_default_str();
   command->add_option("--bfloat16", o.bfloat16)->capture_default_str();
   stages.push_back(
       {command, [flags](const StageContext& context) { return Train(*flags, context); }});

@@ -89,12 +89,15 @@ ClipTrainee::ClipTrainee(ClipTrainingOptions options, ClipConfig config, std::st
       tokens_(ClipTokens(data, tokenizer_)),
       model_(Build(config_, options_.seed)),
       averaged_(config_),
-      optimizer_(NamedParameters(*model_),
-                 {.beta1 = 0.9, .beta2 = 0.98, .weight_decay = options_.weight_decay}),
+      optimizer_(NamedParameters(*model_), {.beta1 = 0.9,
+                                            .beta2 = 0.98,
+                                            .weight_decay = options_.weight_decay,
+                                            .clip_norm = options_.gradient.clip_norm}),
       average_(*model_, *averaged_, options_.ema) {}
 
-Trainee::StepResult ClipTrainee::Step(int64_t step, double progress) {
-  std::mt19937_64 random(StepSeed(options_.seed, static_cast<uint64_t>(step)));
+MicroBatch ClipTrainee::LossOf(int64_t number) {
+  MicroBatch batch;
+  std::mt19937_64 random(StepSeed(options_.seed, static_cast<uint64_t>(number)));
   const auto below = [&random](int64_t bound) {
     return static_cast<int64_t>(random() % static_cast<uint64_t>(bound));
   };
@@ -108,6 +111,7 @@ Trainee::StepResult ClipTrainee::Step(int64_t step, double progress) {
     const int64_t person = people[static_cast<size_t>(i)];
     pictures.push_back(pictures_[person][below(pictures_.size(1))]);
     ids.push_back(tokens_[person][below(tokens_.size(1))]);
+    batch.seeds.push_back(data_.seeds[static_cast<size_t>(person)]);
   }
   torch::Tensor logits;
   {
@@ -121,9 +125,15 @@ Trainee::StepResult ClipTrainee::Step(int64_t step, double progress) {
   }
   logits = logits * model_->logit_scale().exp();
   const torch::Tensor own = torch::arange(options_.batch);
-  const torch::Tensor loss = 0.5 * (torch::nn::functional::cross_entropy(logits, own) +
-                                    torch::nn::functional::cross_entropy(logits.t(), own));
-  loss.backward();
+  batch.loss = 0.5 * (torch::nn::functional::cross_entropy(logits, own) +
+                      torch::nn::functional::cross_entropy(logits.t(), own));
+  return batch;
+}
+
+absl::StatusOr<Trainee::StepResult> ClipTrainee::Step(int64_t step, double progress) {
+  const auto gradient = ComputeGradient(options_.gradient, step, optimizer_.parameters(),
+                                        [this](int64_t number) { return LossOf(number); });
+  if (!gradient.ok()) return gradient.status();
   const double rate = LearningRate(options_.learning_rate, step, options_.warmup_steps, progress,
                                    /*decay_from=*/0, options_.final_lr_ratio);
   const double norm = optimizer_.Step(rate);
@@ -132,7 +142,7 @@ Trainee::StepResult ClipTrainee::Step(int64_t step, double progress) {
     model_->logit_scale().clamp_(0, kMaxLogitScale);
   }
   average_.Update();
-  return {loss.item<double>(), rate, norm};
+  return StepResult{gradient->loss, rate, norm, gradient->seeds};
 }
 
 std::vector<std::pair<std::string, double>> ClipTrainee::Evaluate() {

@@ -15,6 +15,7 @@
 #include "pipeline/models/clip.h"
 #include "pipeline/models/clip_tokenizer.h"
 #include "training/data_cache.h"
+#include "training/gradient_step.h"
 #include "training/training_run.h"
 
 namespace reenact {
@@ -35,6 +36,8 @@ struct ClipTrainingOptions {
   double ema = 0.99;
   bool bfloat16 = true;
   uint64_t seed = 1;
+  // Micro-batches and processes do not see each other's people: the loss contrasts within `batch`.
+  GradientOptions gradient;
 };
 
 class ClipTrainee : public Trainee {
@@ -45,7 +48,7 @@ class ClipTrainee : public Trainee {
                                                              const DataCache& data,
                                                              const DataCache* held_out);
 
-  StepResult Step(int64_t step, double progress) override;
+  absl::StatusOr<StepResult> Step(int64_t step, double progress) override;
   // On held-out people, one picture each: how often the own caption is the nearest, and how often
   // another frame's picture is nearer to the person's own than any other person's.
   std::vector<std::pair<std::string, double>> Evaluate() override;
@@ -60,6 +63,7 @@ class ClipTrainee : public Trainee {
  private:
   ClipTrainee(ClipTrainingOptions options, ClipConfig config, std::string merges,
               ClipTokenizer tokenizer, const DataCache& data, const DataCache* held_out);
+  MicroBatch LossOf(int64_t number);
 
   const ClipTrainingOptions options_;
   const ClipConfig config_;

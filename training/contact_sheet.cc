@@ -1,16 +1,14 @@
 #include "training/contact_sheet.h"
 
 #include <algorithm>
-#include <fstream>
 
-#include "absl/strings/str_cat.h"
 #include "pipeline/image.h"
 #include "pipeline/media/image_codec.h"
+#include "training/atomic_file.h"
 
 namespace reenact {
 
-absl::Status WriteContactSheet(const std::string& path,
-                               const std::vector<std::vector<torch::Tensor>>& rows) {
+absl::StatusOr<Image> MakeContactSheet(const std::vector<std::vector<torch::Tensor>>& rows) {
   size_t columns = 0;
   for (const auto& row : rows) columns = std::max(columns, row.size());
   if (columns == 0) return absl::InvalidArgumentError("no pictures for the contact sheet");
@@ -29,12 +27,16 @@ absl::Status WriteContactSheet(const std::string& path,
   image.width = static_cast<int>(sheet.size(1));
   const auto* bytes = sheet.data_ptr<uint8_t>();
   image.rgb.assign(bytes, bytes + sheet.numel());
-  const auto png = EncodePng(image);
+  return image;
+}
+
+absl::Status WriteContactSheet(const std::string& path,
+                               const std::vector<std::vector<torch::Tensor>>& rows) {
+  const auto sheet = MakeContactSheet(rows);
+  if (!sheet.ok()) return sheet.status();
+  const auto png = EncodePng(*sheet);
   if (!png.ok()) return png.status();
-  std::ofstream out(path, std::ios::binary);
-  out << *png;
-  out.close();
-  return out ? absl::OkStatus() : absl::UnavailableError(absl::StrCat("cannot write ", path));
+  return WriteFileAtomically(path, *png);
 }
 
 }  // namespace reenact

@@ -22,7 +22,6 @@
 namespace reenact {
 namespace {
 
-constexpr char kFormat[] = "reenact-people-1";
 constexpr double kFps = 30;
 // A clip is this long, in frames; the frames kept are drawn from it without replacement.
 constexpr int kMinClip = 30, kMaxClip = 120;
@@ -38,19 +37,22 @@ std::map<std::string, std::string> ShardMetadata(const DataOptions& o, int64_t f
                                                  int64_t count) {
   nlohmann::json captions = nlohmann::json::array();
   for (int64_t i = 0; i < count; ++i) {
-    const Person person = MakePerson(o.first_seed + static_cast<uint64_t>(first + i));
+    const Person person = MakePerson(o.first_seed + static_cast<uint64_t>(first + i), o.variety);
     nlohmann::json phrasings = nlohmann::json::array();
     for (int k = 0; k < o.captions; ++k) {
-      phrasings.push_back(Caption(person, static_cast<uint64_t>(k)));
+      phrasings.push_back(Caption(
+          person, static_cast<uint64_t>(k),
+          o.detailed_captions && k % 2 == 1 ? CaptionDetail::kDetailed : CaptionDetail::kShort));
     }
     captions.push_back(std::move(phrasings));
   }
-  return {{"format", kFormat},
+  return {{"format", kDataFormat},
           {"size", absl::StrCat(o.size)},
           {"options",
            absl::StrCat("people ", o.first_seed + static_cast<uint64_t>(first), "+", count,
                         " frames ", o.frames, " supersampling ", o.supersampling, " lookalikes ",
-                        o.lookalikes, o.separate_clips ? " separate clips" : "")},
+                        o.lookalikes, o.separate_clips ? " separate clips" : "",
+                        o.variety == Variety::kRich ? " rich" : "")},
           {"captions", captions.dump()}};
 }
 
@@ -99,7 +101,7 @@ absl::Status WriteShard(const DataOptions& o, int64_t shard) {
         o.frames, kMinClip + static_cast<int>(random() % uint64_t{kMaxClip - kMinClip + 1}));
     const std::vector<FaceState> clip = MakeClip(StepSeed(kClipStream, seed), length, kFps);
     const std::vector<int> moments = ChooseMoments(random, length, o.frames);
-    const PersonRenderer renderer(MakePerson(seed));
+    const PersonRenderer renderer(MakePerson(seed, o.variety));
     std::vector<PersonRenderer> others;
     for (int k = 0; k < o.lookalikes; ++k) {
       // Below the held-out seeds, whoever is drawn: a lookalike lends only the shape of a face.
@@ -211,14 +213,17 @@ absl::StatusOr<DataCache> ReadDataCache(const std::string& folder, int64_t max_p
         absl::StrCat("no people-*.safetensors in ", folder, "; make them with `data`"));
   }
   std::sort(paths.begin(), paths.end());
-  if (max_people > 0) {
-    const int64_t needed = (max_people + kPeoplePerShard - 1) / kPeoplePerShard;
-    if (static_cast<int64_t>(paths.size()) > needed) paths.resize(static_cast<size_t>(needed));
-  }
-
   DataCache cache;
-  int64_t filled = 0;
-  const auto capacity = static_cast<int64_t>(paths.size()) * kPeoplePerShard;
+  int64_t filled = 0, capacity = 0;
+  for (size_t i = 0; i < paths.size(); ++i) {
+    const auto file = MapSafetensors(paths[i]);
+    if (!file.ok()) return file.status();
+    const auto seeds = file->tensors.find("seeds");
+    if (seeds != file->tensors.end()) {
+      capacity += std::min(seeds->second.numel(), kPeoplePerShard);
+    }
+    if (max_people > 0 && capacity >= max_people) paths.resize(i + 1);
+  }
   const std::vector<std::pair<std::string, torch::Tensor*>> parts = {
       {"frames", &cache.frames},
       {"landmarks", &cache.landmarks},
@@ -230,7 +235,7 @@ absl::StatusOr<DataCache> ReadDataCache(const std::string& folder, int64_t max_p
     const auto damaged = [&](const std::string& what) {
       return absl::InvalidArgumentError(absl::StrCat(path, ": ", what));
     };
-    if (file->metadata["format"] != kFormat) return damaged("not a shard of people");
+    if (file->metadata["format"] != kDataFormat) return damaged("not a shard of people");
     const auto seeds = file->tensors.find("seeds");
     if (seeds == file->tensors.end() || seeds->second.dim() != 1) return damaged("no seeds");
     const int64_t count = seeds->second.size(0);

@@ -7,6 +7,7 @@
 //   masks       uint8   [P,F,S,S]     1 in eyes and mouth (ExpressiveMask)
 //   seeds       int64   [P]
 // and metadata: format, size, captions (JSON: per person a list of phrasings).
+// `curate` writes the same from videos: a segment for a person, a number for the seed, K = 0.
 // Frames of a person are moments of one clip in order of time, at irregular distances, or each of a
 // clip of its own (portraits).
 #pragma once
@@ -22,6 +23,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "pipeline/face/landmarks.h"
+#include "training/people/people.h"
 
 namespace reenact {
 
@@ -35,6 +37,8 @@ struct DataOptions {
   int captions = 4;    // phrasings of each person's caption
   // Every frame is from a clip of its own: portraits, in poses as different as clips are.
   bool separate_clips = false;
+  bool detailed_captions = false;  // every second phrasing
+  Variety variety = Variety::kPlain;
   uint64_t first_seed = 0;  // people are first_seed .. first_seed + people - 1
   int threads = 1;
   const std::atomic<bool>* stop = nullptr;
@@ -44,11 +48,13 @@ struct DataOptions {
 inline constexpr uint64_t kFirstHeldOutSeed = 10'000'000;
 
 inline constexpr int64_t kPeoplePerShard = 50;
+inline constexpr char kDataFormat[] = "reenact-people-1";
 
 // Draws what is missing; shards that exist with the same options are kept. The bytes do not depend
 // on the number of threads.
 absl::Status WriteDataCache(const DataOptions& options, std::ostream& log);
 
+// What every training reads: drawn people and curated videos alike.
 struct DataCache {
   torch::Tensor frames;      // uint8   [P,F,3,S,S]
   torch::Tensor landmarks;   // float32 [P,F,478,3]

@@ -1,6 +1,7 @@
 // `people` and `data`: drawing the people.
 #include <fstream>
 #include <iostream>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -17,11 +18,23 @@ struct PeopleOptions {
   std::string preview;
   uint64_t first_seed = 0;
   int columns = 8, rows = 4, size = 192;
+  uint64_t phrasing = 0;
+  bool detailed = false;
+  Variety variety = Variety::kPlain;
 };
 
+void AddVarietyOption(CLI::App& command, Variety& variety) {
+  command
+      .add_option("--variety", variety,
+                  "plain (what the demo bundle knows), or rich: patterns, more lights, cameras")
+      ->transform(CLI::CheckedTransformer(
+          std::map<std::string, Variety>{{"plain", Variety::kPlain}, {"rich", Variety::kRich}}))
+      ->default_str("plain");
+}
+
 absl::Status Preview(const PeopleOptions& options) {
-  const auto png =
-      EncodePng(ContactSheet(options.first_seed, options.columns, options.rows, options.size));
+  const auto png = EncodePng(ContactSheet(options.first_seed, options.columns, options.rows,
+                                          options.size, options.variety));
   if (!png.ok()) return png.status();
   std::ofstream out(options.preview, std::ios::binary);
   out << *png;
@@ -29,7 +42,10 @@ absl::Status Preview(const PeopleOptions& options) {
   if (!out) return absl::UnavailableError(absl::StrCat("cannot write ", options.preview));
   for (int i = 0; i < options.columns * options.rows; ++i) {
     const uint64_t seed = options.first_seed + static_cast<uint64_t>(i);
-    std::cout << seed << ": " << Caption(MakePerson(seed)) << '\n';
+    std::cout << seed << ": "
+              << Caption(MakePerson(seed, options.variety), options.phrasing,
+                         options.detailed ? CaptionDetail::kDetailed : CaptionDetail::kShort)
+              << '\n';
   }
   return absl::OkStatus();
 }
@@ -49,6 +65,10 @@ void AddPeopleStage(CLI::App& app, std::vector<Subcommand>& stages) {
   command->add_option("--size", options->size, "pixels of one picture")
       ->check(CLI::Range(16, 1024))
       ->capture_default_str();
+  command->add_option("--phrasing", options->phrasing, "of the captions, 0 to 7")
+      ->capture_default_str();
+  command->add_flag("--detailed", options->detailed, "captions with build, make-up, light, camera");
+  AddVarietyOption(*command, options->variety);
   stages.push_back({command, [options](const StageContext&) { return Preview(*options); }});
 }
 
@@ -65,6 +85,9 @@ void AddDataStage(CLI::App& app, std::vector<Subcommand>& stages) {
       ->capture_default_str();
   command->add_option("--captions", options->captions, "phrasings per person")
       ->capture_default_str();
+  command->add_flag("--detailed-captions", options->detailed_captions,
+                    "every second phrasing names build, make-up, light and camera too");
+  AddVarietyOption(*command, options->variety);
   command->add_flag("--separate-clips", options->separate_clips,
                     "every frame from a clip of its own: portraits for `sdit --portraits`");
   command

@@ -36,6 +36,8 @@ class AdamW {
 
   AdamW(std::vector<NamedParameter> parameters, Options options);
 
+  const std::vector<NamedParameter>& parameters() const { return parameters_; }
+
   // Updates every parameter that has a gradient and clears the gradients. Returns the norm of the
   // gradient before clipping; if that is not finite nothing is updated.
   double Step(double learning_rate);

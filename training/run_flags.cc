@@ -21,7 +21,23 @@ void RunFlags::AddTo(CLI::App& command, double minutes) {
   command.add_option("--log-every", run.log_every, "steps between progress lines")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  command
+      .add_option("--sample-every", run.sample_every, "steps between sheets of samples; 0: none")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command.add_option("--accumulate", accumulate, "batches whose gradients make one step")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command.add_option("--clip-norm", clip_norm, "largest norm of the gradient; 0: no clipping")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   command.add_option("--seed", run.seed)->capture_default_str();
+}
+
+void RunFlags::Join(const StageContext& context, GradientOptions& gradient) {
+  run.stop = context.stop;
+  run.processes = context.processes;
+  gradient = {.accumulate = accumulate, .clip_norm = clip_norm, .processes = context.processes};
 }
 
 absl::StatusOr<TrainingData> ReadTrainingData(const RunFlags& flags) {

@@ -7,6 +7,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "training/data_cache.h"
+#include "training/gradient_step.h"
+#include "training/stages.h"
 #include "training/training_run.h"
 
 namespace reenact {
@@ -15,9 +17,14 @@ struct RunFlags {
   std::string data, held_out;
   int64_t people = 0;
   RunOptions run;
+  int64_t accumulate = 1;
+  double clip_norm = 1;
 
   // `minutes`: how long the demo's run takes.
   void AddTo(CLI::App& command, double minutes);
+  // Takes what stops the run and the other processes from `context`, into `gradient` too.
+  void Join(const StageContext& context, GradientOptions& gradient);
+  bool IsFirstProcess() const { return run.processes == nullptr || run.processes->rank() == 0; }
 };
 
 struct TrainingData {

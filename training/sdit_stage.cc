@@ -84,7 +84,7 @@ absl::Status Train(SditFlags flags, const StageContext& context) {
     held_out.prepared->portraits = &*held_out_portraits.prepared;
   }
   flags.training.seed = flags.run.seed;
-  flags.run.stop = context.stop;
+  flags.Join(context, flags.training.gradient);
   if (!held_out.prepared) flags.run.evaluate_minutes = 0;
   auto trainee =
       SditTrainee::Create(flags.training, *training,
@@ -92,6 +92,7 @@ absl::Status Train(SditFlags flags, const StageContext& context) {
   if (!trainee.ok()) return trainee.status();
   const auto summary = RunTraining(flags.run, **trainee, std::cout);
   if (!summary.ok()) return summary.status();
+  if (!flags.IsFirstProcess()) return absl::OkStatus();
   SDiT folded = (*trainee)->Folded();
   return WriteSdit(flags.run.out, (*trainee)->config(), folded, flags.training.prediction,
                    scaling_factor, *summary);
@@ -141,11 +142,23 @@ void AddSditStage(CLI::App& app, std::vector<Subcommand>& stages) {
           {"eps", Prediction::kEpsilon}, {"v", Prediction::kV}, {"x0", Prediction::kX0}}))
       ->default_str("v");
   command->add_option("--learn-sigma", o.learn_sigma, "the paper: true")->capture_default_str();
+  command
+      ->add_option("--min-snr-gamma", o.min_snr_gamma,
+                   "weight the loss by min(SNR, gamma) of the error in x0; 0: not weighted")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   command->add_option("--clips", o.clips, "rows of a step")->capture_default_str();
   command->add_option("--learning-rate", o.learning_rate)->capture_default_str();
   command->add_option("--mapping-lr-ratio", o.mapping_lr_ratio, "the paper: 0.1")
       ->capture_default_str();
   command->add_option("--decay-from", o.decay_from, "share of the run at which the rate falls")
+      ->capture_default_str();
+  command->add_option("--warmup-steps", o.warmup_steps)->capture_default_str();
+  command->add_option("--final-lr-ratio", o.final_lr_ratio, "of the learning rate at the end")
+      ->capture_default_str();
+  command->add_option("--weight-decay", o.weight_decay)->capture_default_str();
+  command->add_option("--mapping-blocks", o.mapping_blocks)->capture_default_str();
+  command->add_option("--far-source", o.far_source, "share of rows; the paper: 1")
       ->capture_default_str();
   command->add_option("--ema", o.ema)->capture_default_str();
   command->add_option("--expressive-weight", o.expressive_weight, "lambda of the paper")

@@ -22,6 +22,7 @@ constexpr int kTrainSteps = 1000;
 constexpr int64_t kWhiteningSamples = 8000;
 constexpr uint64_t kWhiteningStream = 201;
 constexpr int64_t kEvaluationBatch = 8;
+constexpr int64_t kSamplePeople = 6;
 constexpr int64_t kLandmarkNumbers = 3 * kNumLandmarks;
 
 SDiTConfig ConfigFrom(const SditTrainingOptions& options, const SditData& data) {
@@ -70,7 +71,8 @@ SditRows EmptyRows(const SDiTConfig& config, int64_t rows) {
           .keep_landmarks = flags.clone(),
           .landmark_map = torch::zeros({rows, T, S, kLandmarkMapWidth}),
           .source_landmarks = torch::zeros({rows, 1, kLandmarkNumbers}),
-          .source_landmark_map = torch::zeros({rows, S, kLandmarkMapWidth})};
+          .source_landmark_map = torch::zeros({rows, S, kLandmarkMapWidth}),
+          .seeds = {}};
 }
 
 // Everything but noise, time and conditions C.
@@ -207,21 +209,26 @@ SditTrainee::SditTrainee(SditTrainingOptions options, SDiTConfig config,
       model_(Build(config_, whitening_, options_.seed)),
       averaged_(config_, whitening_),
       optimizer_(Parameters(model_, options_.mapping_lr_ratio),
-                 {.beta1 = 0.9, .beta2 = 0.98, .weight_decay = options_.weight_decay}),
+                 {.beta1 = 0.9,
+                  .beta2 = 0.98,
+                  .weight_decay = options_.weight_decay,
+                  .clip_norm = options_.gradient.clip_norm}),
       average_(*model_, *averaged_, options_.ema) {}
 
-SditRows SditTrainee::DrawRows(int64_t step) const {
-  std::mt19937_64 random(StepSeed(options_.seed, static_cast<uint64_t>(step)));
-  const auto below = [&random](int64_t bound) {
-    return static_cast<int64_t>(random() % static_cast<uint64_t>(bound));
-  };
-  const auto chance = [&random](double p) { return DrawUniform(random) < p; };
+SditRows SditTrainee::DrawRows(int64_t number) const {
   const int64_t T = config_.num_frames, F = data_.num_frames(), side = config_.tokens_side();
   const int64_t num_lookalikes = data_.people->lookalikes.size(2);
 
   SditRows rows = EmptyRows(config_, options_.clips);
   for (int64_t b = 0; b < options_.clips; ++b) {
+    std::mt19937_64 random(
+        StepSeed(options_.seed, static_cast<uint64_t>(number * options_.clips + b)));
+    const auto below = [&random](int64_t bound) {
+      return static_cast<int64_t>(random() % static_cast<uint64_t>(bound));
+    };
+    const auto chance = [&random](double p) { return DrawUniform(random) < p; };
     const int64_t person = below(data_.num_people());
+    rows.seeds.push_back(data_.people->seeds[static_cast<size_t>(person)]);
     // The T frames: T of the candidates, in order of time.
     const bool portrait = data_.portraits != nullptr && chance(options_.portrait_source);
     const bool far = chance(options_.far_source);
@@ -283,11 +290,16 @@ SditRows SditTrainee::DrawRows(int64_t step) const {
   return rows;
 }
 
-Trainee::StepResult SditTrainee::Step(int64_t step, double progress) {
-  const SditRows rows = DrawRows(step);
-  torch::manual_seed(StepSeed(options_.seed + 1, static_cast<uint64_t>(step)));
-  const torch::Tensor t = torch::randint(kTrainSteps, {options_.clips}, torch::kInt64);
-  const torch::Tensor noise = torch::randn_like(rows.latents);
+MicroBatch SditTrainee::LossOf(int64_t number) {
+  const SditRows rows = DrawRows(number);
+  const torch::Tensor t = torch::empty({options_.clips}, torch::kInt64);
+  const torch::Tensor noise = torch::empty_like(rows.latents);
+  for (int64_t b = 0; b < options_.clips; ++b) {
+    std::mt19937_64 random(
+        StepSeed(options_.seed + 1, static_cast<uint64_t>(number * options_.clips + b)));
+    t[b] = static_cast<int64_t>(random() % uint64_t{kTrainSteps});
+    noise[b].copy_(RowNoise(random(), rows.latents[b].sizes()));
+  }
   SDiTInput input = InputFrom(config_, rows);
   input.x = AddNoise(schedule_, rows.latents, t, noise);
   input.t = t;
@@ -302,15 +314,31 @@ Trainee::StepResult SditTrainee::Step(int64_t step, double progress) {
     }
     output = model_->sdit()->forward(input).to(torch::kFloat32);
   }
-  const torch::Tensor loss = ComputeDiffusionLoss(schedule_, options_.prediction, rows.latents,
-                                                  input.x, t, noise, output, rows.weight)
-                                 .loss.mean();
-  loss.backward();
+  torch::Tensor weight = rows.weight;
+  if (options_.min_snr_gamma > 0) {
+    weight = weight * MinSnrWeight(schedule_, options_.prediction, options_.min_snr_gamma, t)
+                          .view({-1, 1, 1, 1, 1});
+  }
+  MicroBatch batch{.loss = ComputeDiffusionLoss(schedule_, options_.prediction, rows.latents,
+                                                input.x, t, noise, output, weight)
+                               .loss.mean(),
+                   .seeds = rows.seeds};
+  return batch;
+}
+
+absl::StatusOr<Gradient> SditTrainee::BackPropagate(int64_t step) {
+  return ComputeGradient(options_.gradient, step, optimizer_.parameters(),
+                         [this](int64_t number) { return LossOf(number); });
+}
+
+absl::StatusOr<Trainee::StepResult> SditTrainee::Step(int64_t step, double progress) {
+  const auto gradient = BackPropagate(step);
+  if (!gradient.ok()) return gradient.status();
   const double rate = LearningRate(options_.learning_rate, step, options_.warmup_steps, progress,
                                    options_.decay_from, options_.final_lr_ratio);
   const double norm = optimizer_.Step(rate);
   average_.Update();
-  return {loss.item<double>(), rate, norm};
+  return StepResult{gradient->loss, rate, norm, gradient->seeds};
 }
 
 std::vector<std::pair<std::string, double>> SditTrainee::Evaluate() {
@@ -350,6 +378,36 @@ std::vector<std::pair<std::string, double>> SditTrainee::Evaluate() {
   return metrics;
 }
 
+std::vector<std::vector<torch::Tensor>> SditTrainee::Samples() {
+  if (held_out_ == nullptr || autoencoder_.is_empty()) return {};
+  torch::NoGradGuard no_grad;
+  SDiT sdit = Folded();
+  std::vector<int64_t> people;
+  for (int64_t p = 0; p < std::min(kSamplePeople, held_out_->num_people()); ++p) {
+    people.push_back(p);
+  }
+  const SditRows rows = EvaluationRows(*held_out_, config_, people, people);
+  const torch::Tensor sample =
+      SampleRows(sdit, {.prediction = options_.prediction, .sampler = options_.evaluation_sampler},
+                 rows, options_.evaluation_steps, options_.seed);
+  const auto decode = [&](const torch::Tensor& latents) {
+    return ToBytes(autoencoder_->decode(latents / data_.scaling_factor)).unbind();
+  };
+  const SditData& sources = held_out_->portraits != nullptr ? *held_out_->portraits : *held_out_;
+  std::vector<std::vector<torch::Tensor>> sheet;
+  for (const int64_t p : people) {
+    std::vector<torch::Tensor> above = {sources.people->frames[p][0]};
+    for (const int64_t f : EvaluationFrames(held_out_->num_frames(), config_.num_frames)) {
+      above.push_back(held_out_->people->frames[p][f]);
+    }
+    std::vector<torch::Tensor> below = decode(rows.source_latent.narrow(0, p, 1));
+    for (torch::Tensor& picture : decode(sample[p])) below.push_back(std::move(picture));
+    sheet.push_back(std::move(above));
+    sheet.push_back(std::move(below));
+  }
+  return sheet;
+}
+
 void SditTrainee::Save(TensorMap& tensors) const {
   SaveTraining(*model_, *averaged_, average_, optimizer_, tensors);
 }
@@ -377,6 +435,23 @@ SDiT SditTrainee::Folded() const {
 torch::Tensor SditTrainee::MapAveraged(const torch::Tensor& G, const torch::Tensor& L,
                                        bool keep_landmarks) {
   return averaged_->map(G, L, torch::full({G.size(0)}, keep_landmarks, torch::kBool));
+}
+
+torch::Tensor MinSnrWeight(const Schedule& schedule, Prediction prediction, double gamma,
+                           const torch::Tensor& t) {
+  const torch::Tensor signal = Gather(schedule.alphas_cumprod(), t, 1);
+  const torch::Tensor snr = signal / (1 - signal);
+  const torch::Tensor wanted = snr.clamp_max(gamma);
+  // The error of x0 is 1/SNR times that of the noise and 1/(SNR + 1) times that of v.
+  switch (prediction) {
+    case Prediction::kEpsilon:
+      return wanted / snr;
+    case Prediction::kV:
+      return wanted / (snr + 1);
+    case Prediction::kX0:
+      break;
+  }
+  return wanted;
 }
 
 torch::Tensor SampleRows(SDiT& sdit, const SamplingOptions& options, const SditRows& rows,

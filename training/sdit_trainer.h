@@ -24,6 +24,7 @@
 #include "pipeline/models/autoencoder_kl.h"
 #include "pipeline/models/sdit.h"
 #include "training/data_cache.h"
+#include "training/gradient_step.h"
 #include "training/landmark_augmentation.h"
 #include "training/landmark_whitening.h"
 #include "training/training_run.h"
@@ -64,11 +65,16 @@ struct SditTrainingOptions {
   int64_t whitened_components = 96;
   double whitening_floor = 0.002;
 
+  // Weight of a row's squared error by its signal-to-noise ratio: min(SNR, gamma) of the error in
+  // x0 (Hang et al. 2023). 0: the squared error of what is predicted, unweighted.
+  double min_snr_gamma = 0;
+
   int evaluation_steps = 4;
   Sampler evaluation_sampler = Sampler::kDdim;
   int64_t evaluation_clips = 32;
   bool bfloat16 = true;
   uint64_t seed = 1;
+  GradientOptions gradient;
 };
 
 // What the sDiT sees of a set of people.
@@ -121,6 +127,7 @@ struct SditRows {
   torch::Tensor landmark_map;         // [B,T,S,192]; zeros where landmarks are dropped
   torch::Tensor source_landmarks;     // [B,1,1434]
   torch::Tensor source_landmark_map;  // [B,S,192]
+  std::vector<uint64_t> seeds;        // [B], the people
 };
 
 class SditTrainee : public Trainee {
@@ -132,10 +139,13 @@ class SditTrainee : public Trainee {
                                                              const SditData* held_out,
                                                              AutoencoderKL autoencoder);
 
-  StepResult Step(int64_t step, double progress) override;
+  absl::StatusOr<StepResult> Step(int64_t step, double progress) override;
   // Of held-out people: fvu, the squared error of sampled latents as a share of the variance of the
   // true ones, and psnr of the decoded pictures.
   std::vector<std::pair<std::string, double>> Evaluate() override;
+  // Per held-out person the source and the true frames above, the generated ones below. Needs an
+  // autoencoder.
+  std::vector<std::vector<torch::Tensor>> Samples() override;
   void Save(TensorMap& tensors) const override;
   absl::Status Load(const TensorMap& tensors) override;
   std::string Description() const override;
@@ -146,13 +156,17 @@ class SditTrainee : public Trainee {
   torch::Tensor MapAveraged(const torch::Tensor& G, const torch::Tensor& L,
                             bool keep_landmarks = true);
   const SDiTConfig& config() const { return config_; }
-  // The rows that step `step` trains on.
-  SditRows DrawRows(int64_t step) const;
+  // The rows of micro-batch `number`.
+  SditRows DrawRows(int64_t number) const;
+  // Leaves the gradient of step `step` in the parameters().
+  absl::StatusOr<Gradient> BackPropagate(int64_t step);
+  const std::vector<NamedParameter>& parameters() const { return optimizer_.parameters(); }
 
  private:
   SditTrainee(SditTrainingOptions options, SDiTConfig config, LandmarkWhitening whitening,
               Schedule schedule, const SditData& data, const SditData* held_out,
               AutoencoderKL autoencoder);
+  MicroBatch LossOf(int64_t number);
 
   const SditTrainingOptions options_;
   const SDiTConfig config_;
@@ -166,6 +180,11 @@ class SditTrainee : public Trainee {
   AdamW optimizer_;
   MovingAverage average_;
 };
+
+// What multiplies the squared error of step t's prediction so that the error in x0 counts
+// min(SNR, gamma) times. [N] from t [N].
+torch::Tensor MinSnrWeight(const Schedule& schedule, Prediction prediction, double gamma,
+                           const torch::Tensor& t);
 
 // Samples rows in `steps` steps, each by itself. `sdit` takes raw landmarks. -> [B,T,C,h,h].
 torch::Tensor SampleRows(SDiT& sdit, const SamplingOptions& options, const SditRows& rows,

@@ -7,12 +7,14 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "training/processes.h"
 
 namespace reenact {
 
 struct StageContext {
   int threads = 1;
   const std::atomic<bool>* stop = nullptr;  // turns true on SIGINT and SIGTERM
+  Processes* processes = nullptr;           // of a data-parallel training; null: this one alone
 };
 
 struct Subcommand {
@@ -29,5 +31,7 @@ void AddEncodeStage(CLI::App& app, std::vector<Subcommand>& stages);
 void AddSditStage(CLI::App& app, std::vector<Subcommand>& stages);
 void AddBundleStage(CLI::App& app, std::vector<Subcommand>& stages);
 void AddSampleStage(CLI::App& app, std::vector<Subcommand>& stages);
+void AddCurateStage(CLI::App& app, std::vector<Subcommand>& stages);
+void AddAllStages(CLI::App& app, std::vector<Subcommand>& stages);
 
 }  // namespace reenact

@@ -1,5 +1,6 @@
 // reenact-train: makes a demo bundle from nothing but this repository. One sub-command per stage;
 // `reenact-train STAGE --help` lists its options, whose defaults are what the demo bundle uses.
+// `reenact-train --config demo/train.json` runs them all.
 #include <malloc.h>
 #include <torch/torch.h>
 
@@ -10,6 +11,7 @@
 #include <iostream>
 #include <vector>
 
+#include "training/recipe_run.h"
 #include "training/stages.h"
 
 namespace reenact {
@@ -33,39 +35,59 @@ int Finish(const absl::Status& status) {
   return 1;
 }
 
+// libtorch reports what it dislikes by exceptions.
+template <typename Work>
+int Run(const Work& work) {
+  try {
+    return Finish(work());
+  } catch (const std::exception& e) {
+    return Finish(absl::InternalError(e.what()));
+  }
+}
+
 int Main(int argc, char** argv) {
   CLI::App app{"Trains the networks of a reenactment bundle on synthetic people."};
-  app.require_subcommand(1);
+  app.require_subcommand(0, 1);
   int threads = 1;
   app.add_option("--threads", threads, "threads for drawing and for tensor work")
       ->check(CLI::Range(1, 256))
       ->capture_default_str();
   app.fallthrough();
+  RecipeFlags recipe;
+  CLI::Option* config =
+      app.add_option("--config", recipe.config, "JSON recipe: runs all of its stages in order");
+  app.add_option("--work", recipe.work, "folder for everything that a recipe makes")
+      ->needs(config)
+      ->capture_default_str();
+  app.add_flag("--smoke", recipe.smoke, "the recipe in minutes, to see that all of it works")
+      ->needs(config);
 
   std::vector<Subcommand> stages;
-  AddPeopleStage(app, stages);
-  AddDemoStage(app, stages);
-  AddDataStage(app, stages);
-  AddAutoencoderStage(app, stages);
-  AddClipStage(app, stages);
-  AddEncodeStage(app, stages);
-  AddSditStage(app, stages);
-  AddBundleStage(app, stages);
-  AddSampleStage(app, stages);
+  AddAllStages(app, stages);
   CLI11_PARSE(app, argc, argv);
+  if (recipe.config.empty() == app.get_subcommands().empty()) {
+    std::cerr << "reenact-train: give either a stage or --config; see --help" << std::endl;
+    return 1;
+  }
 
   KeepFreedMemory();
   torch::set_num_threads(threads);
   std::signal(SIGINT, RequestStop);
   std::signal(SIGTERM, RequestStop);
+  auto processes = Processes::FromEnvironment();
+  if (!processes.ok()) return Finish(processes.status());
+  if (*processes != nullptr && !recipe.config.empty()) {
+    return Finish(absl::InvalidArgumentError(
+        "a recipe runs in one process; start its training stages by themselves"));
+  }
+  if (!recipe.config.empty()) {
+    recipe.threads = threads;
+    recipe.stop = &g_stop;
+    return Run([&] { return RunRecipeFile(recipe); });
+  }
   for (const Subcommand& stage : stages) {
     if (!stage.command->parsed()) continue;
-    try {
-      return Finish(stage.run({threads, &g_stop}));
-    } catch (const std::exception& e) {
-      // libtorch reports what it dislikes by exceptions.
-      return Finish(absl::InternalError(e.what()));
-    }
+    return Run([&] { return stage.run({threads, &g_stop, processes->get()}); });
   }
   return 1;
 }

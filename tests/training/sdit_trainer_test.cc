@@ -189,6 +189,52 @@ TEST(SditTraineeTest, PortraitsOfOtherPeopleAreRefused) {
   EXPECT_EQ(trainee.status().code(), absl::StatusCode::kInvalidArgument);
 }
 
+TEST(SditTraineeTest, TwoMicroBatchesHaveTheGradientOfTheDoubleBatch) {
+  SditTrainingOptions whole = TinyOptions(), parts = TinyOptions();
+  whole.bfloat16 = parts.bfloat16 = false;  // whose rounding depends on the batch's shape
+  parts.clips = whole.clips / 2;
+  parts.gradient.accumulate = 2;
+  const auto one = Make(whole), two = Make(parts);
+
+  const auto gradient = one->BackPropagate(5), sum = two->BackPropagate(5);
+
+  ASSERT_TRUE(gradient.ok() && sum.ok());
+  EXPECT_NEAR(gradient->loss, sum->loss, 1e-5 * gradient->loss);
+  EXPECT_EQ(gradient->seeds, sum->seeds);
+  testing::ExpectSameGradients(testing::TakeGradients(one->parameters()),
+                               testing::TakeGradients(two->parameters()));
+}
+
+TEST(SditTraineeTest, MinSnrTrainsForEveryPrediction) {
+  for (const Prediction prediction : {Prediction::kEpsilon, Prediction::kV, Prediction::kX0}) {
+    SditTrainingOptions options = TinyOptions();
+    options.prediction = prediction;
+    options.min_snr_gamma = 5;
+    const auto trainee = Make(options);
+
+    const std::vector<double> losses = testing::TrainSteps(*trainee, 0, 120, 120);
+
+    EXPECT_LT(testing::Mean(losses, 90, 30), 0.9 * testing::Mean(losses, 0, 30))
+        << static_cast<int>(prediction);
+  }
+}
+
+TEST(MinSnrWeightTest, IsTheFormulaOfEachPrediction) {
+  const auto schedule = Schedule::Create("linear", 1000, "");
+  ASSERT_TRUE(schedule.ok());
+  const torch::Tensor t = torch::tensor({0, 300, 999}, torch::kInt64);
+  for (const int i : {0, 1, 2}) {
+    const double signal = schedule->alphas_cumprod()[static_cast<size_t>(t[i].item<int64_t>())];
+    const double snr = signal / (1 - signal), wanted = std::min(snr, 5.0);
+    const auto weight = [&](Prediction prediction) {
+      return MinSnrWeight(*schedule, prediction, 5, t)[i].item<double>();
+    };
+    EXPECT_NEAR(weight(Prediction::kX0), wanted, 1e-3 * wanted);
+    EXPECT_NEAR(weight(Prediction::kEpsilon), wanted / snr, 1e-3 * wanted / snr);
+    EXPECT_NEAR(weight(Prediction::kV), wanted / (snr + 1), 1e-3 * wanted / (snr + 1));
+  }
+}
+
 TEST(SditTraineeTest, EyesAndMouthWeighMore) {
   SditTrainingOptions options = TinyOptions();
   options.expressive_weight = 3;

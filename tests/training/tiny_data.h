@@ -68,8 +68,9 @@ inline std::vector<double> TrainSteps(Trainee& trainee, int64_t first, int64_t c
                                       int64_t total) {
   std::vector<double> losses;
   for (int64_t step = first; step < first + count; ++step) {
-    losses.push_back(
-        trainee.Step(step, static_cast<double>(step) / static_cast<double>(total)).loss);
+    const auto result = trainee.Step(step, static_cast<double>(step) / static_cast<double>(total));
+    if (!result.ok()) throw std::runtime_error(result.status().ToString());
+    losses.push_back(result->loss);
   }
   return losses;
 }
@@ -97,12 +98,37 @@ inline std::vector<std::string> LossColumn(const std::string& folder) {
   return losses;
 }
 
+// The gradients of parameters, by name; they are taken away.
+inline TensorMap TakeGradients(const std::vector<NamedParameter>& parameters) {
+  TensorMap gradients;
+  for (const NamedParameter& parameter : parameters) {
+    torch::Tensor tensor = parameter.tensor;
+    if (!tensor.grad().defined()) continue;
+    gradients[parameter.name] = tensor.grad().clone();
+    tensor.mutable_grad().reset();
+  }
+  return gradients;
+}
+
+// Equal but for the order of summation.
+inline void ExpectSameGradients(const TensorMap& a, const TensorMap& b) {
+  ASSERT_EQ(a.size(), b.size());
+  double largest = 0, difference = 0;
+  for (const auto& [name, tensor] : a) {
+    ASSERT_TRUE(b.contains(name)) << name;
+    largest = std::max(largest, tensor.abs().max().item<double>());
+    difference = std::max(difference, (tensor - b.at(name)).abs().max().item<double>());
+  }
+  EXPECT_GT(largest, 1e-3);
+  EXPECT_LT(difference, 1e-5 * largest);
+}
+
 // Ends the run at step `stop_at`, as SIGTERM would.
 class StoppingTrainee : public Trainee {
  public:
   StoppingTrainee(Trainee& inner, int64_t stop_at, std::atomic<bool>& stop)
       : inner_(inner), stop_at_(stop_at), stop_(stop) {}
-  StepResult Step(int64_t step, double progress) override {
+  absl::StatusOr<StepResult> Step(int64_t step, double progress) override {
     if (step + 1 == stop_at_) stop_ = true;
     return inner_.Step(step, progress);
   }
