@@ -41,8 +41,7 @@ int ClipFrames::NextShown(int frame) const {
   return frame;
 }
 
-std::vector<Landmarks> ClipFrames::landmarks(size_t face,
-                                             absl::Span<const int64_t> frames) const {
+std::vector<Landmarks> ClipFrames::landmarks(size_t face, absl::Span<const int64_t> frames) const {
   std::vector<Landmarks> landmarks;
   landmarks.reserve(frames.size());
   absl::MutexLock lock(&mu_);
