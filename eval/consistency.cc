@@ -134,7 +134,7 @@ class ConsistencyRun {
     std::vector<std::vector<Embedding>> embeddings(results.size());
     for (const auto& result : results) {
       if (!result.ok()) {
-        return absl::Status(result.status().code(), absl::StrCat(MethodName(options_.methods[m]),
+        return absl::Status(result.status().code(), absl::StrCat(MethodWord(options_.methods[m]),
                                                                  ": ", result.status().message()));
       }
     }

@@ -70,7 +70,7 @@ class Evaluation {
     for (const Protocol protocol : options_.protocols) {
       for (const LongVideoMethod method : options_.methods) {
         Variant variant;
-        variant.name = absl::StrCat(TraitsOf(protocol).name, " ", MethodName(method));
+        variant.name = absl::StrCat(TraitsOf(protocol).name, " ", MethodWord(method));
         variant.aligned = TraitsOf(protocol).aligned;
         result_.variants.push_back(std::move(variant));
       }

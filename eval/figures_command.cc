@@ -116,7 +116,7 @@ absl::StatusOr<std::string> Figure5(const FigureFlags& flags, const Laboratory& 
     table.columns.push_back(absl::StrCat(length, " frames"));
   }
   for (size_t m = 0; m < options.methods.size(); ++m) {
-    const std::string name = MethodName(options.methods[m]);
+    const std::string name = MethodWord(options.methods[m]);
     std::vector<std::string> row = {name};
     PlotSeries series;
     series.name = name;

@@ -83,7 +83,7 @@ absl::StatusOr<std::vector<Protocol>> ParseProtocols(const std::string& names) {
   return FindAll(Protocols(), names, "protocols");
 }
 
-const char* MethodName(LongVideoMethod method) {
+const char* MethodWord(LongVideoMethod method) {
   for (const auto& [name, value] : Methods()) {
     if (value == method) return name.c_str();
   }

@@ -34,7 +34,7 @@ const ProtocolTraits& TraitsOf(Protocol protocol);
 absl::StatusOr<std::vector<Protocol>> ParseProtocols(const std::string& names);
 
 // "anchored", "multidiffusion", "overlapped", "independent", joined by commas.
-const char* MethodName(LongVideoMethod method);
+const char* MethodWord(LongVideoMethod method);
 absl::StatusOr<std::vector<LongVideoMethod>> ParseMethods(const std::string& names);
 
 // "central-random", "central-interleaved", "contiguous", "balanced".

@@ -88,7 +88,7 @@ TEST(ProtocolTest, ListsAreParsedInOrder) {
   EXPECT_THAT(*ParseProtocols("cross,same"), ElementsAre(Protocol::kCross, Protocol::kSame));
   EXPECT_THAT(*ParseMethods("independent,anchored"),
               ElementsAre(LongVideoMethod::kIndependent, LongVideoMethod::kAnchored));
-  EXPECT_STREQ(MethodName(LongVideoMethod::kMultiDiffusion), "multidiffusion");
+  EXPECT_STREQ(MethodWord(LongVideoMethod::kMultiDiffusion), "multidiffusion");
 }
 
 TEST(ProtocolTest, UnknownWordsAreNamedWithWhatThereIs) {
