@@ -162,11 +162,12 @@ absl::StatusOr<json> CurateFile(const std::filesystem::path& path, const CurateF
                                 FaceLandmarker& landmarker, const IdentityEmbedder& embed) {
   const std::string file = path.filename().string();
   const auto bytes = ReadWhole(path.string());
-  absl::StatusOr<CuratedVideo> video = bytes.status();
-  if (bytes.ok()) {
-    video = LooksLikePicture(*bytes) ? CurateStill(*bytes, landmarker, flags.curation)
-                                     : CurateVideo(*bytes, landmarker, embed, flags.curation);
-  }
+  const auto curate = [&]() -> absl::StatusOr<CuratedVideo> {
+    if (!bytes.ok()) return bytes.status();
+    return LooksLikePicture(*bytes) ? CurateStill(*bytes, landmarker, flags.curation)
+                                    : CurateVideo(*bytes, landmarker, embed, flags.curation);
+  };
+  const absl::StatusOr<CuratedVideo> video = curate();
   if (!video.ok())
     return json{{"file", file}, {"unreadable", std::string(video.status().message())}};
   const std::vector<std::string> captions = CaptionsOf(path);
