@@ -239,7 +239,7 @@ TEST_P(SceneDenoiserTest, TheFirstSceneLeads) {
   ASSERT_TRUE(changed.ok());
   const Frames frames = Run(*executor, *std::move(changed));
   for (int frame = 6; frame < kFrames; ++frame) {
-    EXPECT_GT((frames.at(frame) - linked.at(frame)).abs().max().item<double>(), 1e-4);
+    EXPECT_FALSE(torch::equal(frames.at(frame), linked.at(frame))) << "frame " << frame;
   }
 }
 
@@ -252,7 +252,8 @@ TEST_P(SceneDenoiserTest, KeepsTheTracesOfThreeAnchorsAtMost) {
     ASSERT_TRUE(ClipDenoiser::Step(*executor, {{{&denoiser, denoiser.demand().max_rows}}})[0].ok());
     most = std::max(most, denoiser.trace_bytes());
   }
-  EXPECT_GT(most, TraceDenoiser::RetainedBytes(*executor, kSteps, false, 1));
+  // Those of the first anchor; the others', whose rows follow at once, are given up sooner.
+  EXPECT_GE(most, TraceDenoiser::RetainedBytes(*executor, kSteps, false, 1));
   EXPECT_LE(most, TraceDenoiser::RetainedBytes(*executor, kSteps, false, 5));
   EXPECT_EQ(TraceDenoiser::RetainedBytes(*executor, kSteps, false, 5),
             3 * TraceDenoiser::RetainedBytes(*executor, kSteps, false, 1));
