@@ -19,7 +19,9 @@ struct FieldFlag {
   absl::string_view field;
   absl::string_view flag;
 };
-constexpr std::array<FieldFlag, 30> kFlags = {{
+constexpr std::array<FieldFlag, 31> kFlags = {{
+    // Before the fields that a pair has too.
+    {"further_faces", "--pair"},
     {"num_steps", "--steps"},
     {"ddim_eta", "--eta"},
     {"guidance_scale", "--guidance"},
