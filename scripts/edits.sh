@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 edits=("$@")
 if [ ${#edits[@]} -eq 0 ]; then
-  edits=("tan skin => very fair skin" "tan skin => very dark skin")
+  edits=("brown skin => very fair skin" "fair skin => dark brown skin")
 fi
 scripts/build.sh release reenactd reenact reenact-strip
 bin=build/release/bin
