@@ -12,6 +12,7 @@
 #include <optional>
 #include <sstream>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/strings/ascii.h"
@@ -256,14 +257,16 @@ absl::Status WriteManifest(const CurateFlags& flags, const std::vector<json>& re
     for (const json& clip : record["clips"]) {
       for (const char* name :
            {"seconds", "resolution", "face_width_ratio", "face_height_ratio", "sharpness"}) {
-        columns[name].push_back(clip[name].get<double>());
+        // A still picture has no duration.
+        const auto value = clip[name].get<double>();
+        if (value > 0 || std::string_view(name) != "seconds") columns[name].push_back(value);
       }
     }
   }
   manifest["frames"] = frames;
   manifest["frames_with_face"] = frames_with_face;
   manifest["discarded"] = discarded;
-  manifest["clips"] = columns["seconds"].size();
+  manifest["clips"] = columns["resolution"].size();
   for (const auto& [name, values] : columns) {
     if (values.empty()) continue;
     const Spread spread = SpreadOf(values);
@@ -273,6 +276,8 @@ absl::Status WriteManifest(const CurateFlags& flags, const std::vector<json>& re
   if (!columns["seconds"].empty()) {
     status.Update(
         DrawHistogram(flags.out + "/duration.png", "seconds", {{"duration", columns["seconds"]}}));
+  }
+  if (!columns["resolution"].empty()) {
     status.Update(DrawHistogram(flags.out + "/resolution.png", "pixels",
                                 {{"side of the crop", columns["resolution"]}}));
     status.Update(DrawHistogram(flags.out + "/quality.png", "variance of the Laplacian",
