@@ -2,7 +2,7 @@
 if(NOT REENACT_WITH_TORCH)
   return()
 endif()
-set(programs reenactd reenact reenact-bundle reenact-eval)
+set(programs reenactd reenact reenact-bundle)
 set_target_properties(${programs} PROPERTIES INSTALL_RPATH "$ORIGIN/../lib")
 install(TARGETS ${programs} RUNTIME DESTINATION bin)
 install(DIRECTORY ${REENACT_TORCH_DIR}/lib/ DESTINATION lib FILES_MATCHING PATTERN "lib*.so*")
