@@ -32,8 +32,9 @@ absl::Status WriteWhole(const std::string& path, const std::string& bytes) {
 // A frontal, relaxed picture.
 absl::Status WritePortrait(const DemoOptions& options) {
   const Person person = MakePerson(options.source_seed);
-  const auto png =
-      EncodePng(PersonRenderer(person).Draw({.view = options.portrait_view}, options.size).image);
+  FaceState relaxed;
+  relaxed.view = options.portrait_view;
+  const auto png = EncodePng(PersonRenderer(person).Draw(relaxed, options.size).image);
   if (!png.ok()) return png.status();
   std::cout << "source: " << Caption(person) << '\n';
   return WriteWhole(options.portrait, *png);

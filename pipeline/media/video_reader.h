@@ -106,7 +106,8 @@ class VideoReader {
   virtual absl::StatusOr<std::optional<VideoFrame>> Next() = 0;
 
   // Passes over the next `count` frames: what Next() returns afterwards is as if it had been called
-  // so often before. Takes less time, as pixels are not converted. Fewer are left: all of them are passed over.
+  // so often before. Takes less time, as pixels are not converted. Fewer are left: all of them are
+  // passed over.
   virtual absl::Status Skip(int count) = 0;
 
   // Counts the frames returned, and the one after them.
