@@ -46,7 +46,7 @@ std::array<double, 3> Sample(const Image& image, double x, double y) {
   std::array<double, 3> value{};
   for (size_t c = 0; c < 3; ++c) {
     const auto at = [&](int px, int py) {
-      return double{image.row(py)[3 * static_cast<size_t>(px) + c]};
+      return static_cast<double>(image.row(py)[3 * static_cast<size_t>(px) + c]);
     };
     value[c] = (at(x0, y0) * (1 - u) + at(x1, y0) * u) * (1 - v) +
                (at(x0, y1) * (1 - u) + at(x1, y1) * u) * v;
