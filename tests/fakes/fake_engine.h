@@ -93,6 +93,8 @@ class FakeEngine final : public Engine {
     // As on_create and on_prepare_call, of ExtractMotion and MotionExtraction::Read.
     std::function<absl::Status(const MotionRequest&)> on_extract;
     std::function<absl::Status(const MotionRequest&)> on_read;
+    // Runs when an extraction is cancelled, on the thread that does.
+    std::function<void(const MotionRequest&)> on_cancel_read;
     // Number of frames and shape of a job. Null: num_frames and the default shape.
     std::function<int(const JobRequest&)> frames_of;
     std::function<FakeShape(const JobRequest&)> shape_of;
@@ -233,7 +235,10 @@ class FakeEngine final : public Engine {
       busy_ = false;
       return reading;
     }
-    void Cancel() override { cancelled_ = true; }
+    void Cancel() override {
+      cancelled_ = true;
+      if (engine_.options_.on_cancel_read) engine_.options_.on_cancel_read(request_);
+    }
     MotionSummary Summary() const override {
       MotionSummary summary;
       summary.frames = static_cast<int64_t>(driving_.size());

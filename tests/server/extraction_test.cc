@@ -234,6 +234,9 @@ TEST_F(ExtractionTest, ACallerWhoLeavesEndsIt) {
     ++num_reads;
     return WaitAtGate();
   };
+  // The caller knows before the server does.
+  std::atomic<bool> server_knows{false};
+  options.on_cancel_read = [&](const MotionRequest&) { server_knows = true; };
   StartServer(TestConfig(), options);
   {
     ExtractCall call(*stub_);
@@ -242,6 +245,7 @@ TEST_F(ExtractionTest, ACallerWhoLeavesEndsIt) {
     call.Cancel();
     EXPECT_THAT(call.Finish(), GrpcStatusIs(grpc::StatusCode::CANCELLED, ""));
   }
+  while (!server_knows) std::this_thread::yield();
   gate_.Open();
   while (engine_->num_extractions() > 0) std::this_thread::yield();
   EXPECT_LT(num_reads, 10);
