@@ -29,8 +29,12 @@ bool HasDescription(const AVCodecParameters& codecpar) {
   switch (codecpar.codec_id) {
     case AV_CODEC_ID_FLAC:
       return codecpar.extradata_size == 34;  // STREAMINFO
-    case AV_CODEC_ID_OPUS:
-      return codecpar.extradata_size >= 19;  // RFC 7845, 5.1
+    case AV_CODEC_ID_OPUS: {
+      // RFC 7845, 5.1: mapping families but 0 are followed by a table of the channels.
+      if (codecpar.extradata_size < 19) return false;
+      const int channels = std::max<int>(codecpar.extradata[9], codecpar.ch_layout.nb_channels);
+      return codecpar.extradata[18] == 0 || codecpar.extradata_size >= 21 + channels;
+    }
     case AV_CODEC_ID_ALAC:
       return codecpar.extradata_size >= 36;
     default:

@@ -567,6 +567,24 @@ TEST(VideoWriterTest, FlacWithoutItsHeaderIsTranscoded) {
   EXPECT_EQ(track->transcoded_from, "flac");
 }
 
+// Found by fuzzing: a mapping family that wants a table of the channels, and no table.
+TEST(VideoWriterTest, OpusWithoutItsTableOfChannelsIsRefused) {
+  TemporaryFolder folder;
+  testing::Ffmpeg(folder,
+                  "-f lavfi -i testsrc2=size=32x32:duration=0.5 -f lavfi -i sine=duration=0.5 "
+                  "-c:v mpeg4 -c:a libopus " +
+                      (folder / "a.mkv"));
+  auto reader = VideoReader::Open(testing::ReadFile(folder / "a.mkv"));
+  ASSERT_THAT(reader, IsOk());
+  auto track = (*reader)->ReadAudio();
+  ASSERT_THAT(track, IsOk());
+  AudioDescription sound = DescribeAudio(*track);
+  EXPECT_THAT(RestoreAudio(sound, &*track), IsOk());
+  ASSERT_EQ(sound.extradata.size(), 19u);
+  sound.extradata[18] = 5;
+  EXPECT_EQ(RestoreAudio(sound, &*track).code(), absl::StatusCode::kInvalidArgument);
+}
+
 // A hole in the sound becomes silence: what follows stays with its picture.
 TEST(VideoWriterTest, HolesInTranscodedSoundBecomeSilence) {
   TemporaryFolder folder;
