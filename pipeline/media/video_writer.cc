@@ -234,8 +234,10 @@ class LibavVideoWriter final : public VideoWriter {
     const int error =
         WriteAudioPacket(muxer_, audio_, *options_.audio, next_audio_, shift, packet_.get());
     if (error < 0) {
-      return LibavStatus(error, absl::StatusCode::kInternal,
-                         absl::StrCat("copying audio packet ", next_audio_));
+      // It fits MP4 by itself (audio_track.h), but not beside these pictures.
+      return LibavStatus(error, absl::StatusCode::kInvalidArgument,
+                         absl::StrCat("the sound's times do not fit the pictures', at its packet ",
+                                      next_audio_, "; it can be left out (copy_audio)"));
     }
     ++next_audio_;
     return absl::OkStatus();

@@ -58,8 +58,9 @@ class VideoWriter {
 
   // Adds a frame that lasts from `pts` to `pts + duration`, where the next must begin. The first
   // pts may be negative: then picture and sound are both moved so that it becomes 0. Returns what
-  // is complete, often nothing. kInvalidArgument: wrong size, empty duration, or a gap or overlap
-  // with the frame before. kFailedPrecondition: after Finish or an error.
+  // is complete, often nothing. kInvalidArgument: wrong size, empty duration, a gap or overlap
+  // with the frame before, or sound whose times do not fit. kFailedPrecondition: after Finish or an
+  // error.
   virtual absl::StatusOr<std::vector<Piece>> Write(const Image& image, int64_t pts,
                                                    int64_t duration) = 0;
 
