@@ -2,7 +2,6 @@
 // gives. A real face drives a small network with random weights.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -13,12 +12,11 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "pipeline/driving/motion_template.h"
-#include "pipeline/engine/random_bundle.h"
 #include "pipeline/reenactor/reenactor.h"
 #include "tests/pipeline/driving/template_testing.h"
 #include "tests/pipeline/media/media_testing.h"
+#include "tests/pipeline/reenactor/random_model.h"
 #include "tests/support/paths.h"
 
 namespace reenact {
@@ -49,16 +47,8 @@ class MotionJobTest : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
     if (testing::DataDir().empty()) return;
-    folder_ =
-        (fs::path(::testing::TempDir()) / absl::StrCat("motion_job_test_", getpid())).string();
-    fs::remove_all(folder_);
-    ASSERT_THAT(WriteRandomBundle(folder_, SmallBundleConfig(), 3), IsOk());
-    ReenactorOptions options;
-    options.bundles = {folder_};
-    if (std::getenv("REENACT_FACE_MODELS") == nullptr) {
-      options.face_models = std::string(REENACT_SOURCE_DIR) + "/.deps/mediapipe";
-    }
-    options.num_threads = 1;
+    folder_ = testing::WriteRandomModel("motion_job_test");
+    ReenactorOptions options = testing::RandomModelOptions(folder_);
     options.max_driving_bytes = 4 << 20;
     options.max_frames = 400;
     auto engine = CreateReenactor(options);

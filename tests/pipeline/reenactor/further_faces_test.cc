@@ -2,7 +2,6 @@
 // people side by side drive a small network with random weights.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -14,12 +13,12 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "pipeline/engine/random_bundle.h"
 #include "pipeline/media/image_codec.h"
 #include "pipeline/media/resize.h"
 #include "pipeline/media/video_reader.h"
 #include "pipeline/media/video_writer.h"
 #include "pipeline/reenactor/reenactor.h"
+#include "tests/pipeline/reenactor/random_model.h"
 #include "tests/support/paths.h"
 
 namespace reenact {
@@ -81,11 +80,7 @@ class FurtherFacesTest : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
     if (testing::DataDir().empty()) return;
-    folder_ =
-        (fs::path(::testing::TempDir()) / absl::StrCat("further_faces_test_", getpid())).string();
-    fs::remove_all(folder_);
-    const auto status = WriteRandomBundle(folder_, SmallBundleConfig(), 3);
-    ASSERT_TRUE(status.ok()) << status;
+    folder_ = testing::WriteRandomModel("further_faces_test");
     auto engine = CreateReenactor(Options());
     ASSERT_TRUE(engine.ok()) << engine.status();
     engine_ = engine->release();
@@ -102,15 +97,7 @@ class FurtherFacesTest : public ::testing::Test {
   static std::string DataFile(const std::string& name) {
     return testing::ReadFile(testing::DataDir() + "/" + name);
   }
-  static ReenactorOptions Options() {
-    ReenactorOptions options;
-    options.bundles = {folder_};
-    if (std::getenv("REENACT_FACE_MODELS") == nullptr) {
-      options.face_models = std::string(REENACT_SOURCE_DIR) + "/.deps/mediapipe";
-    }
-    options.num_threads = 1;
-    return options;
-  }
+  static ReenactorOptions Options() { return testing::RandomModelOptions(folder_); }
   static std::vector<Image> People(const std::string& video) {
     auto reader = VideoReader::Open(DataFile("LivePortrait/driving/" + video));
     EXPECT_TRUE(reader.ok()) << reader.status();
@@ -124,22 +111,9 @@ class FurtherFacesTest : public ::testing::Test {
   }
   static std::string Video(const std::vector<Image>& images) {
     VideoWriter::Options options;
-    options.width = images[0].width;
-    options.height = images[0].height;
     options.time_base_den = 25;
     options.crf = 10;
-    auto writer = VideoWriter::Create(std::move(options));
-    EXPECT_TRUE(writer.ok()) << writer.status();
-    std::string bytes;
-    const auto add = [&](absl::StatusOr<std::vector<VideoWriter::Piece>> pieces) {
-      ASSERT_TRUE(pieces.ok()) << pieces.status();
-      for (const auto& piece : *pieces) bytes += piece.data;
-    };
-    for (size_t i = 0; i < images.size(); ++i) {
-      add((*writer)->Write(images[i], static_cast<int64_t>(i), 1));
-    }
-    add((*writer)->Finish());
-    return bytes;
+    return testing::EncodeClip(std::move(options), images, testing::EvenTimes(images.size(), 1));
   }
   static std::string Driving() {
     std::vector<Image> images;

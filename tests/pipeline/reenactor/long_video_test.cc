@@ -2,7 +2,6 @@
 // with random weights, over a scene cut.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -13,12 +12,11 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
-#include "pipeline/engine/random_bundle.h"
 #include "pipeline/media/resize.h"
 #include "pipeline/media/video_reader.h"
 #include "pipeline/media/video_writer.h"
 #include "pipeline/reenactor/reenactor.h"
+#include "tests/pipeline/reenactor/random_model.h"
 #include "tests/support/paths.h"
 
 namespace reenact {
@@ -35,11 +33,7 @@ class LongVideoTest : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
     if (testing::DataDir().empty()) return;
-    folder_ =
-        (fs::path(::testing::TempDir()) / absl::StrCat("long_video_bundle_", getpid())).string();
-    fs::remove_all(folder_);
-    const auto status = WriteRandomBundle(folder_, SmallBundleConfig(), 3);
-    ASSERT_TRUE(status.ok()) << status;
+    folder_ = testing::WriteRandomModel("long_video_test");
     auto engine = CreateReenactor(Options());
     ASSERT_TRUE(engine.ok()) << engine.status();
     engine_ = engine->release();
@@ -55,30 +49,11 @@ class LongVideoTest : public ::testing::Test {
   }
   void SetUp() override { REENACT_REQUIRE_DATA(); }
 
-  static ReenactorOptions Options() {
-    ReenactorOptions options;
-    options.bundles = {folder_};
-    if (std::getenv("REENACT_FACE_MODELS") == nullptr) {
-      options.face_models = std::string(REENACT_SOURCE_DIR) + "/.deps/mediapipe";
-    }
-    options.num_threads = 1;
-    return options;
-  }
+  static ReenactorOptions Options() { return testing::RandomModelOptions(folder_); }
 
   // The first frames of each file, one after the other.
   static std::string Video(const std::vector<std::pair<std::string, int>>& scenes) {
-    VideoWriter::Options options;
-    options.width = options.height = 256;
-    options.time_base_den = 25;
-    options.crf = 10;
-    auto writer = VideoWriter::Create(std::move(options));
-    EXPECT_TRUE(writer.ok()) << writer.status();
-    std::string bytes;
-    const auto add = [&](absl::StatusOr<std::vector<VideoWriter::Piece>> pieces) {
-      ASSERT_TRUE(pieces.ok()) << pieces.status();
-      for (const auto& piece : *pieces) bytes += piece.data;
-    };
-    int64_t pts = 0;
+    std::vector<Image> images;
     for (const auto& [name, count] : scenes) {
       auto reader = VideoReader::Open(
           testing::ReadFile(testing::DataDir() + "/LivePortrait/driving/" + name));
@@ -86,11 +61,13 @@ class LongVideoTest : public ::testing::Test {
       for (int i = 0; i < count; ++i) {
         const auto frame = (*reader)->Next();
         EXPECT_TRUE(frame.ok() && frame->has_value());
-        add((*writer)->Write(ResizeImage((*frame)->image, 256, 256), pts++, 1));
+        images.push_back(ResizeImage((*frame)->image, 256, 256));
       }
     }
-    add((*writer)->Finish());
-    return bytes;
+    VideoWriter::Options options;
+    options.time_base_den = 25;
+    options.crf = 10;
+    return testing::EncodeClip(std::move(options), images, testing::EvenTimes(images.size(), 1));
   }
 
   static JobRequest Request(LongVideoMethod method = LongVideoMethod::kAnchored) {

@@ -2,7 +2,6 @@
 // drive each other through a small network with random weights.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -13,12 +12,11 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
-#include "pipeline/engine/random_bundle.h"
 #include "pipeline/media/image_codec.h"
 #include "pipeline/media/video_reader.h"
 #include "pipeline/media/video_writer.h"
 #include "pipeline/reenactor/reenactor.h"
+#include "tests/pipeline/reenactor/random_model.h"
 #include "tests/support/paths.h"
 #include "training/people/people.h"
 
@@ -48,23 +46,9 @@ struct Result {
 std::string Video(const std::vector<Image>& images, int ticks_per_frame) {
   VideoWriter::Options options;
   options.codec = VideoCodec::kLossless;
-  options.width = images[0].width;
-  options.height = images[0].height;
   options.time_base_den = 1000;
-  auto writer = VideoWriter::Create(std::move(options));
-  EXPECT_TRUE(writer.ok()) << writer.status();
-  std::string bytes;
-  const auto add = [&](absl::StatusOr<std::vector<VideoWriter::Piece>> pieces) {
-    ASSERT_TRUE(pieces.ok()) << pieces.status();
-    for (const auto& piece : *pieces) bytes += piece.data;
-  };
-  int64_t pts = 0;
-  for (const Image& image : images) {
-    add((*writer)->Write(image, pts, ticks_per_frame));
-    pts += ticks_per_frame;
-  }
-  add((*writer)->Finish());
-  return bytes;
+  return testing::EncodeClip(std::move(options), images,
+                             testing::EvenTimes(images.size(), ticks_per_frame));
 }
 
 class OutputJobTest : public ::testing::Test {
@@ -72,11 +56,7 @@ class OutputJobTest : public ::testing::Test {
   static void SetUpTestSuite() {
     const fs::path models = testing::FolderFrom("REENACT_FACE_MODELS", {".deps/mediapipe"});
     if (models.empty() || !fs::exists(models / "face_detection_short_range.tflite")) return;
-    folder_ =
-        (fs::path(::testing::TempDir()) / absl::StrCat("output_job_test_", getpid())).string();
-    fs::remove_all(folder_);
-    const auto status = WriteRandomBundle(folder_, SmallBundleConfig(), 3);
-    ASSERT_TRUE(status.ok()) << status;
+    folder_ = testing::WriteRandomModel("output_job_test");
     ReenactorOptions options;
     options.bundles = {folder_};
     options.face_models = models.string();

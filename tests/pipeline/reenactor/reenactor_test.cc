@@ -3,7 +3,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -17,13 +16,12 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
-#include "pipeline/engine/random_bundle.h"
 #include "pipeline/media/image_codec.h"
 #include "pipeline/media/resize.h"
 #include "pipeline/media/video_reader.h"
 #include "pipeline/media/video_writer.h"
 #include "pipeline/reenactor/source_embedding.h"
+#include "tests/pipeline/reenactor/random_model.h"
 #include "tests/support/paths.h"
 
 namespace reenact {
@@ -53,12 +51,7 @@ class ReenactorTest : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
     if (testing::DataDir().empty()) return;
-    // ctest runs the cases as processes of their own, side by side.
-    folder_ = (fs::path(::testing::TempDir()) / absl::StrCat("reenactor_test_bundle_", getpid()))
-                  .string();
-    fs::remove_all(folder_);
-    const auto status = WriteRandomBundle(folder_, SmallBundleConfig(), 3);
-    ASSERT_TRUE(status.ok()) << status;
+    folder_ = testing::WriteRandomModel("reenactor_test");
     auto engine = CreateReenactor(Options());
     ASSERT_TRUE(engine.ok()) << engine.status();
     engine_ = engine->release();
@@ -86,15 +79,7 @@ class ReenactorTest : public ::testing::Test {
   static std::string DataFile(const std::string& name) {
     return testing::ReadFile(testing::DataDir() + "/" + name);
   }
-  static ReenactorOptions Options() {
-    ReenactorOptions options;
-    options.bundles = {folder_};
-    if (std::getenv("REENACT_FACE_MODELS") == nullptr) {
-      options.face_models = std::string(REENACT_SOURCE_DIR) + "/.deps/mediapipe";
-    }
-    options.num_threads = 1;
-    return options;
-  }
+  static ReenactorOptions Options() { return testing::RandomModelOptions(folder_); }
 
   // A video of variable rate: frame i lasts 512 or 1024 units of 1/12800 s, and the first begins
   // at 256.
@@ -105,23 +90,9 @@ class ReenactorTest : public ::testing::Test {
   }
   static std::string Video(const std::vector<Image>& images) {
     VideoWriter::Options options;
-    options.width = images[0].width;
-    options.height = images[0].height;
     options.time_base_den = 12800;
     options.crf = 10;
-    auto writer = VideoWriter::Create(std::move(options));
-    EXPECT_TRUE(writer.ok()) << writer.status();
-    std::string bytes;
-    const auto add = [&](absl::StatusOr<std::vector<VideoWriter::Piece>> pieces) {
-      ASSERT_TRUE(pieces.ok()) << pieces.status();
-      for (const auto& piece : *pieces) bytes += piece.data;
-    };
-    const auto times = Times(images.size());
-    for (size_t i = 0; i < images.size(); ++i) {
-      add((*writer)->Write(images[i], times[i], times[i + 1] - times[i]));
-    }
-    add((*writer)->Finish());
-    return bytes;
+    return testing::EncodeClip(std::move(options), images, Times(images.size()));
   }
   static std::string Driving() { return Video(faces_); }
 
