@@ -37,22 +37,29 @@ std::map<std::string, std::string> ShardMetadata(const DataOptions& o, int64_t f
                                                  int64_t count) {
   nlohmann::json captions = nlohmann::json::array();
   for (int64_t i = 0; i < count; ++i) {
-    const Person person = MakePerson(o.first_seed + static_cast<uint64_t>(first + i), o.variety);
+    const uint64_t seed = o.first_seed + static_cast<uint64_t>(first + i);
+    const Person person = MakePerson(seed, o.variety);
     nlohmann::json phrasings = nlohmann::json::array();
     for (int k = 0; k < o.captions; ++k) {
       phrasings.push_back(Caption(
           person, static_cast<uint64_t>(k),
           o.detailed_captions && k % 2 == 1 ? CaptionDetail::kDetailed : CaptionDetail::kShort));
     }
+    for (int k = 0; k < o.partial_captions; ++k) {
+      phrasings.push_back(
+          Caption(person, StepSeed(seed, static_cast<uint64_t>(k)), CaptionDetail::kPartial));
+    }
     captions.push_back(std::move(phrasings));
   }
   return {{"format", kDataFormat},
           {"size", absl::StrCat(o.size)},
           {"options",
-           absl::StrCat("people ", o.first_seed + static_cast<uint64_t>(first), "+", count,
-                        " frames ", o.frames, " supersampling ", o.supersampling, " lookalikes ",
-                        o.lookalikes, o.separate_clips ? " separate clips" : "",
-                        o.variety == Variety::kRich ? " rich" : "")},
+           absl::StrCat(
+               "people ", o.first_seed + static_cast<uint64_t>(first), "+", count, " frames ",
+               o.frames, " supersampling ", o.supersampling, " lookalikes ", o.lookalikes,
+               o.separate_clips ? " separate clips" : "",
+               o.partial_captions > 0 ? absl::StrCat(" partial captions ", o.partial_captions) : "",
+               o.variety == Variety::kRich ? " rich" : "")},
           {"captions", captions.dump()}};
 }
 
@@ -159,9 +166,11 @@ struct Progress {
 
 absl::Status WriteDataCache(const DataOptions& options, std::ostream& log) {
   if (options.people < 1 || options.frames < 2 || options.frames > kMinClip || options.size < 8 ||
-      options.lookalikes < 0 || options.captions < 1 || options.threads < 1) {
-    return absl::InvalidArgumentError(absl::StrCat("need people >= 1, 2 <= frames <= ", kMinClip,
-                                                   ", size >= 8, captions >= 1, threads >= 1"));
+      options.lookalikes < 0 || options.captions < 1 || options.partial_captions < 0 ||
+      options.threads < 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("need people >= 1, 2 <= frames <= ", kMinClip,
+                     ", size >= 8, captions >= 1, partial captions >= 0, threads >= 1"));
   }
   if (options.first_seed < kFirstHeldOutSeed &&
       options.first_seed + static_cast<uint64_t>(options.people) > kFirstHeldOutSeed) {

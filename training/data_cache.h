@@ -38,6 +38,7 @@ struct DataOptions {
   // Every frame is from a clip of its own: portraits, in poses as different as clips are.
   bool separate_clips = false;
   bool detailed_captions = false;  // every second phrasing
+  int partial_captions = 0;        // so many kPartial ones on top
   Variety variety = Variety::kPlain;
   uint64_t first_seed = 0;  // people are first_seed .. first_seed + people - 1
   int threads = 1;

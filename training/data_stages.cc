@@ -87,6 +87,10 @@ void AddDataStage(CLI::App& app, std::vector<Subcommand>& stages) {
       ->capture_default_str();
   command->add_flag("--detailed-captions", options->detailed_captions,
                     "every second phrasing names build, make-up, light and camera too");
+  command
+      ->add_option("--partial-captions", options->partial_captions,
+                   "captions per person on top that name one to four things only")
+      ->capture_default_str();
   AddVarietyOption(*command, options->variety);
   command->add_flag("--separate-clips", options->separate_clips,
                     "every frame from a clip of its own: portraits for `sdit --portraits`");

@@ -70,6 +70,52 @@ TEST(CaptionTest, DetailsComeOnTopInEveryPhrasing) {
   }
 }
 
+TEST(CaptionTest, PartialOnesNameAFewThingsThatAreTrue) {
+  std::set<std::string> captions;
+  for (uint64_t seed = 0; seed < 200; ++seed) {
+    const Person person = MakePerson(seed);
+    const std::string full = Caption(person) + Caption(person, 4);  // both choices of words
+    for (uint64_t k = 0; k < 20; ++k) {
+      const std::string caption = Caption(person, 1000 * seed + k, CaptionDetail::kPartial);
+      SCOPED_TRACE(caption);
+      EXPECT_EQ(caption, Caption(person, 1000 * seed + k, CaptionDetail::kPartial));
+      captions.insert(caption);
+      const auto has = [&](const std::string& text) {
+        return caption.find(text) != std::string::npos;
+      };
+      EXPECT_FALSE(caption.empty());
+      EXPECT_LT(caption.size(), full.size());
+      if (has("no glasses")) {
+        EXPECT_EQ(person.glasses, Glasses::kNone);
+      }
+      if (has("no hat")) {
+        EXPECT_EQ(person.hat, Hat::kNone);
+      }
+      if (has("no beard")) {
+        EXPECT_TRUE(person.man && person.beard == Beard::kNone);
+      }
+      for (const NamedColor& color : kClothColors) {
+        if (has(color.name + std::string(" shirt"))) {
+          EXPECT_NE(full.find(color.name + std::string(" shirt")), std::string::npos);
+        }
+      }
+      for (const NamedColor& color : kHairColors) {
+        const std::string hair = color.name + std::string(" hair");
+        if (has(hair)) {
+          EXPECT_NE(full.find(hair), std::string::npos) << full;
+        }
+      }
+      if (has("woman")) {
+        EXPECT_FALSE(person.man);
+      }
+    }
+  }
+  EXPECT_GT(captions.size(), 1500u) << "of 4,000";
+  for (const char* wanted : {"no glasses", "no hat", "no beard", "round glasses"}) {
+    EXPECT_TRUE(captions.contains(wanted)) << wanted;
+  }
+}
+
 TEST(CaptionTest, PhrasingsDiffer) {
   Person person = MakePerson(3);
   person.hair_style = HairStyle::kBob;

@@ -90,6 +90,23 @@ TEST(DataCacheTest, ReadsOnlyAsManyPeopleAsAsked) {
   EXPECT_EQ(data->captions.size(), 4u);
 }
 
+TEST(DataCacheTest, PartialCaptionsComeAfterTheOthers) {
+  DataOptions options = TinyDataOptions(FreshFolder());
+  options.captions = 2;
+  options.partial_captions = 5;
+  std::ostringstream log;
+  ASSERT_TRUE(WriteDataCache(options, log).ok());
+
+  const auto data = ReadDataCache(options.out);
+
+  ASSERT_TRUE(data.ok()) << data.status();
+  for (uint64_t p = 0; p < 6; ++p) {
+    ASSERT_EQ(data->captions[p].size(), 7u);
+    EXPECT_EQ(data->captions[p][1], Caption(MakePerson(p), 1));
+    EXPECT_LT(data->captions[p][2].size(), data->captions[p][0].size());
+  }
+}
+
 TEST(DataCacheTest, HeldOutPeopleDoNotMixWithTheOthers) {
   DataOptions options = TinyDataOptions(FreshFolder());
   options.first_seed = kFirstHeldOutSeed - 3;

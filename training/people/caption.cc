@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <utility>
@@ -5,11 +6,14 @@
 
 #include "training/people/palettes.h"
 #include "training/people/people.h"
+#include "training/people/random.h"
 
 namespace reenact {
 namespace {
 
 using Words = std::vector<std::string>;
+
+constexpr uint64_t kPartialCaptionStream = 31;
 
 template <size_t kSize>
 std::string Name(const std::array<NamedColor, kSize>& palette, const Paint& paint) {
@@ -163,9 +167,54 @@ Words SceneDetails(const Person& person, bool second_choice) {
   return details;
 }
 
+// What is not there and could be.
+Words Missing(const Person& person) {
+  Words missing;
+  if (person.glasses == Glasses::kNone) missing.push_back("no glasses");
+  if (person.hat == Hat::kNone) missing.push_back("no hat");
+  if (person.man && person.beard == Beard::kNone) missing.push_back("no beard");
+  return missing;
+}
+
+// One to four things in any order, with or without whose they are.
+std::string PartialCaption(const Person& person, uint64_t seed) {
+  Random random(seed, kPartialCaptionStream);
+  const bool second_choice = random.Chance(0.5f);
+  // Things asked for most come into the draw twice: clothes (glasses and hats among them) and hair.
+  Words things = Clothes(person, second_choice);
+  things.push_back(things.back());
+  const Words features = Features(person, second_choice);
+  things.push_back(features.front());
+  things.insert(things.end(), features.begin(), features.end());
+  things.push_back(Name(kSkinColors, person.skin) + " skin");
+  things.push_back(WithArticle(Name(kBackgroundColors, person.background) + " background"));
+  const Words missing = Missing(person);
+  things.insert(things.end(), missing.begin(), missing.end());
+
+  Words chosen;
+  for (int left = random.Pick({4, 3, 2, 1}) + 1; left > 0; --left) {
+    const auto at = static_cast<size_t>(random.Index(static_cast<int>(things.size())));
+    if (std::find(chosen.begin(), chosen.end(), things[at]) == chosen.end()) {
+      chosen.push_back(things[at]);
+    }
+  }
+  switch (random.Index(4)) {
+    case 0:
+      return Join(chosen);
+    case 1:
+      return Enumerate(chosen);
+    case 2:
+      return (person.man ? "a man with " : "a woman with ") + Enumerate(chosen);
+    default:
+      return WithArticle(AgeWord(person, second_choice)) +
+             (person.man ? " man with " : " woman with ") + Enumerate(chosen);
+  }
+}
+
 }  // namespace
 
 std::string Caption(const Person& person, uint64_t phrasing, CaptionDetail detail) {
+  if (detail == CaptionDetail::kPartial) return PartialCaption(person, phrasing);
   const uint64_t form = phrasing % 4;
   const bool second_choice = phrasing / 4 % 2 == 1;
   const std::string who = AgeWord(person, second_choice) + (person.man ? " man" : " woman");

@@ -103,11 +103,13 @@ struct Person {
 
 Person MakePerson(uint64_t seed, Variety variety = Variety::kPlain);
 
-// kDetailed adds the face's build, brows, make-up, light and camera.
-enum class CaptionDetail { kShort, kDetailed };
+// kShort names what is seen at a glance; kDetailed adds the face's build, brows, make-up, light and
+// camera. kPartial names one to four things only, as callers do, what is missing ("no glasses")
+// too.
+enum class CaptionDetail { kPartial, kShort, kDetailed };
 
 // An English description of what can be seen. `phrasing` picks one of 8 sentence forms and word
-// choices; all of them name the same attributes.
+// choices; all of them name the same attributes. For kPartial it is the seed of the choice.
 std::string Caption(const Person& person, uint64_t phrasing = 0,
                     CaptionDetail detail = CaptionDetail::kShort);
 
