@@ -29,6 +29,7 @@ absl::Status Encode(const EncodeFlags& flags) {
 }
 
 struct SditFlags : RunFlags {
+  std::string start_from;
   std::string autoencoder, clip, latents, held_out_latents;
   std::string portraits, portrait_latents, held_out_portraits, held_out_portrait_latents;
   SditTrainingOptions training;
@@ -64,7 +65,14 @@ absl::Status Train(SditFlags flags, const StageContext& context) {
   if (!data.ok()) return data.status();
   const auto latents = ReadLatents(flags.latents, data->training);
   if (!latents.ok()) return latents.status();
-  const double scaling_factor = latents->scaling_factor;
+  std::optional<TrainedSdit> start;
+  if (!flags.start_from.empty()) {
+    auto read = ReadSdit(flags.start_from);
+    if (!read.ok()) return read.status();
+    start = *std::move(read);
+  }
+  // A network that has learned goes on with latents as large as it knows them.
+  const double scaling_factor = start ? start->scaling_factor : latents->scaling_factor;
   std::cout << "scaling factor " << scaling_factor << std::endl;
   auto training = PrepareSditData(data->training, latents->latents, scaling_factor, *clip);
   if (!training.ok()) return training.status();
@@ -90,6 +98,12 @@ absl::Status Train(SditFlags flags, const StageContext& context) {
       SditTrainee::Create(flags.training, *training,
                           held_out.prepared ? &*held_out.prepared : nullptr, autoencoder->network);
   if (!trainee.ok()) return trainee.status();
+  if (start) {
+    const auto weights = ReadTrainedSditState(flags.start_from);
+    if (!weights.ok()) return weights.status();
+    const absl::Status status = (*trainee)->StartFrom(*start, *weights);
+    if (!status.ok()) return status;
+  }
   const auto summary = RunTraining(flags.run, **trainee, std::cout);
   if (!summary.ok()) return summary.status();
   if (!flags.IsFirstProcess()) return absl::OkStatus();
@@ -124,6 +138,8 @@ void AddSditStage(CLI::App& app, std::vector<Subcommand>& stages) {
   command->add_option("--portrait-latents", flags->portrait_latents, "its file of `encode`");
   command->add_option("--held-out-portraits", flags->held_out_portraits);
   command->add_option("--held-out-portrait-latents", flags->held_out_portrait_latents);
+  command->add_option("--start-from", flags->start_from,
+                      "folder of an earlier run to begin from; a checkpoint goes first");
   SditTrainingOptions& o = flags->training;
   command->add_option("--width", o.hidden_size)->capture_default_str();
   command->add_option("--depth", o.depth)->capture_default_str();

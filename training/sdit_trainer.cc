@@ -416,9 +416,25 @@ absl::Status SditTrainee::Load(const TensorMap& tensors) {
   return LoadTraining(tensors, *model_, *averaged_, average_, optimizer_);
 }
 
+absl::Status SditTrainee::StartFrom(const TrainedSdit& about, const TensorMap& weights) {
+  if (ToJson(about.config) != ToJson(config_) || about.prediction != options_.prediction) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the run to start from trained ", ToJson(about.config).dump(), " to predict ",
+                     PredictionName(about.prediction), ", this one trains ", ToJson(config_).dump(),
+                     " to predict ", PredictionName(options_.prediction)));
+  }
+  absl::Status status = LoadWeights(*model_, weights);
+  status.Update(LoadWeights(*averaged_, weights));
+  if (status.ok()) started_from_another_ = true;
+  return status;
+}
+
 std::string SditTrainee::Description() const {
-  return absl::StrCat("sdit ", ToJson(config_).dump(), " predicts ",
-                      PredictionName(options_.prediction), " seed ", options_.seed);
+  return absl::StrCat(
+      "sdit ", ToJson(config_).dump(), " predicts ", PredictionName(options_.prediction), " seed ",
+      options_.seed,
+      // Which is that of the other run then, and not a function of the latents.
+      started_from_another_ ? absl::StrCat(" latents scaled by ", data_.scaling_factor) : "");
 }
 
 SDiT SditTrainee::Folded() const {

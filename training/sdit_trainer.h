@@ -27,6 +27,7 @@
 #include "training/gradient_step.h"
 #include "training/landmark_augmentation.h"
 #include "training/landmark_whitening.h"
+#include "training/trained_parts.h"
 #include "training/training_run.h"
 
 namespace reenact {
@@ -150,6 +151,11 @@ class SditTrainee : public Trainee {
   absl::Status Load(const TensorMap& tensors) override;
   std::string Description() const override;
 
+  // Begins from another run's averaged weights (ReadTrainedSditState) instead of random ones, and
+  // with its whitening of landmarks. kInvalidArgument: it had another architecture or predicted
+  // something else; then nothing is changed.
+  absl::Status StartFrom(const TrainedSdit& about, const TensorMap& weights);
+
   // A copy of the averaged network that takes raw landmarks.
   SDiT Folded() const;
   // The averaged network's conditions C [B,T,D] as training computes them, before folding.
@@ -179,6 +185,7 @@ class SditTrainee : public Trainee {
   WhitenedSdit averaged_;
   AdamW optimizer_;
   MovingAverage average_;
+  bool started_from_another_ = false;
 };
 
 // What multiplies the squared error of step t's prediction so that the error in x0 counts

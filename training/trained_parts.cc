@@ -116,4 +116,15 @@ absl::StatusOr<TrainedSdit> ReadSdit(const std::string& folder) {
   return result;
 }
 
+absl::StatusOr<TensorMap> ReadTrainedSditState(const std::string& folder) {
+  const std::string path = folder + "/checkpoint.safetensors";
+  auto file = ReadSafetensors(path);
+  if (!file.ok()) return file.status();
+  TensorMap weights = WithoutPrefix(file->tensors, "average.");
+  if (weights.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(path, " holds no averaged weights"));
+  }
+  return weights;
+}
+
 }  // namespace reenact

@@ -52,4 +52,8 @@ struct TrainedSdit {
 };
 absl::StatusOr<TrainedSdit> ReadSdit(const std::string& folder);
 
+// The averaged weights as training has them, before folding, from <folder>/checkpoint.safetensors:
+// what another run can begin from.
+absl::StatusOr<TensorMap> ReadTrainedSditState(const std::string& folder);
+
 }  // namespace reenact

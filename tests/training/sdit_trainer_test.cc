@@ -1,6 +1,8 @@
 #include "training/sdit_trainer.h"
 
 #include "pipeline/face/landmark_map.h"
+#include "pipeline/weights/load.h"
+#include "pipeline/weights/safetensors.h"
 #include "tests/training/tiny_data.h"
 #include "training/state.h"
 
@@ -96,6 +98,114 @@ TEST(SditTraineeTest, TrainingLowersUnexplainedVariance) {
 
 TEST(SditTraineeTest, ResumesExactly) {
   testing::ExpectExactResume([] { return Make(TinyOptions()); }, 3, 7);
+}
+
+// What a finished run leaves behind.
+struct Finished {
+  TrainedSdit about;
+  TensorMap weights;
+};
+
+Finished Finish(const SditTrainee& trainee, const std::string& folder) {
+  SDiT folded = trainee.Folded();
+  absl::Status status = WriteSdit(folder, trainee.config(), folded, Prediction::kV,
+                                  /*scaling_factor=*/1, RunSummary{.step = 1});
+  TensorMap state;
+  trainee.Save(state);
+  for (auto& [name, tensor] : state) tensor = tensor.detach().contiguous();
+  status.Update(WriteSafetensors(folder + "/checkpoint.safetensors", state, {}));
+  if (!status.ok()) throw std::runtime_error(status.ToString());
+  auto about = ReadSdit(folder);
+  auto weights = ReadTrainedSditState(folder);
+  if (!about.ok() || !weights.ok()) throw std::runtime_error("not read");
+  return {*std::move(about), *std::move(weights)};
+}
+
+TEST(SditTraineeTest, StartsFromTheAveragedWeightsOfAnotherRunWithAnotherWhitening) {
+  const auto first = Make(TinyOptions());
+  testing::TrainSteps(*first, 0, 30, 30);
+  const Finished finished = Finish(*first, testing::FreshFolder());
+  SditTrainingOptions other = TinyOptions();
+  other.seed = 9;  // other weights, and other samples to whiten by
+  const auto second = Make(other);
+
+  ASSERT_TRUE(second->StartFrom(finished.about, finished.weights).ok());
+
+  const SditRows rows = first->DrawRows(99);
+  EXPECT_TRUE(torch::equal(second->MapAveraged(rows.identity, rows.landmarks),
+                           first->MapAveraged(rows.identity, rows.landmarks)));
+  SDiT before = first->Folded(), after = second->Folded();
+  const auto expected = StateDict(*before);
+  for (const auto& [name, tensor] : StateDict(*after)) {
+    EXPECT_TRUE(torch::equal(tensor, expected.at(name))) << name;
+  }
+  // The optimizer is fresh, and so is the average's count.
+  TensorMap state;
+  second->Save(state);
+  EXPECT_EQ(state.at("average_updates").item<int64_t>(), 0);
+  EXPECT_EQ(state.at("adam.steps").abs().max().item<double>(), 0);
+  for (const auto& [name, tensor] : state) {
+    if (name.starts_with("adam.m.")) {
+      EXPECT_EQ(tensor.abs().max().item<double>(), 0) << name;
+    }
+  }
+  // And training goes on from there: no jump back to what random weights lose.
+  const double start = testing::Mean(testing::TrainSteps(*second, 0, 10, 10), 0, 10);
+  const double random = testing::Mean(testing::TrainSteps(*Make(other), 0, 10, 10), 0, 10);
+  EXPECT_LT(start, 0.9 * random);
+}
+
+TEST(SditTraineeTest, StartsFromAnotherRunAndThenResumesExactly) {
+  const auto first = Make(TinyOptions());
+  testing::TrainSteps(*first, 0, 10, 10);
+  const Finished finished = Finish(*first, testing::FreshFolder());
+  SditTrainingOptions other = TinyOptions();
+  other.seed = 9;
+
+  testing::ExpectExactResume(
+      [&] {
+        auto trainee = Make(other);
+        const absl::Status status = trainee->StartFrom(finished.about, finished.weights);
+        if (!status.ok()) throw std::runtime_error(status.ToString());
+        return trainee;
+      },
+      3, 7);
+}
+
+TEST(SditTraineeTest, AResumedRunMustSayAgainWhatItStartedFrom) {
+  const auto first = Make(TinyOptions());
+  const Finished finished = Finish(*first, testing::FreshFolder());
+  const auto second = Make(TinyOptions());
+  ASSERT_TRUE(second->StartFrom(finished.about, finished.weights).ok());
+
+  EXPECT_NE(second->Description(), first->Description());
+  EXPECT_THAT(second->Description(), ::testing::HasSubstr("latents scaled by 1"));
+}
+
+TEST(SditTraineeTest, DoesNotStartFromAnotherNetwork) {
+  const auto first = Make(TinyOptions());
+  const Finished finished = Finish(*first, testing::FreshFolder());
+  SditTrainingOptions heads = TinyOptions(), prediction = TinyOptions();
+  heads.num_heads = 4;  // every tensor has the same shape
+  prediction.prediction = Prediction::kX0;
+
+  for (const SditTrainingOptions& options : {heads, prediction}) {
+    const auto trainee = Make(options);
+    const absl::Status status = trainee->StartFrom(finished.about, finished.weights);
+
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr("run to start from"));
+    EXPECT_THAT(trainee->Description(), ::testing::Not(::testing::HasSubstr("scaled by")));
+  }
+}
+
+TEST(ReadTrainedSditStateTest, NeedsACheckpointOfATraining) {
+  const std::string folder = testing::FreshFolder();
+  EXPECT_EQ(ReadTrainedSditState(folder).status().code(), absl::StatusCode::kNotFound);
+  ASSERT_TRUE(
+      WriteSafetensors(folder + "/checkpoint.safetensors", {{"a", torch::zeros({1})}}, {}).ok());
+
+  EXPECT_EQ(ReadTrainedSditState(folder).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
 TEST(SditTraineeTest, FoldedNetworkEqualsTheOneThatWasTrained) {

@@ -70,6 +70,19 @@ TEST_F(TrainRecipeTest, TheDemosRecipeMakesABundleFromAnEmptyFolder) {
   EXPECT_EQ(second.code, 0) << second.output;
   EXPECT_THAT(second.output, HasSubstr("0 stages run"));
   EXPECT_EQ(Read(folder_ + "/work/bundle/bundle.json"), bundle);
+
+  // Its network can be trained on, with other options of training but not another architecture.
+  const std::string finer = "sdit --data " + folder_ + "/work/people --latents " + folder_ +
+                            "/work/people.latents --autoencoder " + folder_ +
+                            "/work/autoencoder --clip " + folder_ + "/work/clip --start-from " +
+                            folder_ + "/work/sdit --minutes 0 --steps 2 --log-every 1 --width 96";
+  const Result tuned =
+      Train(finer + " --depth 2 --drop-source-tokens 0.4 --out " + folder_ + "/tuned");
+  EXPECT_EQ(tuned.code, 0) << tuned.output;
+  EXPECT_TRUE(std::filesystem::exists(folder_ + "/tuned/sdit.safetensors"));
+  const Result deeper = Train(finer + " --depth 3 --out " + folder_ + "/deeper");
+  EXPECT_EQ(deeper.code, 1);
+  EXPECT_THAT(deeper.output, HasSubstr("the run to start from trained"));
 }
 
 TEST_F(TrainRecipeTest, AnUnknownOptionIsNamedBeforeAnythingRuns) {
