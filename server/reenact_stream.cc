@@ -30,41 +30,19 @@ ReenactStream* ReenactStream::Start(grpc::CallbackServerContext& context,
   const absl::StatusOr<std::string> tenant = TenantOf(context);
   const auto stream = std::shared_ptr<ReenactStream>(
       new ReenactStream(tenant.value_or(""), DeadlineOf(context), environment));
-  stream->HoldSelf();
-  if (environment.runner == nullptr) {
-    stream->RefuseCall(absl::UnavailableError("the model is still loading; try again later"));
-  } else if (!tenant.ok()) {
-    stream->RefuseCall(tenant.status());
-  }
-  stream->Pump();
-  NoteHandOver(static_cast<AnswerStream*>(stream.get()));
+  stream->Begin(tenant.status());
+  stream->HandOver();
   return stream.get();
 }
 
-void ReenactStream::OnReadDone(bool ok) {
-  NoteTakeOver(static_cast<AnswerStream*>(this));
-  {
-    MutexLock lock(&read_mu_);
-    reads_over_ = reads_over_ || !ok;
-  }
-  // The read counts as in flight until its message has been taken: the job may call Pump()
-  // meanwhile, and the next read would overwrite and overtake this one.
-  if (!refused()) {
-    if (ok) {
-      TakeMessage(request_);
-    } else {
-      EndOfInput();
-    }
-  }
-  {
-    MutexLock lock(&read_mu_);
-    read_in_flight_ = false;
-  }
-  Pump();
+bool ReenactStream::WantsRead() const {
+  const std::shared_ptr<Job> current = job();
+  return current == nullptr || ignores_input_ || current->wants_input();
 }
 
-void ReenactStream::TakeMessage(v1::ReenactRequest& message) {
+void ReenactStream::TakeRead() {
   if (ignores_input_) return;
+  v1::ReenactRequest& message = request_;
   const std::shared_ptr<Job> current = job();
   switch (message.payload_case()) {
     case v1::ReenactRequest::kConfig:
@@ -124,7 +102,7 @@ void ReenactStream::TakeConfig(v1::JobConfig& config) {
   absl::StatusOr<JobRequest> request = ToJobRequest(std::move(config), runner_->models());
   if (!request.ok()) return Refuse(request.status());
   absl::StatusOr<JobRunner::Begun> begun =
-      runner_->Begin(*std::move(request), deadline_, weak_from_this(), std::move(terms));
+      runner_->Begin(*std::move(request), deadline_, WeakListener(), std::move(terms));
   if (!begun.ok()) return Refuse(begun.status());
   ignores_input_ = begun->was_there;
   Follow(begun->job);
@@ -144,17 +122,6 @@ void ReenactStream::Refuse(const absl::Status& status) {
   } else if (current->IsFollowedBy(this)) {
     runner_->RequestEnd(current, status);
   }
-}
-
-void ReenactStream::PumpRead() {
-  const std::shared_ptr<Job> current = job();
-  if (refused() || (current != nullptr && !ignores_input_ && !current->wants_input())) return;
-  {
-    MutexLock lock(&read_mu_);
-    if (read_in_flight_ || reads_over_) return;
-    read_in_flight_ = true;
-  }
-  StartRead(&request_);
 }
 
 }  // namespace reenact

@@ -14,22 +14,16 @@ ResumeStream* ResumeStream::Start(grpc::CallbackServerContext& context,
   const absl::StatusOr<std::string> tenant = TenantOf(context);
   const auto stream = std::shared_ptr<ResumeStream>(
       new ResumeStream(tenant.value_or(""), DeadlineOf(context), environment));
-  stream->HoldSelf();
-  if (environment.runner == nullptr) {
-    stream->RefuseCall(absl::UnavailableError("the model is still loading; try again later"));
-  } else if (!tenant.ok()) {
-    stream->RefuseCall(tenant.status());
-  } else {
+  if (stream->Begin(tenant.status())) {
     absl::StatusOr<std::shared_ptr<Job>> job =
-        environment.runner->Resume(*tenant, request, stream->deadline_, stream->weak_from_this());
+        environment.runner->Resume(*tenant, request, stream->deadline_, stream->WeakListener());
     if (job.ok()) {
       stream->Follow(*job);
     } else {
       stream->RefuseCall(job.status());
     }
   }
-  stream->Pump();
-  NoteHandOver(static_cast<AnswerStream*>(stream.get()));
+  stream->HandOver();
   return stream.get();
 }
 

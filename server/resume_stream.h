@@ -25,8 +25,8 @@ class ResumeStream final : public grpc::ServerWriteReactor<v1::ReenactResponse>,
   void OnCancel() override { AfterCancel(); }
   void OnDone() override { AfterDone(); }
 
-  // AnswerStream.
-  void StartWriting(const v1::ReenactResponse& answer) override { StartWrite(&answer); }
+  // CallStream.
+  void StartWriting() override { StartWrite(&answer()); }
   void FinishCall(const grpc::Status& status) override { Finish(status); }
 };
 
