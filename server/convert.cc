@@ -685,7 +685,7 @@ void FillFrameFaces(const std::vector<FrameFace>& faces, v1::FrameFaces& proto) 
 
 }  // namespace
 
-v1::Summary ToProto(const JobSummary& summary) {
+v1::Summary ToProto(const JobSummary& summary, const JobPlan& plan) {
   v1::Summary proto;
   proto.set_model(summary.model);
   proto.set_bundle_sha256(summary.bundle_sha256);
@@ -694,6 +694,8 @@ v1::Summary ToProto(const JobSummary& summary) {
   proto.set_frames_out(summary.frames_out);
   proto.set_steps_run(summary.steps_run);
   proto.set_rows_run(summary.rows_run);
+  proto.set_rows(plan.num_rows);
+  proto.set_padding_slots(plan.num_padding_slots);
   proto.set_audio_copied(summary.audio_copied);
   for (const FrameNote& note : summary.frame_notes) {
     v1::FrameNote* frame_note = proto.add_frame_notes();

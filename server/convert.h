@@ -20,8 +20,9 @@ absl::StatusOr<JobRequest> ToJobRequest(v1::JobConfig config, const std::vector<
 v1::ModelInfo ToProto(const ModelInfo& model);
 v1::JobState ToProto(JobState state);
 
-// job_id, bytes_out, live and the times only the server knows stay unset.
-v1::Summary ToProto(const JobSummary& summary);
+// `plan` is the job's at its end. job_id, bytes_out, live and the times only the server knows stay
+// unset.
+v1::Summary ToProto(const JobSummary& summary, const JobPlan& plan);
 
 v1::LiveStatus ToProto(const LiveStatus& status);
 

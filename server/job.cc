@@ -360,10 +360,10 @@ bool Job::PushOutputs(std::vector<Output> outputs, int64_t frames_done) {
   return has_frames && !std::exchange(has_frames_, true);
 }
 
-void Job::PushSummary(const JobSummary& summary, absl::Time now) {
+void Job::PushSummary(const JobSummary& summary, const JobPlan& plan, absl::Time now) {
   v1::ReenactResponse response;
   v1::Summary* proto = response.mutable_summary();
-  *proto = ToProto(summary);
+  *proto = ToProto(summary, plan);
   proto->set_job_id(id());
   if (live_) *proto->mutable_live() = ToProto(summary.live);
   std::unique_ptr<EngineJob> unneeded;

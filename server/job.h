@@ -210,8 +210,10 @@ class Job {
 
   // Queues media. Returns whether it holds the job's first frame.
   bool PushOutputs(std::vector<Output> outputs, int64_t frames_done) ABSL_LOCKS_EXCLUDED(mu_);
-  // Queues the last answer; the engine's object is not needed any more and is destroyed.
-  void PushSummary(const JobSummary& summary, absl::Time now) ABSL_LOCKS_EXCLUDED(mu_);
+  // Queues the last answer; the engine's object is not needed any more and is destroyed. `plan` is
+  // the engine's at the end.
+  void PushSummary(const JobSummary& summary, const JobPlan& plan, absl::Time now)
+      ABSL_LOCKS_EXCLUDED(mu_);
   bool has_summary() const ABSL_LOCKS_EXCLUDED(mu_);
   bool outbox_full() const ABSL_LOCKS_EXCLUDED(mu_);
 

@@ -542,7 +542,7 @@ absl::StatusOr<bool> JobRunner::RenderOnce(Job& job) {
   const absl::Time now = clock_.TimeNow();
   const JobSummary summary = engine_job->Summary();
   metrics_.ObserveSummary(summary, job.queue_time(), now - job.created());
-  job.PushSummary(summary, now);
+  job.PushSummary(summary, engine_job->plan(), now);
   return false;
 }
 

@@ -283,6 +283,10 @@ void ShowSummary(const v1::Summary& summary, const std::string& output, absl::Du
                 output == "-" ? "standard output" : output, summary.frames_out(),
                 absl::FormatDuration(absl::Trunc(time, absl::Milliseconds(100))), summary.model(),
                 summary.seed(), summary.audio_copied() ? ", with sound" : "");
+  if (summary.rows() > 0) {
+    absl::FPrintF(stderr, "  %d rows, of their places %d padding\n", summary.rows(),
+                  summary.padding_slots());
+  }
   if (summary.has_live()) {
     absl::FPrintF(stderr, "  live: %d frames in, %s\n", summary.live().frames_in(),
                   Describe(LiveOf(summary.live())));

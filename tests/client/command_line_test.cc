@@ -179,12 +179,13 @@ TEST_F(RunTest, WritesTheVideo) {
   EXPECT_EQ(ReadFile(outputs_.File("out.mp4")), std::string(700'000, 'v'));
   EXPECT_THAT(outputs_.List(), ElementsAre("out.mp4"));
   EXPECT_EQ(program->out(), "");
-  EXPECT_THAT(program->err(),
-              AllOf(HasSubstr(absl::StrCat("job ", kFakeJobId)),
-                    HasSubstr("rendering  step 10/10  frames 0/3  1:15 left"),
-                    HasSubstr("out.mp4: 3 frames"), HasSubstr("seed 18446744073709551615"),
-                    HasSubstr("note: sound left out"), HasSubstr("frame 4: no face"),
-                    HasSubstr("2 more frames"), Not(HasSubstr("\x1b"))));
+  EXPECT_THAT(
+      program->err(),
+      AllOf(HasSubstr(absl::StrCat("job ", kFakeJobId)),
+            HasSubstr("rendering  step 10/10  frames 0/3  1:15 left"),
+            HasSubstr("out.mp4: 3 frames"), HasSubstr("seed 18446744073709551615"),
+            HasSubstr("2 rows, of their places 6 padding"), HasSubstr("note: sound left out"),
+            HasSubstr("frame 4: no face"), HasSubstr("2 more frames"), Not(HasSubstr("\x1b"))));
 }
 
 TEST_F(RunTest, APosterIsAFileOfItsOwn) {

@@ -197,6 +197,8 @@ grpc::Status FakeService::Reenact(grpc::ServerContext* context, Stream* stream) 
   summary.set_frames_in(3);
   summary.set_frames_out(3);
   summary.set_bytes_out(bytes);
+  summary.set_rows(2);
+  summary.set_padding_slots(6);
   if (config.has_live()) *summary.mutable_live() = LiveStatusAfter(num_frames);
   for (int i = 0; i < config.further_faces_size(); ++i) {
     v1::FrameFaces& faces = *summary.add_further_frame_faces();

@@ -496,6 +496,7 @@ class FakeEngine final : public Engine {
       MutexLock lock(&mu_);
       plan_.num_frames = options.frames_of ? options.frames_of(request_) : options.num_frames;
       SetRows((plan_.num_frames + options.frames_per_row - 1) / options.frames_per_row);
+      plan_.num_padding_slots = plan_.num_rows * options.frames_per_row - plan_.num_frames;
       plan_.complete = true;
       return Preparation::kDone;
     }

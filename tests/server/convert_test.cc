@@ -325,13 +325,24 @@ TEST(ToProtoTest, TheFacesOfEveryPairAreTold) {
   summary.frame_faces = {{FrameFace::Origin::kFound, 0.75f, 0, false}};
   summary.further_frame_faces = {{{FrameFace::Origin::kHeld, 0, 1, false}}, {}};
 
-  const v1::Summary proto = ToProto(summary);
+  const v1::Summary proto = ToProto(summary, JobPlan{});
 
   EXPECT_EQ(proto.frame_faces().origin(0), v1::FrameFaces::ORIGIN_FOUND);
   ASSERT_EQ(proto.further_frame_faces_size(), 2);
   EXPECT_EQ(proto.further_frame_faces(0).origin(0), v1::FrameFaces::ORIGIN_HELD);
   EXPECT_EQ(proto.further_frame_faces(0).person(0), 1);
   EXPECT_EQ(proto.further_frame_faces(1).origin_size(), 0);
+}
+
+TEST(ToProtoTest, RowsAndTheirPaddingAreTold) {
+  JobSummary summary;
+  summary.rows_run = 15;
+
+  const v1::Summary proto = ToProto(summary, {.num_rows = 5, .num_padding_slots = 4});
+
+  EXPECT_EQ(proto.rows(), 5);
+  EXPECT_EQ(proto.padding_slots(), 4);
+  EXPECT_EQ(proto.rows_run(), 15);
 }
 
 TEST(ToJobRequestTest, UnknownModelIsNotFoundAndSaysWhichThereAre) {

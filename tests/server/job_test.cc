@@ -297,7 +297,7 @@ TEST_F(JobTest, SummaryIsLastAndFreesTheEngineObject) {
   JobSummary summary;
   summary.frames_in = summary.frames_out = 8;
 
-  job_.PushSummary(summary, kStart + absl::Seconds(3));
+  job_.PushSummary(summary, {.num_rows = 3, .num_padding_slots = 4}, kStart + absl::Seconds(3));
 
   EXPECT_EQ(engine_.num_alive(), 0);
   v1::ReenactResponse last;
@@ -308,6 +308,8 @@ TEST_F(JobTest, SummaryIsLastAndFreesTheEngineObject) {
   }
   ASSERT_TRUE(last.has_summary());
   EXPECT_EQ(last.summary().job_id(), "id");
+  EXPECT_EQ(last.summary().rows(), 3);
+  EXPECT_EQ(last.summary().padding_slots(), 4);
   EXPECT_EQ(last.summary().bytes_out(), 10);
   EXPECT_EQ(last.summary().stage_times().total().seconds(), 3);
   EXPECT_TRUE(job_.End(absl::OkStatus(), kStart));

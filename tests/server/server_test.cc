@@ -97,7 +97,9 @@ class ServerTest : public ServerFixture {
 constexpr char kService[] = "reenact.v1.ReenactService";
 
 TEST_F(ServerTest, NormalJobAnswersInOrder) {
-  StartServer(TestConfig(), FakeEngine::Options{});
+  FakeEngine::Options options;
+  options.num_frames = 7;  // in two rows of 4
+  StartServer(TestConfig(), options);
   TestCall call(*stub_);
   v1::JobConfig config = PictureConfig();
   config.set_seed(7);
@@ -119,21 +121,23 @@ TEST_F(ServerTest, NormalJobAnswersInOrder) {
     EXPECT_EQ(answer.video().time_base().denominator(), 30000);
     next_frame += answer.video().num_frames();
   }
-  EXPECT_EQ(next_frame, 8);
+  EXPECT_EQ(next_frame, 7);
   EXPECT_THAT(call.Video(), ::testing::StartsWith("init 7;frame 0;"));
   const v1::Summary& summary = answers.back().summary();
   EXPECT_EQ(summary.job_id(), id);
   EXPECT_EQ(summary.seed(), 7u);
-  EXPECT_EQ(summary.frames_in(), 8);
-  EXPECT_EQ(summary.frames_out(), 8);
+  EXPECT_EQ(summary.frames_in(), 7);
+  EXPECT_EQ(summary.frames_out(), 7);
   EXPECT_EQ(summary.steps_run(), 6);
+  EXPECT_EQ(summary.rows(), 2);
+  EXPECT_EQ(summary.padding_slots(), 1);
   EXPECT_EQ(summary.bytes_out(), static_cast<int64_t>(call.Video().size()));
   EXPECT_EQ(summary.frame_notes(0).frame(), 1);
   EXPECT_EQ(summary.stage_times().decode().nanos(), 500'000'000);
   v1::GetJobResponse job;
   ASSERT_THAT(GetJob(id, &job), GrpcStatusIs(grpc::StatusCode::OK, ""));
   EXPECT_EQ(job.job().state(), v1::JOB_STATE_SUCCEEDED);
-  EXPECT_EQ(job.job().progress().frames_done(), 8);
+  EXPECT_EQ(job.job().progress().frames_done(), 7);
 }
 
 TEST_F(ServerTest, FramesCarryTheirFormat) {
