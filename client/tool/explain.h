@@ -1,9 +1,11 @@
 // Turns what a server answered into what a person can act on.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 
 namespace reenact::tool {
 
@@ -24,6 +26,11 @@ struct JobNames {
   std::string driving;
   std::string server;
 };
+
+// The flag that sets what a server's message calls `name`: a field of JobConfig or of
+// ExtractMotionConfig ("window.frames", "further_faces[1].source"), or a value of an enum of theirs
+// ("SAMPLER_DDIM"). Empty: it has no flag. None: no such name is known.
+std::optional<absl::string_view> FlagOf(absl::string_view name);
 
 // What went wrong, with which file or flag, and what to do: one sentence a line, no final newline.
 std::string Explain(const absl::Status& status, const JobNames& names);

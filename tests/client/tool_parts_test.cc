@@ -4,13 +4,19 @@
 #include <sys/stat.h>
 
 #include <fstream>
+#include <set>
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "client/tool/explain.h"
 #include "client/tool/output.h"
 #include "client/tool/progress.h"
 #include "client/tool/server_process.h"
+#include "google/protobuf/descriptor.h"
+#include "reenact/v1/reenact.pb.h"
 #include "tests/client/subprocess.h"
 #include "tests/support/paths.h"
 
@@ -22,6 +28,7 @@ using ::reenact::testing::TemporaryFolder;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::IsSupersetOf;
 using ::testing::Not;
 using ::testing::StartsWith;
 
@@ -200,6 +207,93 @@ TEST(ExplainTest, NamesTheFileOrFlag) {
               HasSubstr("--max-wait"));
   EXPECT_THAT(Explain(absl::DeadlineExceededError("no driving media came for 1m"), names),
               HasSubstr("silent"));
+}
+
+// Every name by which a server may call a field or an enum's value of `message`.
+void CollectNames(const google::protobuf::Descriptor& message, const std::string& prefix,
+                  std::set<std::string>& names) {
+  for (int i = 0; i < message.field_count(); ++i) {
+    const google::protobuf::FieldDescriptor& field = *message.field(i);
+    const std::string name =
+        absl::StrCat(prefix, std::string(field.name()), field.is_repeated() ? "[0]" : "");
+    if (field.message_type() != nullptr) {
+      CollectNames(*field.message_type(), name + ".", names);
+      continue;
+    }
+    names.insert(name);
+    if (field.enum_type() == nullptr) continue;
+    for (int k = 0; k < field.enum_type()->value_count(); ++k) {
+      names.insert(std::string(field.enum_type()->value(k)->name()));
+    }
+  }
+}
+
+// Whoever adds a field to the contract also says which flag sets it.
+TEST(ExplainTest, EveryFieldHasItsFlag) {
+  std::set<std::string> names, flagless;
+  CollectNames(*v1::JobConfig::descriptor(), "", names);
+  CollectNames(*v1::ExtractMotionConfig::descriptor(), "", names);
+  EXPECT_THAT(names, IsSupersetOf({"window.overlap", "further_faces[0].source.edit.from",
+                                   "driver_face.position.x", "ANCHOR_PLACEMENT_PER_SCENE"}));
+  for (const std::string& name : names) {
+    const auto flag = FlagOf(name);
+    EXPECT_TRUE(flag.has_value()) << name << " is not in client/tool/explain.cc";
+    if (flag == "") flagless.insert(name);
+  }
+  // The program chooses the key itself; --quality is a number.
+  EXPECT_THAT(flagless, ElementsAre("ENCODING_QUALITY_HIGH", "ENCODING_QUALITY_LOW",
+                                    "ENCODING_QUALITY_MEDIUM", "ENCODING_QUALITY_UNSPECIFIED",
+                                    "idempotency_key", "output.quality"));
+}
+
+TEST(ExplainTest, EveryFlagExists) {
+  std::set<std::string> flags;
+  for (const char* command : {"run", "live"}) {
+    testing::Subprocess program({REENACT_PROGRAM, command, "--help"});
+    ASSERT_EQ(program.Wait(), 0) << program.err();
+    for (const absl::string_view word :
+         absl::StrSplit(program.out(), absl::ByAnyChar(" ,\n"), absl::SkipEmpty())) {
+      if (absl::StartsWith(word, "--")) flags.emplace(word);
+    }
+  }
+  std::set<std::string> names;
+  CollectNames(*v1::JobConfig::descriptor(), "", names);
+  for (const std::string& name : names) {
+    for (const absl::string_view flag :
+         absl::StrSplit(FlagOf(name).value_or(""), " or ", absl::SkipEmpty())) {
+      EXPECT_TRUE(flags.contains(std::string(flag))) << name << ": " << flag;
+    }
+  }
+}
+
+TEST(ExplainTest, NamesWhatEachProblemIsAboutAndNothingElse) {
+  const JobNames names = {"dog.jpg", "walk.mp4", ""};
+  const auto explain = [&](const char* message) {
+    const std::string text = Explain(absl::InvalidArgumentError(message), names);
+    return text.substr(text.find('\n') + 1);
+  };
+
+  EXPECT_EQ(explain("window is set, must be unset with LONG_VIDEO_METHOD_ANCHORED"),
+            "window is set with --window or --overlap, LONG_VIDEO_METHOD_ANCHORED with --method.");
+  EXPECT_EQ(explain("window.frames is 9, must be 1 to 8"), "That is set with --window.");
+  EXPECT_EQ(explain("sampler is SAMPLER_DDPM, must be one of SAMPLER_DDIM"),
+            "That is set with --sampler.");
+  EXPECT_EQ(explain("source.edit_strength is 2, must be 0 to 1; num_steps is 1, must be 2 to 50"),
+            "source.edit_strength is set with --strength, num_steps with --steps.");
+  EXPECT_EQ(explain("source.edit is set, must be unset beside source.text"),
+            "That is set with --edit.");
+  EXPECT_EQ(explain("further_faces[1].source.edit.from has 0 bytes, must have 1 to 1000"),
+            "That is set with --pair.");
+  EXPECT_EQ(explain("motion.mode is MOTION_MODE_RELATIVE, must be MOTION_MODE_ABSOLUTE or unset "
+                    "without a source.image or source.video"),
+            "That is set with --motion.");
+  EXPECT_EQ(explain("output.matte is MATTE_ALPHA, must be MATTE_NONE without OUTPUT_FORMAT_PNG"),
+            "output.matte is set with --matte, OUTPUT_FORMAT_PNG with --format.");
+  EXPECT_EQ(explain("source.face.index is 64, must be 0 to 63"), "That is set with --source-face.");
+  EXPECT_EQ(explain("source.video: the video has no frames"), "The source is dog.jpg.");
+  EXPECT_EQ(explain("source image: not an image"), "The source is dog.jpg.");
+  EXPECT_EQ(explain("frame 3 of the driving video has no face"), "The driving video is walk.mp4.");
+  EXPECT_EQ(explain("driver_face: no face found in frame 0."), "That is set with --driver-face.");
 }
 
 TEST(ServerProcessTest, EndsWithItsOwnerAndLeavesNothing) {
