@@ -30,7 +30,10 @@ CallStream::Turn AnswerStream::NextTurn() {
       return {};
     case Job::Next::kAnswer:
       answer_ = std::move(answer.response);
-      answer_is_last_ = answer.last;
+      {
+        MutexLock lock(&job_mu_);
+        writes_last_ = answer.last;
+      }
       return {.next = Turn::Next::kWrite, .status = absl::OkStatus()};
     case Job::Next::kEnded:
       return {.next = Turn::Next::kEnd, .status = std::move(answer.status)};
@@ -39,7 +42,12 @@ CallStream::Turn AnswerStream::NextTurn() {
 }
 
 void AnswerStream::OnWritten() {
-  if (answer_is_last_) runner_->OnSummarySent(job());
+  std::shared_ptr<Job> delivered;
+  {
+    MutexLock lock(&job_mu_);
+    if (writes_last_) delivered = job_;
+  }
+  if (delivered != nullptr) runner_->OnSummarySent(delivered);
 }
 
 void AnswerStream::OnLost(const absl::Status& reason) {

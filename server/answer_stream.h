@@ -37,12 +37,13 @@ class AnswerStream : public CallStream, public Job::Listener {
   void OnLost(const absl::Status& reason) final ABSL_LOCKS_EXCLUDED(job_mu_);
 
  private:
-  // Owned by gRPC while a write is in flight, as is the mark that it is the last answer.
+  // Owned by gRPC while a write is in flight.
   v1::ReenactResponse answer_;
-  bool answer_is_last_ = false;
 
   mutable Mutex job_mu_;
   std::shared_ptr<Job> job_ ABSL_GUARDED_BY(job_mu_);
+  // The answer that is being written is the job's last.
+  bool writes_last_ ABSL_GUARDED_BY(job_mu_) = false;
 };
 
 }  // namespace reenact
