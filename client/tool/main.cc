@@ -15,6 +15,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "client/tool/commands.h"
+#include "client/tool/pair_text.h"
 
 namespace reenact::tool {
 namespace {
@@ -218,6 +219,14 @@ void AddMotion(CLI::App& command, RunOptions& run, JobFlags& flags) {
       ->type_name("X");
 }
 
+// A server takes an empty text for none.
+const std::string& CheckText(const std::string& flag, const std::string& text) {
+  if (absl::StripAsciiWhitespace(text).empty()) {
+    throw CLI::ValidationError(flag, "the text is empty; it must have a word");
+  }
+  return text;
+}
+
 void ReadEdit(const std::string& flag, const std::string& text, v1::TextEdit& edit) {
   const std::vector<std::string> parts = absl::StrSplit(text, "=>");
   if (parts.size() != 2) {
@@ -227,21 +236,17 @@ void ReadEdit(const std::string& flag, const std::string& text, v1::TextEdit& ed
   edit.set_to(std::string(absl::StripAsciiWhitespace(parts[1])));
 }
 
-// "driver-face=1; source=b.png": the flags of a pair, without their dashes.
+// "driver-face=1; source=b.png": the flags of a pair without their dashes, for SplitPair.
 PairOptions ReadPair(const std::string& text) {
   const auto fail = [](const std::string& why) { throw CLI::ValidationError("--pair", why); };
   PairOptions options;
   v1::Source& source = *options.pair.mutable_source();
   bool has_driver = false, has_face = false;
-  for (const absl::string_view part : absl::StrSplit(text, ';', absl::SkipWhitespace())) {
-    const std::pair<absl::string_view, absl::string_view> both =
-        absl::StrSplit(part, absl::MaxSplits('=', 1));
-    const absl::string_view key = absl::StripAsciiWhitespace(both.first);
-    const std::string value(absl::StripAsciiWhitespace(both.second));
+  const auto parts = SplitPair(text);
+  if (!parts.ok()) fail(std::string(parts.status().message()));
+  for (const auto& [key, value] : *parts) {
     double strength = 0;
-    if (value.empty()) {
-      fail(absl::StrCat("'", absl::StripAsciiWhitespace(part), "' is not NAME=VALUE"));
-    } else if (key == "driver-face") {
+    if (key == "driver-face") {
       ReadFace(value, *options.pair.mutable_driver_face(), options.driver_reference);
       has_driver = true;
     } else if (key == "source-face") {
@@ -250,13 +255,13 @@ PairOptions ReadPair(const std::string& text) {
     } else if (key == "source") {
       options.source = value;
     } else if (key == "text") {
-      source.set_text(value);
+      source.set_text(CheckText("--pair", value));
     } else if (key == "edit") {
       ReadEdit("--pair", value, *source.mutable_edit());
     } else if (key == "strength" && absl::SimpleAtod(value, &strength)) {
       source.set_edit_strength(strength);
     } else {
-      fail(absl::StrCat("'", absl::StripAsciiWhitespace(part),
+      fail(absl::StrCat("'", key, "=", value,
                         "' is not one of driver-face=FACE, source-face=FACE, source=FILE, "
                         "text=TEXT, edit=FROM => TO, strength=X"));
     }
@@ -279,8 +284,10 @@ void AddPairs(CLI::App& command, RunOptions& run) {
           },
           "A further face, driven by another face of the driving video; at most 3 times. "
           "driver-face=FACE and either source-face=FACE, another face of --source, or "
-          "source=FILE (with source-face, text, edit, strength as the flags of these names). The "
-          "squares stand side by side, or are all put back with --paste-back")
+          "source=FILE (with source-face, text, edit, strength as the flags of these names). A "
+          "value with a ; stands in double quotes, text=\"long hair; a hat\", in which \\\" is a "
+          "quote and \\\\ a backslash. The squares stand side by side, or are all put back with "
+          "--paste-back")
       ->type_name("'driver-face=1; source=b.png'")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
@@ -295,7 +302,9 @@ void AddSource(CLI::App& command, RunOptions& run) {
   command
       .add_option_function<std::string>(
           "--text,-t",
-          [&run](const std::string& text) { run.config.mutable_source()->set_text(text); },
+          [&run](const std::string& text) {
+            run.config.mutable_source()->set_text(CheckText("--text", text));
+          },
           "Description of the person; beside --source it edits the picture")
       ->type_name("TEXT");
   command

@@ -135,6 +135,12 @@ TEST_F(CommandLineTest, WrongUsageIsTold) {
        "'nose=2' is not one of driver-face=FACE"},
       {{"run", "-s", face, "-d", drive, "-o", out, "--pair", "driver-face=1; source"},
        "'source' is not NAME=VALUE"},
+      {{"run", "-s", face, "-d", drive, "-o", out, "--pair", "driver-face=1; text=\"long; hair"},
+       "'text=\"long; hair' has a quote that does not end"},
+      {{"run", "-s", face, "-d", drive, "-o", out, "--pair", "driver-face=1; text=\" \""},
+       "--pair: the text is empty"},
+      {{"run", "-s", face, "-d", drive, "-o", out, "--text", ""}, "--text: the text is empty"},
+      {{"run", "-s", face, "-d", drive, "-o", out, "--text", " "}, "--text: the text is empty"},
       {{"run", "-s", face, "-d", drive, "-o", out, "--pair",
         "driver-face=1; source=" + outputs_.File("no.png")},
        outputs_.File("no.png")},
@@ -255,10 +261,11 @@ TEST_F(RunTest, AnEditReachesTheServer) {
 TEST_F(RunTest, PairsReachTheServer) {
   std::ofstream(inputs_.File("b.png"), std::ios::binary) << "another picture";
   std::ofstream(inputs_.File("who.png"), std::ios::binary) << "who is meant";
-  auto program = StartRun("echo", {"--pair", "driver-face=1; source-face=0.25,0.5", "--pair",
-                                   absl::StrCat("source=", inputs_.File("b.png"),
-                                                ";driver-face=", inputs_.File("who.png"),
-                                                "; text=with a hat; strength=0.25")});
+  auto program = StartRun(
+      "echo",
+      {"--pair", "driver-face=1; source-face=0.25,0.5", "--pair",
+       absl::StrCat("source=", inputs_.File("b.png"), ";driver-face=", inputs_.File("who.png"),
+                    "; text=\"with a hat; \\\"red\\\"\"; strength=0.25")});
 
   EXPECT_EQ(program->Wait(), 0) << program->err();
 
@@ -273,7 +280,7 @@ TEST_F(RunTest, PairsReachTheServer) {
   EXPECT_EQ(second.driver_face().reference_image(), "who is meant");
   EXPECT_EQ(second.source().image(), "another picture");
   EXPECT_FALSE(second.source().has_face());
-  EXPECT_EQ(second.source().text(), "with a hat");
+  EXPECT_EQ(second.source().text(), "with a hat; \"red\"");
   EXPECT_EQ(second.source().edit_strength(), 0.25);
   EXPECT_THAT(program->err(), HasSubstr("pair 2: its driver's face was found in 1 of 2 frames"));
 }

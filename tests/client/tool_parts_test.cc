@@ -6,6 +6,8 @@
 #include <fstream>
 #include <set>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
@@ -13,6 +15,7 @@
 #include "absl/strings/str_split.h"
 #include "client/tool/explain.h"
 #include "client/tool/output.h"
+#include "client/tool/pair_text.h"
 #include "client/tool/progress.h"
 #include "client/tool/server_process.h"
 #include "google/protobuf/descriptor.h"
@@ -294,6 +297,44 @@ TEST(ExplainTest, NamesWhatEachProblemIsAboutAndNothingElse) {
   EXPECT_EQ(explain("source image: not an image"), "The source is dog.jpg.");
   EXPECT_EQ(explain("frame 3 of the driving video has no face"), "The driving video is walk.mp4.");
   EXPECT_EQ(explain("driver_face: no face found in frame 0."), "That is set with --driver-face.");
+}
+
+TEST(PairTextTest, ValuesMayHoldWhatSeparatesThem) {
+  using Parts = std::vector<std::pair<std::string, std::string>>;
+  const std::pair<const char*, Parts> cases[] = {
+      {"", {}},
+      {" ; ;", {}},
+      {"a=1", {{"a", "1"}}},
+      {" a = 1 ;b=2;", {{"a", "1"}, {"b", "2"}}},
+      {"a=x=y => z", {{"a", "x=y => z"}}},
+      {R"(a="1; 2";b=3)", {{"a", "1; 2"}, {"b", "3"}}},
+      {R"(a= " 1 " ; b=3)", {{"a", " 1 "}, {"b", "3"}}},
+      {R"(a="say \"no; no\" \\ \n")", {{"a", R"(say "no; no" \ \n)"}}},
+      {R"(a=5'10";b=\;)", {{"a", R"(5'10")"}, {"b", R"(\)"}}},
+  };
+  for (const auto& [text, expected] : cases) {
+    const auto parts = SplitPair(text);
+    ASSERT_TRUE(parts.ok()) << text << ": " << parts.status();
+    EXPECT_EQ(*parts, expected) << text;
+  }
+}
+
+TEST(PairTextTest, SaysWhichPartIsWrong) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"a=1; b", "'b' is not NAME=VALUE"},
+      {"a=1; b; c=2", "'b' is not NAME=VALUE"},
+      {"a= ; b=2", "'a=' is not NAME=VALUE"},
+      {"=1; b=2", "'=1' is not NAME=VALUE"},
+      {R"(a=""; b=2)", R"('a=""' is not NAME=VALUE)"},
+      {R"(a=1; b="2; 3)", R"('b="2; 3' has a quote that does not end)"},
+      {R"(a="1\")", R"('a="1\"' has a quote that does not end)"},
+      {R"(a="1"2; b=3)", R"('2' follows the quotes of a=)"},
+  };
+  for (const auto& [text, message] : cases) {
+    const auto parts = SplitPair(text);
+    EXPECT_EQ(parts.status().code(), absl::StatusCode::kInvalidArgument) << text;
+    EXPECT_THAT(std::string(parts.status().message()), HasSubstr(message)) << text;
+  }
 }
 
 TEST(ServerProcessTest, EndsWithItsOwnerAndLeavesNothing) {
