@@ -1,13 +1,13 @@
 // reenact-strip: one picture that shows what a reenactment did. The source at the left; right of
 // it, for moments spread evenly over the clip, the driver's face above (if he is to be shown) and
-// the generated frames below, a row for each video.
+// the generated frames below, a row for each video, with a label or a source of its own.
 #include <algorithm>
+#include <cmath>
+#include <cstddef>
 #include <cstdint>
-#include <cstdio>
 #include <fstream>
 #include <iostream>
 #include <limits>
-#include <optional>
 #include <sstream>
 #include <string>
 #include <utility>
@@ -21,20 +21,18 @@
 #include "pipeline/face/face_landmarker.h"
 #include "pipeline/image.h"
 #include "pipeline/media/image_codec.h"
-#include "pipeline/media/resize.h"
 #include "pipeline/media/video_reader.h"
 #include "pipeline/reenactor/face_models.h"
+#include "pipeline/reenactor/strip_sheet.h"
 
 namespace reenact {
 namespace {
 
-constexpr int kGap = 4;          // pixels between pictures
-constexpr uint8_t kPaper = 255;  // their colour
-
 struct Arguments {
-  std::string source, driving, output, face_models;
-  std::vector<std::string> generated;
+  std::string driving, output, face_models;
+  std::vector<std::string> sources, generated, labels;
   int columns = 6;
+  std::vector<double> at;  // shares of the clip; empty: `columns` evenly
   int size = 192;
   bool whole_source = false;
 };
@@ -47,10 +45,17 @@ absl::StatusOr<std::string> ReadWhole(const std::string& path) {
   return std::move(content).str();
 }
 
-// The frames of a video at `columns` moments spread evenly over it, first and last included.
-// `count` is the number of frames, from a first reading.
-std::vector<int> Moments(int count, int columns) {
+// Which of `count` frames are shown, in order; the first and the last one included if nobody says.
+std::vector<int> Moments(int count, const Arguments& arguments) {
   std::vector<int> moments;
+  for (const double share : arguments.at) {
+    moments.push_back(static_cast<int>(std::lround(share * (count - 1))));
+  }
+  if (!moments.empty()) {
+    std::sort(moments.begin(), moments.end());
+    return moments;
+  }
+  const int columns = arguments.columns;
   for (int i = 0; i < columns; ++i) {
     moments.push_back(columns == 1 ? count / 2
                                    : static_cast<int>(int64_t{i} * (count - 1) / (columns - 1)));
@@ -102,31 +107,51 @@ absl::StatusOr<std::vector<Image>> CropFaces(FaceLandmarker& landmarker,
   return crops;
 }
 
-void Paste(const Image& picture, int left, int top, Image& canvas) {
-  for (int y = 0; y < picture.height; ++y) {
-    std::copy_n(picture.row(y), static_cast<size_t>(picture.width) * 3,
-                canvas.row(top + y) + static_cast<size_t>(left) * 3);
-  }
+// The face of a source, or the whole picture.
+absl::StatusOr<Image> ReadSource(const std::string& path, FaceLandmarker& landmarker,
+                                 const Arguments& arguments) {
+  auto bytes = ReadWhole(path);
+  if (!bytes.ok()) return bytes.status();
+  auto source = DecodeImage(*bytes);
+  if (!source.ok() || arguments.whole_source) return source;
+  auto crop = CropFaces(landmarker, {*source}, arguments.size);
+  if (!crop.ok()) return crop.status();
+  return std::move((*crop)[0]);
 }
 
-// `height` pixels high, its shape kept.
-Image Scaled(const Image& image, int height) {
-  return ResizeImage(image, std::max(1, image.width * height / image.height), height);
-}
-
-// Side by side, a gap between them.
-Image Row(const std::vector<Image>& pictures) {
-  Image row;
-  row.height = pictures[0].height;
-  row.width = -kGap;
-  for (const Image& picture : pictures) row.width += picture.width + kGap;
-  row.rgb.assign(static_cast<size_t>(row.width) * row.height * 3, kPaper);
-  int left = 0;
-  for (const Image& picture : pictures) {
-    Paste(picture, left, 0, row);
-    left += picture.width + kGap;
+// The rows from above: the driver's, then one for each video.
+absl::StatusOr<std::vector<StripRow>> ReadRows(FaceLandmarker& landmarker,
+                                               const Arguments& arguments) {
+  std::vector<std::string> videos;
+  int count = std::numeric_limits<int>::max();
+  const auto read = [&](const std::string& path) -> absl::Status {
+    auto bytes = ReadWhole(path);
+    if (!bytes.ok()) return bytes.status();
+    auto num_frames = CountFrames(*bytes);
+    if (!num_frames.ok()) return num_frames.status();
+    videos.push_back(*std::move(bytes));
+    count = std::min(count, *num_frames);
+    return absl::OkStatus();
+  };
+  const bool with_driver = !arguments.driving.empty();
+  if (with_driver) {
+    if (auto status = read(arguments.driving); !status.ok()) return status;
   }
-  return row;
+  for (const std::string& path : arguments.generated) {
+    if (auto status = read(path); !status.ok()) return status;
+  }
+  const std::vector<int> moments = Moments(count, arguments);
+
+  std::vector<StripRow> rows;
+  for (size_t i = 0; i < videos.size(); ++i) {
+    auto pictures = PickFrames(videos[i], moments);
+    if (pictures.ok() && with_driver && i == 0) {
+      pictures = CropFaces(landmarker, *pictures, arguments.size);
+    }
+    if (!pictures.ok()) return pictures.status();
+    rows.push_back({{}, "", *std::move(pictures)});
+  }
+  return rows;
 }
 
 absl::Status MakeStrip(const Arguments& arguments) {
@@ -135,68 +160,44 @@ absl::Status MakeStrip(const Arguments& arguments) {
   auto landmarker = FaceLandmarker::Create({models->detector, models->landmark_model});
   if (!landmarker.ok()) return landmarker.status();
 
-  auto source_bytes = ReadWhole(arguments.source);
-  if (!source_bytes.ok()) return source_bytes.status();
-  auto source = DecodeImage(*source_bytes);
-  if (!source.ok()) return source.status();
-  std::vector<std::string> generated_bytes;
-  int count = std::numeric_limits<int>::max();
-  for (const std::string& path : arguments.generated) {
-    auto bytes = ReadWhole(path);
-    if (!bytes.ok()) return bytes.status();
-    auto num_frames = CountFrames(*bytes);
-    if (!num_frames.ok()) return num_frames.status();
-    generated_bytes.push_back(*std::move(bytes));
-    count = std::min(count, *num_frames);
+  auto rows = ReadRows(**landmarker, arguments);
+  if (!rows.ok()) return rows.status();
+  const size_t first_video = rows->size() - arguments.generated.size();
+  for (size_t i = 0; i < arguments.labels.size(); ++i) {
+    (*rows)[first_video + i].label = arguments.labels[i];
   }
-  std::string driving_bytes;
-  if (!arguments.driving.empty()) {
-    auto bytes = ReadWhole(arguments.driving);
-    if (!bytes.ok()) return bytes.status();
-    driving_bytes = *std::move(bytes);
-    auto num_driving = CountFrames(driving_bytes);
-    if (!num_driving.ok()) return num_driving.status();
-    count = std::min(count, *num_driving);
-  }
-  const std::vector<int> moments = Moments(count, arguments.columns);
-
-  const int size = arguments.size;
-  std::vector<Image> rows;  // from above
-  if (!driving_bytes.empty()) {
-    auto driving = PickFrames(driving_bytes, moments);
-    if (!driving.ok()) return driving.status();
-    auto crops = CropFaces(**landmarker, *driving, size);
-    if (!crops.ok()) return crops.status();
-    rows.push_back(Row(*crops));
-  }
-  for (const std::string& bytes : generated_bytes) {
-    auto generated = PickFrames(bytes, moments);
-    if (!generated.ok()) return generated.status();
-    for (Image& image : *generated) image = Scaled(image, size);
-    rows.push_back(Row(*generated));
-  }
-  Image first = Scaled(*source, size);
-  if (!arguments.whole_source) {
-    auto crop = CropFaces(**landmarker, {*source}, size);
-    if (!crop.ok()) return crop.status();
-    first = (*crop)[0];
+  Image common_source;
+  for (size_t i = 0; i < arguments.sources.size(); ++i) {
+    auto source = ReadSource(arguments.sources[i], **landmarker, arguments);
+    if (!source.ok()) return source.status();
+    Image& place = arguments.sources.size() == 1 ? common_source : (*rows)[first_video + i].source;
+    place = *std::move(source);
   }
 
-  const int left = first.width + 3 * kGap;
-  Image canvas;
-  canvas.height = static_cast<int>(rows.size()) * (size + kGap) - kGap;
-  for (const Image& row : rows) canvas.width = std::max(canvas.width, left + row.width);
-  canvas.rgb.assign(static_cast<size_t>(canvas.width) * canvas.height * 3, kPaper);
-  Paste(first, 0, (canvas.height - size) / 2, canvas);
-  for (size_t i = 0; i < rows.size(); ++i) {
-    Paste(rows[i], left, static_cast<int>(i) * (size + kGap), canvas);
-  }
-  auto png = EncodePng(canvas);
+  auto canvas = DrawStrip(common_source, *rows, arguments.size);
+  if (!canvas.ok()) return canvas.status();
+  auto png = EncodePng(*canvas);
   if (!png.ok()) return png.status();
   std::ofstream out(arguments.output, std::ios::binary);
   out << *png;
   out.close();
   if (!out) return absl::InternalError(absl::StrCat("cannot write ", arguments.output));
+  return absl::OkStatus();
+}
+
+// Sources and labels belong to the videos.
+absl::Status CheckCounts(const Arguments& arguments) {
+  const size_t videos = arguments.generated.size();
+  if (arguments.sources.size() > 1 && arguments.sources.size() != videos) {
+    return absl::InvalidArgumentError(absl::StrCat("--source names ", arguments.sources.size(),
+                                                   " pictures, must be 0, 1 or ", videos,
+                                                   ", as many as --generated"));
+  }
+  if (!arguments.labels.empty() && arguments.labels.size() != videos) {
+    return absl::InvalidArgumentError(absl::StrCat("--label names ", arguments.labels.size(),
+                                                   " texts, must be 0 or ", videos,
+                                                   ", as many as --generated"));
+  }
   return absl::OkStatus();
 }
 
@@ -206,18 +207,24 @@ absl::Status MakeStrip(const Arguments& arguments) {
 int main(int argc, char** argv) {
   reenact::Arguments arguments;
   CLI::App app("Puts the source, driving faces and generated frames into one picture.");
-  app.add_option("--source", arguments.source, "Source image")->required();
+  app.add_option("--source", arguments.sources,
+                 "Source image; as many as videos: each beside its own; none: not shown");
   app.add_option("--driving", arguments.driving, "Driving video; without it no driver is shown");
   app.add_option("--generated", arguments.generated, "Video made from the two; several: a row each")
       ->required();
+  app.add_option("--label", arguments.labels, "Text at the left of each video, as many as videos");
   app.add_option("-o,--output", arguments.output, "PNG file to write")->required();
   app.add_option("--columns", arguments.columns, "Moments shown")
       ->check(CLI::Range(1, 64))
       ->capture_default_str();
+  app.add_option("--at", arguments.at,
+                 "Moments shown instead, as shares of the clip, 0 to 1; joined by commas")
+      ->check(CLI::Range(0.0, 1.0))
+      ->delimiter(',');
   app.add_option("--size", arguments.size, "Height of each picture, pixels")
       ->check(CLI::Range(16, 1024))
       ->capture_default_str();
-  app.add_flag("--whole-source", arguments.whole_source, "Show the whole source, not its face");
+  app.add_flag("--whole-source", arguments.whole_source, "Show whole sources, not their faces");
   app.add_option("--face-models", arguments.face_models,
                  "Folder of the .tflite files (default: REENACT_FACE_MODELS, .deps/mediapipe)");
   try {
@@ -226,6 +233,10 @@ int main(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : 2;  // 0: --help
   }
 
+  if (const absl::Status status = reenact::CheckCounts(arguments); !status.ok()) {
+    std::cerr << "reenact-strip: " << status.message() << "\n";
+    return 2;
+  }
   const absl::Status status = reenact::MakeStrip(arguments);
   if (!status.ok()) {
     std::cerr << "reenact-strip: " << status.message() << "\n";
