@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <fstream>
 #include <limits>
-#include <numeric>
 #include <set>
 #include <string>
 #include <thread>
@@ -20,11 +19,11 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
 #include "client/jpeg_splitter.h"
 #include "nlohmann/json.hpp"
 #include "tests/client/tcp_proxy.h"
 #include "tests/e2e/reenactd_under_test.h"
+#include "tests/e2e/whole_jobs.h"
 
 namespace reenact::testing {
 namespace {
@@ -46,68 +45,12 @@ constexpr int kFewSteps = 2;
 // Jobs that may wait: small, so that a full queue is quickly made.
 constexpr int kMaxQueued = 3;
 
-struct Outcome {
-  absl::Status status;
-  std::string job_id;
-  std::string video;
-  int64_t last_step = 0;  // of the last progress
-  v1::Summary summary;
-};
-
 // Lower case, so that messages may begin a sentence or not.
 std::string Message(const absl::Status& status) { return absl::AsciiStrToLower(status.message()); }
-
-void Note(const v1::ReenactResponse& answer, Outcome& outcome) {
-  if (answer.has_accepted()) outcome.job_id = answer.accepted().job_id();
-  if (answer.has_progress()) outcome.last_step = answer.progress().step();
-  if (answer.has_video()) outcome.video += answer.video().data();
-  if (answer.has_summary()) outcome.summary = answer.summary();
-}
-
-Outcome ReadAll(JobStream& job) {
-  Outcome outcome;
-  while (true) {
-    auto next = job.Next();
-    outcome.status = next.status();
-    if (!next.ok() || !next->has_value()) return outcome;
-    Note(**next, outcome);
-  }
-}
 
 bool IsOver(v1::JobState state) {
   return state == v1::JOB_STATE_SUCCEEDED || state == v1::JOB_STATE_FAILED ||
          state == v1::JOB_STATE_CANCELLED || state == v1::JOB_STATE_EXPIRED;
-}
-
-// What a program printed; fails the test if it did not end with 0.
-std::string OutputOf(const std::vector<std::string>& command) {
-  Subprocess program(command);
-  const int exit_code = program.Wait();
-  EXPECT_EQ(exit_code, 0) << command[0] << ": " << program.err();
-  return program.out();
-}
-
-// Presentation times of all video frames in seconds as exact fractions, in presentation order.
-std::vector<std::pair<int64_t, int64_t>> FrameTimes(const std::string& path) {
-  const auto probed = nlohmann::json::parse(
-      OutputOf({"ffprobe", "-v", "error", "-select_streams", "v:0", "-show_entries",
-                "stream=time_base:frame=best_effort_timestamp", "-of", "json", path}));
-  const std::vector<std::string> base =
-      absl::StrSplit(probed["streams"][0]["time_base"].get<std::string>(), '/');
-  const int64_t numerator = std::stoll(base[0]), denominator = std::stoll(base[1]);
-  std::vector<std::pair<int64_t, int64_t>> times;
-  for (const auto& frame : probed["frames"]) {
-    const int64_t top = frame["best_effort_timestamp"].get<int64_t>() * numerator;
-    const int64_t divisor = std::gcd(top, denominator);
-    times.emplace_back(top / divisor, denominator / divisor);
-  }
-  return times;
-}
-
-// MD5 of the sound's packets as they are.
-std::string SoundMd5(const std::string& path) {
-  return OutputOf(
-      {"ffmpeg", "-v", "error", "-i", path, "-map", "0:a", "-c", "copy", "-f", "md5", "-"});
 }
 
 class E2eTest : public ::testing::Test {
@@ -1057,8 +1000,17 @@ TEST_F(GoodInputTest, EveryMethodForLongVideosMakesItsOwnVideo) {
     EXPECT_EQ(FrameTimes(out), FrameTimes(Short()));
     EXPECT_TRUE(videos.insert(ReadFile(out)).second) << "the same video as another method";
   }
-  // One scene needs no other anchor.
+  // Eight frames in windows of three: the last window is moved back and has one of them twice.
   v1::JobConfig config = NormalConfig();
+  config.set_long_video_method(v1::LONG_VIDEO_METHOD_INDEPENDENT);
+  config.mutable_window()->set_frames(3);
+  const Outcome windows = RunJob(config, Short());
+  ASSERT_TRUE(windows.status.ok()) << windows.status;
+  EXPECT_EQ(windows.summary.rows(), 3);
+  EXPECT_EQ(windows.summary.padding_slots(), 1);
+  EXPECT_EQ(windows.summary.rows_run(), 3 * kFewSteps);
+  // One scene needs no other anchor.
+  config = NormalConfig();
   const Outcome single = RunJob(config, Short());
   config.set_anchor_placement(v1::ANCHOR_PLACEMENT_PER_SCENE);
   const Outcome per_scene = RunJob(config, Short());

@@ -5,15 +5,14 @@
 
 #include <fstream>
 #include <memory>
-#include <numeric>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "nlohmann/json.hpp"
 #include "tests/e2e/reenactd_under_test.h"
+#include "tests/e2e/whole_jobs.h"
 
 namespace reenact::testing {
 namespace {
@@ -24,40 +23,6 @@ using ::testing::HasSubstr;
 
 constexpr int kFrames = 16;
 constexpr int kSteps = 2;
-
-struct Outcome {
-  absl::Status status;
-  std::string video;
-  v1::Summary summary;
-};
-
-std::string OutputOf(const std::vector<std::string>& command) {
-  Subprocess program(command);
-  EXPECT_EQ(program.Wait(absl::Minutes(2)), 0) << command[0] << ": " << program.err();
-  return program.out();
-}
-
-// Presentation times of all video frames in seconds as exact fractions.
-std::vector<std::pair<int64_t, int64_t>> FrameTimes(const std::string& path) {
-  const auto probed = nlohmann::json::parse(
-      OutputOf({"ffprobe", "-v", "error", "-select_streams", "v:0", "-show_entries",
-                "stream=time_base:frame=best_effort_timestamp", "-of", "json", path}));
-  const std::vector<std::string> base =
-      absl::StrSplit(probed["streams"][0]["time_base"].get<std::string>(), '/');
-  std::vector<std::pair<int64_t, int64_t>> times;
-  for (const auto& frame : probed["frames"]) {
-    const int64_t top = frame["best_effort_timestamp"].get<int64_t>() * std::stoll(base[0]);
-    const int64_t divisor = std::gcd(top, std::stoll(base[1]));
-    times.emplace_back(top / divisor, std::stoll(base[1]) / divisor);
-  }
-  return times;
-}
-
-// MD5 of the sound's packets as they are.
-std::string SoundMd5(const std::string& path) {
-  return OutputOf(
-      {"ffmpeg", "-v", "error", "-i", path, "-map", "0:a", "-c", "copy", "-f", "md5", "-"});
-}
 
 class MotionTemplateTest : public ::testing::Test {
  protected:
@@ -106,15 +71,7 @@ class MotionTemplateTest : public ::testing::Test {
     return config;
   }
   static Outcome RunJob(v1::JobConfig config, const std::string& driving) {
-    auto job = server_->client().Start(std::move(config), MediaFromBytes(driving), {});
-    Outcome outcome;
-    while (true) {
-      auto next = job->Next();
-      outcome.status = next.status();
-      if (!next.ok() || !next->has_value()) return outcome;
-      if ((*next)->has_video()) outcome.video += (*next)->video().data();
-      if ((*next)->has_summary()) outcome.summary = (*next)->summary();
-    }
+    return ReadAll(*server_->client().Start(std::move(config), MediaFromBytes(driving), {}));
   }
 
   static TemporaryFolder* folder_;
