@@ -8,7 +8,10 @@ extern "C" {
 
 #include <algorithm>
 #include <cstdlib>
+#include <optional>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "pipeline/media/container_check.h"
@@ -184,8 +187,8 @@ class RgbConverter {
 
 class LibavVideoReader final : public VideoReader {
  public:
-  LibavVideoReader(std::string bytes, const VideoLimits& limits)
-      : bytes_(std::move(bytes)), limits_(limits) {}
+  LibavVideoReader(std::string bytes, const VideoLimits& limits, bool goes_back)
+      : bytes_(std::move(bytes)), limits_(limits), keeps_packets_(goes_back) {}
 
   absl::Status Init() {
     absl::StatusOr<std::unique_ptr<Demuxer>> demuxer = Demuxer::Open(bytes_, DemuxerLimits());
@@ -224,7 +227,8 @@ class LibavVideoReader final : public VideoReader {
   }
 
   const VideoInfo& info() const override { return info_; }
-  const VideoReport& report() const override { return report_; }
+  const VideoReport& report() const override { return is_replay() ? seen_report_ : report_; }
+  int64_t num_decoded() const override { return num_decoded_; }
 
   absl::StatusOr<std::optional<VideoFrame>> Next() override {
     if (!next_.has_value()) {
@@ -252,6 +256,40 @@ class LibavVideoReader final : public VideoReader {
       last_duration_ = next_.has_value() ? next_->pts - pts : duration;
     }
     return next_.has_value() ? absl::OkStatus() : end_;
+  }
+
+  absl::StatusOr<bool> GoBack(int index) override {
+    while (keeps_packets_ && index < static_cast<int>(seen_pts_.size())) {
+      const size_t entry = EntryBefore(index);
+      const int first = entry == 0 ? 0 : entries_[entry - 1].frame;
+      Rewind(entry);
+      demuxer_->RestartWork();
+      unseen_ = first < index;
+      Advance();
+      unseen_ = false;
+      if (next_.has_value() && next_->pts == seen_pts_[static_cast<size_t>(first)]) {
+        if (absl::Status status = Skip(index - first); !status.ok()) return status;
+        if (next_.has_value() && next_->pts == seen_pts_[static_cast<size_t>(index)]) return true;
+      }
+      if (!next_.has_value() && !end_.ok()) return end_;
+      // The decoder does not begin there as it was promised to.
+      if (entry == 0) break;
+      entries_.erase(entries_.begin() + static_cast<ptrdiff_t>(entry) - 1);
+    }
+    return false;
+  }
+
+  int EntryFrame(int index) const override {
+    const size_t entry = EntryBefore(index);
+    return entry == 0 ? 0 : entries_[entry - 1].frame + FramesBefore();
+  }
+
+  std::string TakeFile() override {
+    demuxer_.reset();
+    next_.reset();
+    end_ = absl::FailedPreconditionError("the video's file has been taken");
+    keeps_packets_ = false;
+    return std::move(bytes_);
   }
 
   absl::StatusOr<AudioTrack> ReadAudio() const override {
@@ -373,14 +411,109 @@ class LibavVideoReader final : public VideoReader {
     return std::nullopt;
   }
 
+  // A packet with which decoding can begin.
+  struct Entry {
+    int frame = 0;      // that it holds
+    size_t packet = 0;  // among packets_
+    int64_t pts = 0;    // as stored
+  };
+
+  bool is_replay() const { return num_frames_ < static_cast<int>(seen_pts_.size()); }
+
+  // How many frames before a frame are needed besides what the decoder needs.
+  int FramesBefore() const { return report().num_deinterlaced > 0 ? 1 : 0; }
+
+  // One more than the last entry from which `index` can be decoded; 0: the first packet.
+  size_t EntryBefore(int index) const {
+    const int frame = index - FramesBefore();
+    const auto after =
+        std::upper_bound(entries_.begin(), entries_.end(), frame,
+                         [](int wanted, const Entry& entry) { return wanted < entry.frame; });
+    return static_cast<size_t>(after - entries_.begin());
+  }
+
+  // Goes back to an entry as EntryBefore counts them: the frame there is the next to be decoded,
+  // with everything as it was then.
+  void Rewind(size_t entry) {
+    const Entry to = entry == 0 ? Entry{} : entries_[entry - 1];
+    if (!is_replay()) seen_report_ = report_;
+    report_ = VideoReport{};
+    avcodec_flush_buffers(decoder_.get());
+    deinterlacer_ = Deinterlacer{};
+    next_.reset();
+    end_ = absl::OkStatus();
+    num_fed_ = to.packet;
+    num_frames_ = to.frame;
+    from_pts_ = entry > 0 ? std::optional(to.pts) : std::nullopt;
+    const auto pts = [this](int frame) { return seen_pts_[static_cast<size_t>(frame)]; };
+    last_pts_ = to.frame > 0 ? pts(to.frame - 1) : 0;
+    // Known is that of the frame before the one before.
+    last_duration_ = to.frame > 1 ? pts(to.frame - 1) - pts(to.frame - 2) : 0;
+  }
+
+  // After an entry, pictures of the frames before it may come out, without what they refer to.
+  bool IsBeforeEntry() {
+    if (!from_pts_.has_value()) return false;
+    if (frame_->pts == AV_NOPTS_VALUE || frame_->pts < *from_pts_) return true;
+    from_pts_.reset();
+    return false;
+  }
+
+  // Notes the frame that has just been taken, which was stored with `pts`.
+  void Remember(int64_t pts, bool is_key) {
+    const bool is_new = !is_replay();
+    ++num_frames_;
+    if (!is_new) {
+      if (!is_replay()) report_ = seen_report_;
+      return;
+    }
+    if (!keeps_packets_) return;
+    seen_pts_.push_back(next_->pts);
+    if (!is_key || pts == AV_NOPTS_VALUE) return;
+    for (size_t i = 0; i < key_packets_.size(); ++i) {
+      if (key_packets_[i].pts != pts) continue;
+      entries_.push_back({num_frames_ - 1, key_packets_[i].packet, pts});
+      key_packets_.erase(key_packets_.begin(),
+                         key_packets_.begin() + static_cast<ptrdiff_t>(i) + 1);
+      return;
+    }
+  }
+
+  // Keeps packet_, the next one. A file may list one piece of itself many times.
+  void KeepPacket() {
+    constexpr int64_t kOverhead = 256, kSlack = int64_t{16} << 20;
+    kept_bytes_ += packet_->size + kOverhead;
+    LibavPtr<AVPacket> kept;
+    if (kept_bytes_ <= static_cast<int64_t>(bytes_.size()) + kSlack) {
+      kept.reset(av_packet_clone(packet_.get()));
+    }
+    if (kept == nullptr) {
+      keeps_packets_ = false;
+      packets_.clear();
+      num_fed_ = 0;
+      return;
+    }
+    if ((kept->flags & AV_PKT_FLAG_KEY) != 0 && kept->pts != AV_NOPTS_VALUE) {
+      key_packets_.push_back({.packet = packets_.size(), .pts = kept->pts});
+    }
+    packets_.push_back(std::move(kept));
+    num_fed_ = packets_.size();
+  }
+
   // Fills next_ with the next frame; or leaves it empty and sets end_ to why: OK at a proper end.
   void Advance() {
     absl::StatusOr<bool> has_frame = Decode();
+    while (has_frame.ok() && *has_frame && IsBeforeEntry()) {
+      av_frame_unref(frame_.get());
+      has_frame = Decode();
+    }
     if (has_frame.ok() && *has_frame) {
+      const int64_t pts = frame_->pts;
+      const bool is_key = frame_->key_frame != 0;
       absl::StatusOr<VideoFrame> frame = Take();
       if (frame.ok()) {
         next_ = *std::move(frame);
-        ++num_frames_;
+        Remember(pts, is_key);
         return;
       }
       end_ = frame.status();
@@ -399,7 +532,10 @@ class LibavVideoReader final : public VideoReader {
       absl::Status work = demuxer_->CheckWork(absl::StrCat("decoding frame ", num_frames_));
       if (!work.ok()) return work;
       const int received = avcodec_receive_frame(decoder_.get(), frame_.get());
-      if (received == 0) return true;
+      if (received == 0) {
+        ++num_decoded_;
+        return true;
+      }
       if (received == AVERROR_EOF) return false;
       if (received != AVERROR(EAGAIN)) {
         absl::Status status = Damaged(received);
@@ -431,6 +567,8 @@ class LibavVideoReader final : public VideoReader {
 
   // Gives the decoder its next packet, or tells it that there is none.
   absl::Status Feed() {
+    if (num_fed_ < packets_.size()) return Send(packets_[num_fed_++].get());
+    if (packets_ended_) return Send(nullptr);
     while (true) {
       const int error = demuxer_->ReadPacket(*packet_, report_.num_damaged_packets);
       const bool is_broadcast = info_.container == "mpegts";
@@ -439,6 +577,7 @@ class LibavVideoReader final : public VideoReader {
       if (error < 0 || (is_partial && packet_->stream_index == stream_->index)) {
         av_packet_unref(packet_.get());
         breakage_ = FindBreakage(error, is_partial);
+        packets_ended_ = true;
         // The frames still inside the decoder come out before it is reported.
         return Send(nullptr);
       }
@@ -447,6 +586,7 @@ class LibavVideoReader final : public VideoReader {
         continue;
       }
       ++num_packets_;
+      if (keeps_packets_) KeepPacket();
       absl::Status status = Send(packet_.get());
       av_packet_unref(packet_.get());
       return status;
@@ -529,7 +669,7 @@ class LibavVideoReader final : public VideoReader {
   // A broadcast recording may begin this many packets before its first key frame.
   static constexpr int kMaxLeadingErrors = 500;
 
-  const std::string bytes_;
+  std::string bytes_;
   const VideoLimits limits_;
   std::unique_ptr<Demuxer> demuxer_;
   std::string cut_off_;
@@ -556,6 +696,19 @@ class LibavVideoReader final : public VideoReader {
   int64_t first_pts_ = 0;
   int64_t last_pts_ = 0;
   int64_t last_duration_ = 0;
+  int64_t num_decoded_ = 0;
+
+  // For GoBack. Frames are replayed while there are fewer than in seen_pts_.
+  bool keeps_packets_;
+  std::vector<LibavPtr<AVPacket>> packets_;  // of the track, from the first on
+  size_t num_fed_ = 0;                       // of those, given to the decoder
+  bool packets_ended_ = false;               // there are no others
+  int64_t kept_bytes_ = 0;
+  std::vector<Entry> key_packets_;  // whose frames have not come yet; frame is not known
+  std::vector<Entry> entries_;
+  std::vector<int64_t> seen_pts_;
+  VideoReport seen_report_;          // while frames are replayed
+  std::optional<int64_t> from_pts_;  // frames before it are left out
 };
 
 }  // namespace
@@ -587,8 +740,9 @@ std::vector<std::string> DescribeReport(const VideoInfo& info, const VideoReport
 }
 
 absl::StatusOr<std::unique_ptr<VideoReader>> VideoReader::Open(std::string bytes,
-                                                               const VideoLimits& limits) {
-  auto reader = std::make_unique<LibavVideoReader>(std::move(bytes), limits);
+                                                               const VideoLimits& limits,
+                                                               bool goes_back) {
+  auto reader = std::make_unique<LibavVideoReader>(std::move(bytes), limits, goes_back);
   absl::Status status = reader->Init();
   if (!status.ok()) return status;
   return reader;

@@ -94,8 +94,10 @@ struct VideoFrame {
 class VideoReader {
  public:
   // Takes the whole file. Decodes the first frame, so a file that holds no picture fails here.
+  // `goes_back`: for GoBack; the track's packets are kept, at most a little more than the file.
   static absl::StatusOr<std::unique_ptr<VideoReader>> Open(std::string bytes,
-                                                           const VideoLimits& limits = {});
+                                                           const VideoLimits& limits = {},
+                                                           bool goes_back = false);
   virtual ~VideoReader() = default;
 
   virtual const VideoInfo& info() const = 0;
@@ -110,7 +112,23 @@ class VideoReader {
   // passed over.
   virtual absl::Status Skip(int count) = 0;
 
-  // Counts the frames returned, and the one after them.
+  // Goes back to frame `index`, 0 or more, of those returned or passed over: what Next() returns
+  // afterwards is as it was the first time, but that what is missing of a damaged picture may be
+  // guessed otherwise. Decodes the frames from EntryFrame(index) on, whatever the video's length.
+  // False: it cannot (it does not keep packets, or they were more than the file should hold), and
+  // what Next() returns is not settled.
+  virtual absl::StatusOr<bool> GoBack(int index) = 0;
+  // The last frame up to `index`, of those returned or passed over, before which nothing much has
+  // to be decoded: one of the key frames found, or the one after it, or 0.
+  virtual int EntryFrame(int index) const = 0;
+
+  // Frames decoded, also to pass over them or to get back to one.
+  virtual int64_t num_decoded() const = 0;
+
+  // Gives the file back. Of the reader only info() and the reports can be asked for after that.
+  virtual std::string TakeFile() = 0;
+
+  // Counts the frames returned, and the one after them, each once.
   virtual const VideoReport& report() const = 0;
   int num_repaired_timestamps() const { return report().num_repaired_timestamps; }
 

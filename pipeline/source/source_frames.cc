@@ -27,19 +27,42 @@ int SourceFrames::IndexAt(double seconds) const {
 }
 
 absl::Status SourceFrames::Restart() {
-  auto reader = VideoReader::Open(bytes_, options_.limits);
+  num_decoded_before_ = num_decoded();
+  if (reader_ != nullptr) bytes_ = reader_->TakeFile();
+  reader_.reset();
+  auto reader = VideoReader::Open(std::move(bytes_), options_.limits, /*goes_back=*/true);
   if (!reader.ok()) return reader.status();
   reader_ = *std::move(reader);
   next_ = 0;
   return absl::OkStatus();
 }
 
-absl::Status SourceFrames::PassTo(int index) {
+absl::Status SourceFrames::GoTo(int index) {
   if (index == next_) return absl::OkStatus();
   held_.clear();
+  if (index < next_) {
+    const auto went = reader_->GoBack(index);
+    if (!went.ok()) return went.status();
+    if (*went) {
+      next_ = index;
+      return absl::OkStatus();
+    }
+    if (auto status = Restart(); !status.ok()) return status;
+  }
   if (auto status = reader_->Skip(index - next_); !status.ok()) return status;
   next_ = index;
   return absl::OkStatus();
+}
+
+int SourceFrames::RunStart(int index, int most) const {
+  const int first = std::max(index - most + 1, 0);
+  int start = first;
+  // The earliest that is easily reached, if any is.
+  for (int entry = reader_->EntryFrame(index); entry > first;
+       entry = reader_->EntryFrame(entry - 1)) {
+    start = entry;
+  }
+  return reader_->EntryFrame(first) == first ? first : start;
 }
 
 absl::Status SourceFrames::ReadOne() {
@@ -66,12 +89,8 @@ absl::StatusOr<const Image*> SourceFrames::Frame(int index) {
     const VideoInfo& info = reader_->info();
     const int64_t bytes = std::max<int64_t>(int64_t{3} * info.width * info.height, 1);
     const auto most = static_cast<int>(std::clamp<int64_t>(options_.max_bytes / bytes, 1, count()));
-    const int first = backwards ? std::max(index - most + 1, 0) : index;
-    if (next_ > first) {
-      held_.clear();
-      if (auto status = Restart(); !status.ok()) return status;
-    }
-    if (auto status = PassTo(first); !status.ok()) return status;
+    const int first = backwards ? RunStart(index, most) : index;
+    if (auto status = GoTo(first); !status.ok()) return status;
     while (next_ <= index) {
       // Those behind are kept for the turn at the end.
       while (static_cast<int>(held_.size()) >= most) {

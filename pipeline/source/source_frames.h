@@ -2,8 +2,11 @@
 // its end the video runs backwards, at its beginning forwards again, and so on.
 //
 // Memory is bounded whatever the video's length: frames are decoded again when they are needed, one
-// by one forwards, and backwards in runs of as many as fit in max_bytes (one at least), each after
-// another passage from the beginning. The file itself is held twice.
+// by one forwards, and backwards in runs of as many as fit in max_bytes (one at least), each from
+// the key frame before it. So running backwards decodes each frame once where what lies between two
+// key frames fits in max_bytes, and else, of G frames between them and W in max_bytes, G / 2W times
+// more; only a file without any key frames but the first is decoded from its beginning. The file
+// itself is held twice.
 //
 // Thread-compatible.
 #pragma once
@@ -41,16 +44,23 @@ class SourceFrames {
   // mostly for the one before that. kInternal: the file does not give it any more.
   absl::StatusOr<const Image*> Frame(int index);
 
+  // Frames decoded so far, each as often as it was.
+  int64_t num_decoded() const {
+    return num_decoded_before_ + (reader_ == nullptr ? 0 : reader_->num_decoded());
+  }
+
  private:
   absl::Status Restart();
-  // Makes the reader's next frame `index`, which it has not passed.
-  absl::Status PassTo(int index);
+  // Makes the reader's next frame `index`.
+  absl::Status GoTo(int index);
   absl::Status ReadOne();
+  // Where a run that ends with `index`, of at most `most` frames, best begins.
+  int RunStart(int index, int most) const;
   bool Holds(int index) const {
     return index >= first_ && index < first_ + static_cast<int>(held_.size());
   }
 
-  std::string bytes_;
+  std::string bytes_;  // while there is no reader
   std::vector<double> starts_;
   double duration_;
   Options options_;
@@ -59,6 +69,7 @@ class SourceFrames {
   int first_ = 0;           // of those held
   std::deque<Image> held_;  // neighbours
   int last_asked_ = -1;
+  int64_t num_decoded_before_ = 0;  // by readers before this one
 };
 
 }  // namespace reenact

@@ -1,6 +1,9 @@
 #include "pipeline/media/video_reader.h"
 
+#include <algorithm>
 #include <cmath>
+#include <fstream>
+#include <set>
 
 #include "absl/strings/str_cat.h"
 #include "pipeline/media/container_check.h"
@@ -110,6 +113,128 @@ const Format kFormats[] = {
 };
 INSTANTIATE_TEST_SUITE_P(All, FormatTest, ::testing::ValuesIn(kFormats),
                          [](const auto& param) { return std::string(param.param.name); });
+
+// Goes to every frame of `file` from behind, and to some in no order, and compares each with what
+// it was the first time, but for the pixels of those that are `guessed`. Returns the most frames
+// that were decoded for one of them.
+int64_t ExpectSameWhenGoneBackTo(const std::string& file, const std::set<size_t>& guessed = {}) {
+  const std::string bytes = testing::ReadFile(file);
+  const Clip clip = ReadClip(bytes);
+  EXPECT_THAT(clip.end, IsOk());
+  auto reader = VideoReader::Open(bytes, {}, /*goes_back=*/true);
+  EXPECT_THAT(reader.status(), IsOk());
+  if (!reader.ok()) return 0;
+  const auto expect_next = [&](size_t i) {
+    const auto frame = (*reader)->Next();
+    if (!frame.ok() || !frame->has_value()) {
+      ADD_FAILURE() << "no frame " << i << ": " << frame.status();
+      return;
+    }
+    EXPECT_EQ((*frame)->pts, clip.frames[i].pts) << i;
+    EXPECT_EQ((*frame)->duration, clip.frames[i].duration) << i;
+    EXPECT_TRUE(guessed.contains(i) || (*frame)->image.rgb == clip.frames[i].image.rgb) << i;
+  };
+  const size_t count = clip.frames.size();
+  for (size_t i = 0; i < count; ++i) expect_next(i);
+  EXPECT_FALSE((*reader)->Next()->has_value());
+  const VideoReport report = (*reader)->report();
+  std::vector<size_t> order;
+  for (size_t i = count; i-- > 0;) order.push_back(i);
+  for (size_t i = 0; i < 7; ++i) order.push_back(i * 7919 % count);
+  int64_t most = 0;
+  for (const size_t i : order) {
+    const int64_t before = (*reader)->num_decoded();
+    const auto went = (*reader)->GoBack(static_cast<int>(i));
+    EXPECT_TRUE(went.ok() && *went) << i << ": " << went.status();
+    most = std::max(most, (*reader)->num_decoded() - before);
+    for (size_t k = i; k < std::min(i + 3, count); ++k) expect_next(k);
+  }
+  for (size_t i = order.back() + 3; i < count; ++i) expect_next(i);
+  EXPECT_FALSE((*reader)->Next()->has_value());
+  EXPECT_EQ((*reader)->report().num_damaged_packets, report.num_damaged_packets);
+  EXPECT_EQ((*reader)->report().num_concealed, report.num_concealed);
+  EXPECT_EQ((*reader)->report().num_deinterlaced, report.num_deinterlaced);
+  EXPECT_EQ((*reader)->report().num_repaired_timestamps, report.num_repaired_timestamps);
+  return most;
+}
+
+TEST_P(FormatTest, FramesAreTheSameWhenGoneBackTo) {
+  TemporaryFolder folder;
+  const std::string file = folder / GetParam().file;
+  const std::string command = GetParam().command;
+  const bool has_input = command.find("-i ") != std::string::npos;
+  testing::Ffmpeg(folder, (has_input ? "" : kSource) + command + " " + file);
+
+  ExpectSameWhenGoneBackTo(file);
+}
+
+// Key frames all 6 frames, by every codec's own rules of what may lie around them.
+const Format kKeyFrames[] = {
+    {"H264", "a.mp4", "-c:v libx264 -g 6 -bf 2"},
+    {"H264OpenGroups", "a.mkv", "-c:v libx264 -g 6 -bf 2 -x264-params open-gop=1:scenecut=0"},
+    {"H264InATransportStream", "a.ts", "-c:v libx264 -g 6 -bf 2"},
+    {"H264Fragmented", "a.mp4", "-c:v libx264 -g 6 -movflags frag_keyframe+empty_moov"},
+    {"H264Interlaced", "a.mp4",
+     "-vf tinterlace=4,fieldorder=tff -c:v libx264 -g 6 -flags +ildct+ilme -x264opts tff=1"},
+    {"HevcOpenGroups", "a.mp4",
+     "-c:v libx265 -x265-params log-level=none:pools=none:keyint=6:min-keyint=6:open-gop=1"},
+    {"Mpeg2OpenGroups", "a.ts", "-c:v mpeg2video -g 6 -bf 2"},
+    {"Mpeg4", "a.avi", "-c:v mpeg4 -g 6"},
+    {"Vp9", "a.webm", "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 6"},
+    {"Av1", "a.mp4", "-c:v libsvtav1 -preset 12 -g 6"},
+    {"Mjpeg", "a.mov", "-c:v mjpeg"},
+};
+
+class KeyFrameTest : public ::testing::TestWithParam<Format> {};
+
+TEST_P(KeyFrameTest, GoingBackDecodesFromTheKeyFrameBefore) {
+  TemporaryFolder folder;
+  const std::string file = folder / GetParam().file;
+  testing::Ffmpeg(folder, absl::StrCat(kSource, GetParam().command, " ", file));
+
+  // A group of frames, the frame ahead, and what lies before an open group.
+  EXPECT_LE(ExpectSameWhenGoneBackTo(file), 6 + 1 + 3);
+}
+
+INSTANTIATE_TEST_SUITE_P(KeyFrames, KeyFrameTest, ::testing::ValuesIn(kKeyFrames),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+TEST(VideoReaderTest, ARefreshWithoutKeyFramesIsDecodedFromTheStart) {
+  TemporaryFolder folder;
+  const std::string file = folder / "a.mp4";
+  testing::Ffmpeg(folder, absl::StrCat(kSource, "-c:v libx264 -g 8 -bf 0 -x264-params ",
+                                       "intra-refresh=1 ", file));
+  ExpectSameWhenGoneBackTo(file);
+}
+
+TEST(VideoReaderTest, DamageIsTheSameWhenGoneBackTo) {
+  TemporaryFolder folder;
+  const std::string file = folder / "a.mp4";
+  testing::Ffmpeg(folder, absl::StrCat(kSource, "-c:v libx264 -g 6 -bf 0 ", file));
+  std::string bytes = testing::ReadFile(file);
+  const std::vector<int64_t> places = testing::Probe(folder, file, "packet=pos");
+  ASSERT_THAT(places, SizeIs(25));
+  const size_t middle = static_cast<size_t>(places[14] + (places[15] - places[14]) / 2);
+  for (size_t i = 0; i < 16; ++i) bytes[middle + i] = '\x55';
+  std::ofstream(file, std::ios::binary) << bytes;
+
+  // To the next key frame.
+  ExpectSameWhenGoneBackTo(file, {14, 15, 16, 17});
+}
+
+TEST(VideoReaderTest, OnlyAReaderThatKeepsPacketsGoesBack) {
+  TemporaryFolder folder;
+  const std::string file = folder / "a.mp4";
+  testing::Ffmpeg(folder, absl::StrCat(kSource, "-c:v libx264 ", file));
+  auto reader = VideoReader::Open(testing::ReadFile(file));
+  ASSERT_THAT(reader.status(), IsOk());
+  ASSERT_THAT((*reader)->Next().status(), IsOk());
+
+  EXPECT_EQ(*(*reader)->GoBack(0), false);
+
+  EXPECT_EQ((*reader)->TakeFile(), testing::ReadFile(file));
+  EXPECT_THAT((*reader)->Next(), FailsWith(absl::StatusCode::kFailedPrecondition, "taken"));
+}
 
 TEST(VideoReaderTest, RealClipsEqualTheFfmpegTool) {
   REENACT_REQUIRE_DATA();

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "pipeline/media/video_reader.h"
 #include "pipeline/media/video_writer.h"
 
@@ -17,13 +18,14 @@ namespace {
 constexpr int kWidth = 48, kHeight = 32;
 
 // `count` frames, each of another grey, which last 1, 2, 3, 1, 2, 3 ... tenths of a second.
-std::string Clip(int count, VideoCodec codec = VideoCodec::kLossless) {
+// Each `frames_per_group`th is a key frame.
+std::string Clip(int count, VideoCodec codec = VideoCodec::kLossless, int frames_per_group = 7) {
   VideoWriter::Options options;
   options.codec = codec;
   options.width = kWidth;
   options.height = kHeight;
   options.time_base_den = 10;
-  options.frames_per_fragment = 7;
+  options.frames_per_fragment = frames_per_group;
   auto writer = VideoWriter::Create(std::move(options));
   EXPECT_TRUE(writer.ok()) << writer.status();
   std::string bytes;
@@ -119,6 +121,52 @@ TEST(SourceFramesTest, GivesEveryFrameInWhateverOrder) {
       ASSERT_EQ((*frame)->rgb[0], 4 * index) << max_bytes;
     }
   }
+}
+
+// Forwards, backwards and forwards again, as beside an output of three times the length. Returns
+// how many frames were decoded, and fails if one was not as at first.
+int64_t PlayBackAndForth(const std::string& clip, int count, int64_t max_bytes) {
+  const Times times = TimesOf(count);
+  SourceFrames frames(clip, times.starts, times.duration, {.limits = {}, .max_bytes = max_bytes});
+  std::vector<std::vector<uint8_t>> first_time;
+  for (int k = 0; k < 3 * count; ++k) {
+    const int index = k < count ? k : k < 2 * count ? 2 * count - 1 - k : k - 2 * count;
+    const auto frame = frames.Frame(index);
+    EXPECT_TRUE(frame.ok()) << frame.status();
+    if (!frame.ok()) return 0;
+    if (k < count) {
+      first_time.push_back((*frame)->rgb);
+    } else {
+      EXPECT_TRUE((*frame)->rgb == first_time[static_cast<size_t>(index)]) << k;
+    }
+  }
+  return frames.num_decoded();
+}
+
+TEST(SourceFramesTest, RunningBackwardsCostsWhatTheLengthIs) {
+  constexpr int64_t kPicture = int64_t{kWidth} * kHeight * 3;
+  for (const VideoCodec codec : {VideoCodec::kLossless, VideoCodec::kH264, VideoCodec::kMjpeg}) {
+    for (const int count : {50, 100, 200}) {
+      const std::string clip = Clip(count, codec);
+      // With room for two groups of 7 frames each frame is decoded once a passage, and the one
+      // ahead of each run. Without room for one, backwards also the frames before in its group.
+      const int64_t roomy = PlayBackAndForth(clip, count, 15 * kPicture);
+      EXPECT_LE(roomy, 3 * count + count / 7 + 2);
+      const int64_t tight = PlayBackAndForth(clip, count, 2 * kPicture);
+      EXPECT_LE(tight, 3 * count + 3 * count);
+      const std::string name = absl::StrCat("codec ", static_cast<int>(codec), " frames ", count);
+      RecordProperty(name, absl::StrCat(roomy, " and ", tight, " decoded of ", 3 * count));
+    }
+  }
+}
+
+TEST(SourceFramesTest, WithoutKeyFramesItOnlyCostsMore) {
+  constexpr int64_t kPicture = int64_t{kWidth} * kHeight * 3;
+  const auto decoded = [](int count) {
+    const std::string clip = Clip(count, VideoCodec::kH264, /*frames_per_group=*/count);
+    return PlayBackAndForth(clip, count, 10 * kPicture);
+  };
+  EXPECT_GT(decoded(200), 2 * 4 * decoded(50));
 }
 
 TEST(SourceFramesTest, AFrameThatIsNotThereIsAnError) {
