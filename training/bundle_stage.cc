@@ -36,14 +36,15 @@ absl::Status Assemble(const BundleFlags& flags) {
   config.licence = flags.licence;
   config.image_size = sdit->config.latent_size * autoencoder->config.downscale();
   config.frames_per_row = sdit->config.num_frames;
-  config.prediction = sdit->prediction;
+  config.prediction = sdit->process.prediction;
+  config.schedule = sdit->process.schedule;
   config.default_sampler = flags.sampler;
   config.default_num_steps = flags.num_steps;
   config.max_num_steps = flags.max_num_steps;
   config.default_guidance_scale = flags.guidance_scale;
   config.sdit = sdit->config;
   config.autoencoder = autoencoder->config;
-  config.autoencoder.scaling_factor = sdit->scaling_factor;
+  config.autoencoder.scaling_factor = sdit->process.scaling_factor;
   config.clip = clip->config;
   config.training = {{"note", flags.note},
                      {"autoencoder", autoencoder->training},

@@ -46,7 +46,7 @@ absl::Status Sample(const SampleFlags& flags) {
   const auto data = ReadDataCache(flags.data, flags.people);
   if (!data.ok()) return data.status();
   const torch::Tensor latents = EncodeAll(autoencoder->network, *data, /*bfloat16=*/false);
-  auto prepared = PrepareSditData(*data, latents, sdit->scaling_factor, *clip);
+  auto prepared = PrepareSditData(*data, latents, sdit->process.scaling_factor, *clip);
   if (!prepared.ok()) return prepared.status();
   DataCache portraits;
   std::optional<SditData> prepared_portraits;
@@ -59,7 +59,7 @@ absl::Status Sample(const SampleFlags& flags) {
     }
     auto portrait_data =
         PrepareSditData(portraits, EncodeAll(autoencoder->network, portraits, /*bfloat16=*/false),
-                        sdit->scaling_factor, *clip);
+                        sdit->process.scaling_factor, *clip);
     if (!portrait_data.ok()) return portrait_data.status();
     prepared_portraits = *std::move(portrait_data);
     prepared->portraits = &*prepared_portraits;
@@ -77,9 +77,9 @@ absl::Status Sample(const SampleFlags& flags) {
   }
   const auto frames = EvaluationFrames(data->num_frames(), sdit->config.num_frames);
   const auto sheet = [&](const SditRows& rows, const std::vector<int64_t>& drivers) {
-    const torch::Tensor sample =
-        SampleRows(sdit->network, {.prediction = sdit->prediction, .sampler = flags.sampler}, rows,
-                   flags.steps, flags.seed);
+    const torch::Tensor sample = SampleRows(
+        sdit->network, {.prediction = sdit->process.prediction, .sampler = flags.sampler},
+        sdit->process.schedule, rows, flags.steps, flags.seed);
     Sheet result;
     for (int64_t p = 0; p < count; ++p) {
       std::vector<torch::Tensor> above = {sources.people->frames[p][0]};
@@ -87,8 +87,8 @@ absl::Status Sample(const SampleFlags& flags) {
         above.push_back(data->frames[drivers[static_cast<size_t>(p)]][f]);
       }
       std::vector<torch::Tensor> below =
-          Decode(*autoencoder, sources.latents[p].narrow(0, 0, 1), sdit->scaling_factor);
-      for (torch::Tensor& picture : Decode(*autoencoder, sample[p], sdit->scaling_factor)) {
+          Decode(*autoencoder, sources.latents[p].narrow(0, 0, 1), sdit->process.scaling_factor);
+      for (torch::Tensor& picture : Decode(*autoencoder, sample[p], sdit->process.scaling_factor)) {
         below.push_back(std::move(picture));
       }
       result.push_back(std::move(above));

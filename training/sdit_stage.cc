@@ -72,7 +72,7 @@ absl::Status Train(SditFlags flags, const StageContext& context) {
     start = *std::move(read);
   }
   // A network that has learned goes on with latents as large as it knows them.
-  const double scaling_factor = start ? start->scaling_factor : latents->scaling_factor;
+  const double scaling_factor = start ? start->process.scaling_factor : latents->scaling_factor;
   std::cout << "scaling factor " << scaling_factor << std::endl;
   auto training = PrepareSditData(data->training, latents->latents, scaling_factor, *clip);
   if (!training.ok()) return training.status();
@@ -108,8 +108,11 @@ absl::Status Train(SditFlags flags, const StageContext& context) {
   if (!summary.ok()) return summary.status();
   if (!flags.IsFirstProcess()) return absl::OkStatus();
   SDiT folded = (*trainee)->Folded();
-  return WriteSdit(flags.run.out, (*trainee)->config(), folded, flags.training.prediction,
-                   scaling_factor, *summary);
+  return WriteSdit(flags.run.out, (*trainee)->config(), folded,
+                   {.prediction = flags.training.prediction,
+                    .schedule = flags.training.schedule(),
+                    .scaling_factor = scaling_factor},
+                   *summary);
 }
 
 }  // namespace
@@ -157,6 +160,8 @@ void AddSditStage(CLI::App& app, std::vector<Subcommand>& stages) {
       ->transform(CLI::CheckedTransformer(std::map<std::string, Prediction>{
           {"eps", Prediction::kEpsilon}, {"v", Prediction::kV}, {"x0", Prediction::kX0}}))
       ->default_str("v");
+  command->add_flag("--zero-terminal-snr", o.zero_terminal_snr,
+                    "rescale the schedule so that its last step is pure noise; not with eps");
   command->add_option("--learn-sigma", o.learn_sigma, "the paper: true")->capture_default_str();
   command
       ->add_option("--min-snr-gamma", o.min_snr_gamma,

@@ -181,13 +181,23 @@ absl::StatusOr<std::unique_ptr<SditTrainee>> SditTrainee::Create(SditTrainingOpt
     return absl::InvalidArgumentError(absl::StrCat(
         "rows of ", options.num_frames, " frames need clips of ", options.num_frames + 2));
   }
+  if (options.zero_terminal_snr && options.prediction == Prediction::kEpsilon) {
+    return absl::InvalidArgumentError(
+        "a schedule of zero terminal SNR needs the prediction v or x0: where it begins, the noise "
+        "says nothing about the picture");
+  }
+  if (options.zero_terminal_snr && options.min_snr_gamma > 0) {
+    return absl::InvalidArgumentError(
+        "min-SNR weighting gives the last step of a schedule of zero terminal SNR no weight, and "
+        "sampling begins there: choose one of the two");
+  }
   for (const SditData* set : {&data, held_out}) {
     if (set != nullptr && set->portraits != nullptr &&
         set->portraits->people->seeds != set->people->seeds) {
       return absl::InvalidArgumentError("the portraits show other people");
     }
   }
-  auto schedule = Schedule::Create("linear", kTrainSteps, "");
+  auto schedule = Schedule::Create(options.schedule(), kTrainSteps, "");
   if (!schedule.ok()) return schedule.status();
   LandmarkWhitening whitening = ComputeWhitening(
       WhiteningSamples(data, options), options.whitened_components, options.whitening_floor);
@@ -354,8 +364,8 @@ std::vector<std::pair<std::string, double>> SditTrainee::Evaluate() {
     for (int64_t p = first; p < std::min(people, first + kEvaluationBatch); ++p) batch.push_back(p);
     const SditRows rows = EvaluationRows(*held_out_, config_, batch, batch);
     const torch::Tensor sample = SampleRows(
-        sdit, {.prediction = options_.prediction, .sampler = options_.evaluation_sampler}, rows,
-        options_.evaluation_steps, options_.seed);
+        sdit, {.prediction = options_.prediction, .sampler = options_.evaluation_sampler},
+        options_.schedule(), rows, options_.evaluation_steps, options_.seed);
     error += (sample - rows.latents).square().sum().item<double>();
     variance += (mean_latent - rows.latents).square().sum().item<double>();
     if (autoencoder_.is_empty()) continue;
@@ -389,7 +399,7 @@ std::vector<std::vector<torch::Tensor>> SditTrainee::Samples() {
   const SditRows rows = EvaluationRows(*held_out_, config_, people, people);
   const torch::Tensor sample =
       SampleRows(sdit, {.prediction = options_.prediction, .sampler = options_.evaluation_sampler},
-                 rows, options_.evaluation_steps, options_.seed);
+                 options_.schedule(), rows, options_.evaluation_steps, options_.seed);
   const auto decode = [&](const torch::Tensor& latents) {
     return ToBytes(autoencoder_->decode(latents / data_.scaling_factor)).unbind();
   };
@@ -417,11 +427,11 @@ absl::Status SditTrainee::Load(const TensorMap& tensors) {
 }
 
 absl::Status SditTrainee::StartFrom(const TrainedSdit& about, const TensorMap& weights) {
-  if (ToJson(about.config) != ToJson(config_) || about.prediction != options_.prediction) {
+  if (ToJson(about.config) != ToJson(config_) || about.process.prediction != options_.prediction) {
     return absl::InvalidArgumentError(
         absl::StrCat("the run to start from trained ", ToJson(about.config).dump(), " to predict ",
-                     PredictionName(about.prediction), ", this one trains ", ToJson(config_).dump(),
-                     " to predict ", PredictionName(options_.prediction)));
+                     PredictionName(about.process.prediction), ", this one trains ",
+                     ToJson(config_).dump(), " to predict ", PredictionName(options_.prediction)));
   }
   absl::Status status = LoadWeights(*model_, weights);
   status.Update(LoadWeights(*averaged_, weights));
@@ -431,8 +441,8 @@ absl::Status SditTrainee::StartFrom(const TrainedSdit& about, const TensorMap& w
 
 std::string SditTrainee::Description() const {
   return absl::StrCat(
-      "sdit ", ToJson(config_).dump(), " predicts ", PredictionName(options_.prediction), " seed ",
-      options_.seed,
+      "sdit ", ToJson(config_).dump(), " predicts ", PredictionName(options_.prediction),
+      options_.zero_terminal_snr ? " with zero terminal SNR" : "", " seed ", options_.seed,
       // Which is that of the other run then, and not a function of the latents.
       started_from_another_ ? absl::StrCat(" latents scaled by ", data_.scaling_factor) : "");
 }
@@ -470,10 +480,11 @@ torch::Tensor MinSnrWeight(const Schedule& schedule, Prediction prediction, doub
   return wanted;
 }
 
-torch::Tensor SampleRows(SDiT& sdit, const SamplingOptions& options, const SditRows& rows,
-                         int steps, uint64_t seed) {
+torch::Tensor SampleRows(SDiT& sdit, const SamplingOptions& options,
+                         const std::string& schedule_name, const SditRows& rows, int steps,
+                         uint64_t seed) {
   torch::NoGradGuard no_grad;
-  const auto schedule = Schedule::Create("linear", kTrainSteps, absl::StrCat(steps));
+  const auto schedule = Schedule::Create(schedule_name, kTrainSteps, absl::StrCat(steps));
   TORCH_CHECK(schedule.ok(), schedule.status().ToString());
   const SDiTConfig& config = sdit->config();
   const torch::Tensor G = IdentityOf(rows, sdit->null_clip());

@@ -44,6 +44,9 @@ struct SditTrainingOptions {
   // The paper: kEpsilon with learn_sigma. v reaches far better pictures in hours on a CPU.
   Prediction prediction = Prediction::kV;
   bool learn_sigma = false;
+  // The last step is pure noise (kLinearZeroTerminalSnr). Not with kEpsilon, nor with
+  // min_snr_gamma, which would give that step no weight.
+  bool zero_terminal_snr = false;
 
   int64_t clips = 4;  // rows of a step
   double learning_rate = 1.2e-3;
@@ -76,6 +79,9 @@ struct SditTrainingOptions {
   bool bfloat16 = true;
   uint64_t seed = 1;
   GradientOptions gradient;
+
+  // Schedule::Create's name.
+  const char* schedule() const { return zero_terminal_snr ? kLinearZeroTerminalSnr : "linear"; }
 };
 
 // What the sDiT sees of a set of people.
@@ -153,7 +159,7 @@ class SditTrainee : public Trainee {
 
   // Begins from another run's averaged weights (ReadTrainedSditState) instead of random ones, and
   // with its whitening of landmarks. kInvalidArgument: it had another architecture or predicted
-  // something else; then nothing is changed.
+  // something else; then nothing is changed. Its schedule may have been another.
   absl::Status StartFrom(const TrainedSdit& about, const TensorMap& weights);
 
   // A copy of the averaged network that takes raw landmarks.
@@ -193,9 +199,10 @@ class SditTrainee : public Trainee {
 torch::Tensor MinSnrWeight(const Schedule& schedule, Prediction prediction, double gamma,
                            const torch::Tensor& t);
 
-// Samples rows in `steps` steps, each by itself. `sdit` takes raw landmarks. -> [B,T,C,h,h].
-torch::Tensor SampleRows(SDiT& sdit, const SamplingOptions& options, const SditRows& rows,
-                         int steps, uint64_t seed);
+// Samples rows in `steps` steps of `schedule` (Schedule::Create's name), each by itself. `sdit`
+// takes raw landmarks. -> [B,T,C,h,h].
+torch::Tensor SampleRows(SDiT& sdit, const SamplingOptions& options, const std::string& schedule,
+                         const SditRows& rows, int steps, uint64_t seed);
 
 // Rows of held-out people. The source is the first portrait, or the first frame if there are none;
 // the targets are T later frames, spread over the clip. `drivers[i]` moves `people[i]` (itself: a

@@ -92,11 +92,12 @@ absl::StatusOr<TrainedClip> ReadClip(const std::string& folder) {
 }
 
 absl::Status WriteSdit(const std::string& folder, const SDiTConfig& config, SDiT& sdit,
-                       Prediction prediction, double scaling_factor, const RunSummary& summary) {
+                       const DiffusionProcess& process, const RunSummary& summary) {
   return Write(folder + "/sdit.safetensors", *sdit,
                {{"config", ToJson(config)},
-                {"prediction", PredictionName(prediction)},
-                {"scaling_factor", scaling_factor},
+                {"prediction", PredictionName(process.prediction)},
+                {"schedule", process.schedule},
+                {"scaling_factor", process.scaling_factor},
                 {"training", TrainingRecord(summary)}});
 }
 
@@ -107,9 +108,12 @@ absl::StatusOr<TrainedSdit> ReadSdit(const std::string& folder) {
   if (!config.ok()) return config.status();
   auto prediction = PredictionFromName(part->about.value("prediction", ""));
   if (!prediction.ok()) return prediction.status();
-  TrainedSdit result{*config, SDiT(*config), *prediction, part->about.value("scaling_factor", 0.0),
+  TrainedSdit result{*config, SDiT(*config),
+                     DiffusionProcess{.prediction = *prediction,
+                                      .schedule = part->about.value("schedule", "linear"),
+                                      .scaling_factor = part->about.value("scaling_factor", 0.0)},
                      part->about["training"]};
-  if (result.scaling_factor <= 0) {
+  if (result.process.scaling_factor <= 0) {
     return absl::InvalidArgumentError(absl::StrCat(folder, ": no scaling factor"));
   }
   if (absl::Status status = Fill(*result.network, part->file.tensors); !status.ok()) return status;

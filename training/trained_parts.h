@@ -39,17 +39,23 @@ struct TrainedClip {
 };
 absl::StatusOr<TrainedClip> ReadClip(const std::string& folder);
 
+// What an sDiT was trained to undo.
+struct DiffusionProcess {
+  Prediction prediction = Prediction::kV;
+  std::string schedule = "linear";  // Schedule::Create's name
+  double scaling_factor = 1;        // multiplies the autoencoder's latents
+};
+
 // <folder>/sdit.safetensors: the averaged weights, with the landmark whitening folded in.
-// `scaling_factor` multiplies the autoencoder's latents.
 absl::Status WriteSdit(const std::string& folder, const SDiTConfig& config, SDiT& sdit,
-                       Prediction prediction, double scaling_factor, const RunSummary& summary);
+                       const DiffusionProcess& process, const RunSummary& summary);
 struct TrainedSdit {
   SDiTConfig config;
   SDiT network{nullptr};
-  Prediction prediction = Prediction::kV;
-  double scaling_factor = 1;
+  DiffusionProcess process;
   nlohmann::json training;
 };
+// Without a schedule the file is from before there were two: "linear".
 absl::StatusOr<TrainedSdit> ReadSdit(const std::string& folder);
 
 // The averaged weights as training has them, before folding, from <folder>/checkpoint.safetensors:

@@ -46,6 +46,7 @@ Denoised PredictDenoised(const Schedule& schedule, int i, const Tensor& x,
   const Tensor out = SplitModelOutput(model_output, x.size(-3)).prediction.to(x.scalar_type());
   switch (prediction) {
     case Prediction::kEpsilon:
+      TORCH_CHECK(alpha > 0, "pure noise, predicted as noise, holds no x_0");
       return {.x0 = (x - sigma * out) / alpha, .epsilon = out};
     case Prediction::kV:
       return {.x0 = alpha * x - sigma * out, .epsilon = sigma * x + alpha * out};
@@ -81,7 +82,8 @@ Tensor DdimReverseStep(const Schedule& schedule, int i, const Tensor& x, const T
 Tensor DpmSolverStep(const Schedule& schedule, int i, const Tensor& x, const Tensor& x0,
                      const Tensor& previous_x0) {
   if (i == 0) return x0;
-  // Half the logarithm of the signal-to-noise ratio.
+  // Half the logarithm of the signal-to-noise ratio; minus infinity where there is no signal. The
+  // formulas below have the right limits there: h is infinite or `ratio` is 0.
   const auto lambda = [&schedule](int k) {
     return std::log(schedule.alpha(k)) - std::log(schedule.sigma(k));
   };

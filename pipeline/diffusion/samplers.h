@@ -16,7 +16,9 @@
 namespace reenact {
 
 // What the network predicts. With alpha = sqrt(alpha_bar), sigma = sqrt(1 - alpha_bar):
-// kV is alpha * noise - sigma * x_0 (Salimans & Ho 2022).
+// kV is alpha * noise - sigma * x_0 (Salimans & Ho 2022). Where alpha is 0 (the last step of a
+// schedule of zero terminal SNR) the noise says nothing about x_0: kEpsilon throws c10::Error
+// there.
 enum class Prediction { kEpsilon, kV, kX0 };
 
 // "eps", "v", "x0".
@@ -56,8 +58,9 @@ torch::Tensor DdimReverseStep(const Schedule& schedule, int i, const torch::Tens
 // x_{i-1} from x_i by DPM-Solver++(2M), the deterministic multistep solver of second order in data
 // prediction. `x0` is what the network says at i (PredictX0), `previous_x0` what it said at i + 1:
 // undefined at the first step, which is of first order (DDIM). So is the step to i - 1 = 0, which
-// is by far the longest in terms of signal-to-noise, so that extrapolating over it would harm. At i
-// = 0 the result is x_0.
+// is by far the longest in terms of signal-to-noise, so that extrapolating over it would harm, and
+// the step from i = size() - 2 of a schedule of zero terminal SNR, as no slope can be had over the
+// infinitely long one before. At i = 0 the result is x_0.
 torch::Tensor DpmSolverStep(const Schedule& schedule, int i, const torch::Tensor& x,
                             const torch::Tensor& x0, const torch::Tensor& previous_x0);
 

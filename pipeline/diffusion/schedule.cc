@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -77,11 +78,43 @@ absl::StatusOr<std::set<int>> Sections(const std::string& respacing, int num_ste
   return kept;
 }
 
+absl::StatusOr<std::set<int>> Trailing(const std::string& respacing, int num_steps) {
+  const auto count = PositiveInt(respacing, respacing);
+  if (!count.ok()) return count.status();
+  if (*count > num_steps) {
+    return Invalid(absl::StrCat("cannot keep ", *count, " of ", num_steps, " steps"));
+  }
+  std::set<int> kept;
+  for (int k = 1; k <= *count; ++k) {
+    const double position = static_cast<double>(num_steps) * k / *count;
+    kept.insert(static_cast<int>(std::nearbyint(position)) - 1);
+  }
+  return kept;
+}
+
+absl::StatusOr<std::set<int>> KeptSteps(const std::string& respacing, int num_steps,
+                                        bool trailing) {
+  if (respacing.starts_with("ddim")) return FixedStride(respacing, num_steps);
+  if (trailing && !absl::StrContains(respacing, ',')) return Trailing(respacing, num_steps);
+  return Sections(respacing, num_steps);
+}
+
+// Lin et al. 2023, algorithm 1.
+void RescaleToZeroTerminalSnr(std::vector<double>& alpha_bars) {
+  const double first = std::sqrt(alpha_bars.front()), last = std::sqrt(alpha_bars.back());
+  for (double& alpha_bar : alpha_bars) {
+    const double alpha = (std::sqrt(alpha_bar) - last) * (first / (first - last));
+    alpha_bar = alpha * alpha;
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<Schedule> Schedule::Create(const std::string& name, int num_train_steps,
                                           const std::string& respacing) {
-  if (name != "linear") return Invalid(absl::StrCat("there is no \"", name, "\""));
+  const bool zero_terminal_snr = name == kLinearZeroTerminalSnr;
+  if (name != "linear" && !zero_terminal_snr)
+    return Invalid(absl::StrCat("there is no \"", name, "\""));
   // Scaled to 20 steps or fewer, the last beta would reach 1.
   if (num_train_steps <= 20 || num_train_steps > 1'000'000) {
     return Invalid("num_train_steps must be from 21 to 1,000,000");
@@ -91,25 +124,33 @@ absl::StatusOr<Schedule> Schedule::Create(const std::string& name, int num_train
   if (respacing.empty()) {
     for (int step = 0; step < num_train_steps; ++step) kept.insert(step);
   } else {
-    auto steps = respacing.starts_with("ddim") ? FixedStride(respacing, num_train_steps)
-                                               : Sections(respacing, num_train_steps);
+    auto steps = KeptSteps(respacing, num_train_steps, /*trailing=*/zero_terminal_snr);
     if (!steps.ok()) return steps.status();
     kept = *std::move(steps);
   }
   if (kept.size() < 2) return Invalid("at least two steps must be kept");
+  if (zero_terminal_snr && !kept.contains(num_train_steps - 1)) {
+    return Invalid(absl::StrCat("\"", respacing, "\" leaves out the last step, which is where ",
+                                "sampling begins with a zero terminal SNR"));
+  }
 
   const std::vector<double> all = LinearBetas(num_train_steps);
+  std::vector<double> alpha_bars;
+  double alpha_bar = 1;
+  for (const double beta : all) alpha_bars.push_back(alpha_bar *= 1.0 - beta);
+  if (zero_terminal_snr) RescaleToZeroTerminalSnr(alpha_bars);
+
   std::vector<double> betas;
   std::vector<int64_t> timesteps;
-  double alpha_bar = 1, last_kept = 1;
-  for (int step = 0; step < num_train_steps; ++step) {
-    alpha_bar *= 1.0 - all[step];
-    if (!kept.contains(step)) continue;
-    betas.push_back(1.0 - alpha_bar / last_kept);
+  double last_kept = 1;
+  for (const int step : kept) {
+    betas.push_back(1.0 - alpha_bars[step] / last_kept);
     timesteps.push_back(step);
-    last_kept = alpha_bar;
+    last_kept = alpha_bars[step];
   }
-  if (respacing.empty()) betas = all;  // without the rounding of a product and a quotient
+  if (respacing.empty() && !zero_terminal_snr) {
+    betas = all;  // without the rounding of a product and a quotient
+  }
   return Schedule(std::move(betas), std::move(timesteps), num_train_steps);
 }
 

@@ -16,15 +16,28 @@
 
 namespace reenact {
 
+// "linear", the schedule of DiT, with sqrt(alpha_bar) shifted and scaled so that its last value is
+// 0 and its first stays (Lin et al. 2023, "Common diffusion noise schedules and sample steps are
+// flawed"): the last step is pure noise in training as it is in sampling. A network that predicts
+// the noise learns nothing there, so this goes with the predictions v and x0 only.
+inline constexpr char kLinearZeroTerminalSnr[] = "linear-zero-terminal-snr";
+
 class Schedule {
  public:
-  // `name`: "linear", beta from 1e-4 to 0.02 (for 1000 steps, scaled for others).
+  // `name`: "linear", beta from 1e-4 to 0.02 (for 1000 steps, scaled for others), or
+  // kLinearZeroTerminalSnr.
   // `respacing`: "" keeps all steps; "50" spreads 50 evenly; "10,15,20" spreads counts over equal
-  // sections; "ddim25" takes every n-th step so that there are exactly 25.
-  // kInvalidArgument: unknown name, counts that do not fit, or fewer than two steps kept (the
-  // posterior of the last step borrows the variance of the one before).
+  // sections; "ddim25" takes every n-th step so that there are exactly 25. With a zero terminal SNR
+  // "50" keeps every (N / 50)-th step counted from the last ("trailing": 4 of 1000 are 249, 499,
+  // 749, 999), since the clean end wants no step of its own.
+  // kInvalidArgument: unknown name, counts that do not fit, fewer than two steps kept (the
+  // posterior of the last step borrows the variance of the one before), or a zero terminal SNR
+  // without its last step, where sampling begins.
   static absl::StatusOr<Schedule> Create(const std::string& name, int num_train_steps,
                                          const std::string& respacing);
+
+  // Whether the last step is pure noise: alpha(size() - 1) is 0.
+  bool zero_terminal_snr() const { return alphas_cumprod_.back() == 0; }
 
   int size() const { return static_cast<int>(betas_.size()); }
   int num_train_steps() const { return num_train_steps_; }

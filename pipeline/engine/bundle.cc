@@ -220,6 +220,10 @@ void CheckConsistency(const BundleConfig& c, bool has_sdit, bool has_autoencoder
     problems.push_back("schedule.num_train_steps must be 2..1000000");
   } else if (auto schedule = Schedule::Create(c.schedule, c.num_train_steps, ""); !schedule.ok()) {
     AddStatus("schedule", schedule.status(), problems);
+  } else if (schedule->zero_terminal_snr() && c.prediction == Prediction::kEpsilon) {
+    problems.push_back(absl::StrCat("schedule \"", c.schedule,
+                                    "\" needs prediction \"v\" or \"x0\": where it begins, the ",
+                                    "noise says nothing about the picture"));
   }
   if (c.max_num_steps < 2 || c.max_num_steps > c.num_train_steps) {
     problems.push_back("max_num_steps must be 2..schedule.num_train_steps");

@@ -10,7 +10,8 @@
 //   image_size      side of a frame in pixels: latent_size times the autoencoder's downscale
 //   frames_per_row  T, equal to sdit.num_frames
 //   prediction      "eps", "v" or "x0"
-//   schedule        {name: "linear", num_train_steps}
+//   schedule        {name: "linear" or "linear-zero-terminal-snr" (not with prediction "eps"),
+//                   num_train_steps}
 //   defaults        {sampler: "ddim" | "ddpm" | "dpm-solver++", num_steps, guidance_scale}
 //   max_num_steps   2..schedule.num_train_steps
 //   accepts_text    whether a text may be the source; default true

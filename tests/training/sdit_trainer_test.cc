@@ -1,5 +1,6 @@
 #include "training/sdit_trainer.h"
 
+#include "nlohmann/json.hpp"
 #include "pipeline/face/landmark_map.h"
 #include "pipeline/weights/load.h"
 #include "pipeline/weights/safetensors.h"
@@ -108,8 +109,8 @@ struct Finished {
 
 Finished Finish(const SditTrainee& trainee, const std::string& folder) {
   SDiT folded = trainee.Folded();
-  absl::Status status = WriteSdit(folder, trainee.config(), folded, Prediction::kV,
-                                  /*scaling_factor=*/1, RunSummary{.step = 1});
+  absl::Status status =
+      WriteSdit(folder, trainee.config(), folded, DiffusionProcess{}, RunSummary{.step = 1});
   TensorMap state;
   trainee.Save(state);
   for (auto& [name, tensor] : state) tensor = tensor.detach().contiguous();
@@ -206,6 +207,68 @@ TEST(ReadTrainedSditStateTest, NeedsACheckpointOfATraining) {
       WriteSafetensors(folder + "/checkpoint.safetensors", {{"a", torch::zeros({1})}}, {}).ok());
 
   EXPECT_EQ(ReadTrainedSditState(folder).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(SditTraineeTest, ZeroTerminalSnrTrainsAndSamples) {
+  for (const Prediction prediction : {Prediction::kV, Prediction::kX0}) {
+    SditTrainingOptions options = TinyOptions();
+    options.zero_terminal_snr = true;
+    options.prediction = prediction;
+    const auto trainee = Make(options);
+    const double before = trainee->Evaluate()[0].second;
+
+    testing::TrainSteps(*trainee, 0, 150, 150);
+
+    EXPECT_LT(trainee->Evaluate()[0].second, 0.8 * before) << static_cast<int>(prediction);
+    EXPECT_THAT(trainee->Description(), ::testing::HasSubstr("zero terminal SNR"));
+  }
+}
+
+TEST(SditTraineeTest, ZeroTerminalSnrRefusesWhatLearnsNothingAtTheLastStep) {
+  SditTrainingOptions noise = TinyOptions(), weighted = TinyOptions();
+  noise.zero_terminal_snr = weighted.zero_terminal_snr = true;
+  noise.prediction = Prediction::kEpsilon;
+  weighted.min_snr_gamma = 5;
+
+  for (const SditTrainingOptions& options : {noise, weighted}) {
+    const auto trainee = SditTrainee::Create(options, Data(), nullptr, AutoencoderKL(nullptr));
+    EXPECT_EQ(trainee.status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(trainee.status().message()), ::testing::HasSubstr("zero terminal SNR"));
+  }
+}
+
+TEST(SditTraineeTest, ARunMayStartFromOneWithAnotherSchedule) {
+  const auto first = Make(TinyOptions());
+  const Finished finished = Finish(*first, testing::FreshFolder());
+  SditTrainingOptions options = TinyOptions();
+  options.zero_terminal_snr = true;
+
+  EXPECT_TRUE(Make(options)->StartFrom(finished.about, finished.weights).ok());
+}
+
+TEST(TrainedSditTest, RemembersItsProcessAndOldFilesAreLinear) {
+  const std::string folder = testing::FreshFolder();
+  const auto trainee = Make(TinyOptions());
+  SDiT network = trainee->Folded();
+  const DiffusionProcess process{
+      .prediction = Prediction::kX0, .schedule = kLinearZeroTerminalSnr, .scaling_factor = 0.75};
+  ASSERT_TRUE(WriteSdit(folder, trainee->config(), network, process, RunSummary{.step = 1}).ok());
+
+  auto read = ReadSdit(folder);
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->process.prediction, Prediction::kX0);
+  EXPECT_EQ(read->process.schedule, kLinearZeroTerminalSnr);
+  EXPECT_EQ(read->process.scaling_factor, 0.75);
+
+  const std::string path = folder + "/sdit.safetensors";
+  auto file = ReadSafetensors(path);
+  ASSERT_TRUE(file.ok());
+  auto about = nlohmann::json::parse(file->metadata.at("about"));
+  about.erase("schedule");
+  ASSERT_TRUE(WriteSafetensors(path, file->tensors, {{"about", about.dump()}}).ok());
+  read = ReadSdit(folder);
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->process.schedule, "linear");
 }
 
 TEST(SditTraineeTest, FoldedNetworkEqualsTheOneThatWasTrained) {

@@ -77,9 +77,16 @@ TEST_F(TrainRecipeTest, TheDemosRecipeMakesABundleFromAnEmptyFolder) {
                             "/work/autoencoder --clip " + folder_ + "/work/clip --start-from " +
                             folder_ + "/work/sdit --minutes 0 --steps 2 --log-every 1 --width 96";
   const Result tuned =
-      Train(finer + " --depth 2 --drop-source-tokens 0.4 --out " + folder_ + "/tuned");
+      Train(finer + " --depth 2 --drop-source-tokens 0.4 --zero-terminal-snr --out " + folder_ +
+            "/tuned");
   EXPECT_EQ(tuned.code, 0) << tuned.output;
   EXPECT_TRUE(std::filesystem::exists(folder_ + "/tuned/sdit.safetensors"));
+  const Result bundled =
+      Train("bundle --autoencoder " + folder_ + "/work/autoencoder --clip " + folder_ +
+            "/work/clip --sdit " + folder_ + "/tuned --out " + folder_ + "/tuned/bundle");
+  EXPECT_EQ(bundled.code, 0) << bundled.output;
+  EXPECT_THAT(Read(folder_ + "/tuned/bundle/bundle.json"),
+              HasSubstr("\"name\": \"linear-zero-terminal-snr\""));
   const Result deeper = Train(finer + " --depth 3 --out " + folder_ + "/deeper");
   EXPECT_EQ(deeper.code, 1);
   EXPECT_THAT(deeper.output, HasSubstr("the run to start from trained"));

@@ -22,6 +22,10 @@ Schedule MakeSchedule(const std::string& respacing) {
   return *Schedule::Create("linear", 1000, respacing);
 }
 
+Schedule MakeZeroTerminalSnr(const std::string& respacing) {
+  return *Schedule::Create(kLinearZeroTerminalSnr, 1000, respacing);
+}
+
 // The published known-answer vectors of philox4x32, 10 rounds (Random123, kat_vectors): all zeros,
 // all ones, and digits of pi.
 TEST(PhiloxTest, KnownAnswers) {
@@ -92,6 +96,130 @@ TEST(ScheduleTest, RefusesWhatMakesNoSense) {
   EXPECT_FALSE(Schedule::Create("cosine", 1000, "").ok());
   EXPECT_FALSE(Schedule::Create("linear", 20, "").ok());
   EXPECT_FALSE(Schedule::Create("linear", -1, "").ok());
+}
+
+TEST(ZeroTerminalSnrTest, HandComputedValues) {
+  // sqrt(alpha_bar) of "linear", shifted by its last and scaled so that the first stays, in 50
+  // decimal digits.
+  const Schedule full = MakeZeroTerminalSnr("");
+  ASSERT_EQ(full.size(), 1000);
+  EXPECT_NEAR(full.alphas_cumprod()[0], 0.9999, 1e-15);
+  EXPECT_NEAR(full.alphas_cumprod()[249], 0.52153334069877007, 1e-14);
+  EXPECT_NEAR(full.alphas_cumprod()[499], 0.076028750547114725, 1e-14);
+  EXPECT_NEAR(full.alphas_cumprod()[998], 4.2132624650880561e-9, 1e-19);
+  EXPECT_EQ(full.alphas_cumprod()[999], 0);
+  EXPECT_NEAR(full.betas()[1], 0.00012068663551061711, 1e-15);
+  EXPECT_NEAR(full.betas()[998], 0.75226723115046899, 1e-9);
+  EXPECT_EQ(full.betas()[999], 1);
+  EXPECT_TRUE(full.zero_terminal_snr());
+  EXPECT_FALSE(MakeSchedule("").zero_terminal_snr());
+}
+
+TEST(ZeroTerminalSnrTest, ShiftsAndScalesTheAmplitudes) {
+  const Schedule plain = MakeSchedule(""), zero = MakeZeroTerminalSnr("");
+  EXPECT_EQ(zero.alpha(999), 0);
+  EXPECT_EQ(zero.sigma(999), 1);
+  const double slope = zero.alpha(0) / (plain.alpha(0) - plain.alpha(999));
+  for (int i = 0; i < 1000; ++i) {
+    EXPECT_NEAR(zero.alpha(i), slope * (plain.alpha(i) - plain.alpha(999)), 1e-12) << i;
+    if (i > 0) {
+      EXPECT_LT(zero.alphas_cumprod()[static_cast<size_t>(i)],
+                zero.alphas_cumprod()[static_cast<size_t>(i) - 1]);
+    }
+  }
+}
+
+TEST(ZeroTerminalSnrTest, TablesAreFiniteForEveryNumberOfSteps) {
+  for (const char* respacing : {"", "2", "3", "4", "8", "25", "100", "999", "1000", "4,2"}) {
+    const Schedule schedule = MakeZeroTerminalSnr(respacing);
+    EXPECT_TRUE(schedule.zero_terminal_snr()) << respacing;
+    EXPECT_EQ(schedule.timesteps().back(), 999) << respacing;
+    for (const auto& table : {schedule.betas(), schedule.posterior_variance(),
+                              schedule.posterior_log_variance_clipped(),
+                              schedule.posterior_mean_coef1(), schedule.posterior_mean_coef2()}) {
+      for (const double value : table) EXPECT_TRUE(std::isfinite(value)) << respacing;
+    }
+    // From pure noise the posterior is what the step before is made of.
+    const double before = schedule.alphas_cumprod_prev().back();
+    EXPECT_EQ(schedule.posterior_mean_coef1().back(), std::sqrt(before)) << respacing;
+    EXPECT_EQ(schedule.posterior_mean_coef2().back(), 0) << respacing;
+    EXPECT_EQ(schedule.posterior_variance().back(), 1 - before) << respacing;
+  }
+}
+
+TEST(ZeroTerminalSnrTest, StepsTrail) {
+  EXPECT_THAT(MakeZeroTerminalSnr("2").timesteps(), ElementsAre(499, 999));
+  EXPECT_THAT(MakeZeroTerminalSnr("3").timesteps(), ElementsAre(332, 666, 999));
+  EXPECT_THAT(MakeZeroTerminalSnr("4").timesteps(), ElementsAre(249, 499, 749, 999));
+  // 142.9, 285.7, 428.6, 571.4, 714.3, 857.1, 1000, rounded and one less.
+  EXPECT_THAT(MakeZeroTerminalSnr("7").timesteps(), ElementsAre(142, 285, 428, 570, 713, 856, 999));
+  EXPECT_EQ(MakeZeroTerminalSnr("1000").timesteps(), MakeZeroTerminalSnr("").timesteps());
+  for (int steps = 2; steps <= 1000; ++steps) {
+    EXPECT_EQ(MakeZeroTerminalSnr(std::to_string(steps)).size(), steps);
+  }
+}
+
+TEST(ZeroTerminalSnrTest, RefusesToBeginBelowTheLastStep) {
+  for (const char* respacing : {"ddim4", "ddim25", "4,1", "1", "0", "1001", "x"}) {
+    EXPECT_EQ(Schedule::Create(kLinearZeroTerminalSnr, 1000, respacing).status().code(),
+              absl::StatusCode::kInvalidArgument)
+        << respacing;
+  }
+}
+
+TEST(ZeroTerminalSnrTest, FirstStepOfEverySamplerByHand) {
+  // 999 -> 749 of four steps, where alpha = 0.0518605987 and sigma = 0.9986543341. The network says
+  // v = -0.5 (x_0 = 0.5) at x = 2, and the noise drawn is 0.3.
+  const Schedule schedule = MakeZeroTerminalSnr("4");
+  const auto number = [](double value) { return torch::full({1, 1, 1}, value, torch::kFloat64); };
+  const Tensor x = number(2), v = number(-0.5), x0 = number(0.5), noise = number(0.3);
+  const auto value = [](const Tensor& tensor) { return tensor.item<double>(); };
+  const double kDdim = 2.0232389668439639, kAncestral = 0.32552659948392535;
+
+  for (const auto& [prediction, output] :
+       {std::pair{Prediction::kV, v}, std::pair{Prediction::kX0, x0}}) {
+    EXPECT_NEAR(value(PredictX0(schedule, 3, x, output, prediction)), 0.5, 1e-15);
+    EXPECT_NEAR(value(DdimStep(schedule, 3, x, output, prediction, 0, {})), kDdim, 1e-12);
+    EXPECT_NEAR(value(DdimStep(schedule, 3, x, output, prediction, 0.5, noise)), 1.9054484946613486,
+                1e-12);
+    EXPECT_NEAR(value(DdimStep(schedule, 3, x, output, prediction, 1, noise)), kAncestral, 1e-12);
+    EXPECT_NEAR(value(DdpmStep(schedule, 3, x, output, prediction, noise)), kAncestral, 1e-12);
+    EXPECT_NEAR(value(DdpmStep(schedule, 3, x, output, prediction, noise, FixedVariance::kLarge)),
+                0.32593029936156561, 1e-12);
+    const Tensor with_variance = torch::cat({output, number(0)});
+    EXPECT_NEAR(value(DdpmStep(schedule, 3, x, with_variance, prediction, noise)),
+                0.32572838147134533, 1e-12);
+  }
+  // The multistep solver has no slope to go by after the first step, though it was given one.
+  const Tensor x2 = DpmSolverStep(schedule, 3, x, x0, {});
+  EXPECT_NEAR(value(x2), kDdim, 1e-12);
+  EXPECT_NEAR(value(DpmSolverStep(schedule, 2, x2, number(-0.25), x0)), 1.8909732022121336, 1e-12);
+}
+
+TEST(ZeroTerminalSnrTest, NoiseCannotBePredictedFromPureNoise) {
+  const Schedule schedule = MakeZeroTerminalSnr("4");
+  const Tensor x = torch::ones({1, 2, 2});
+
+  EXPECT_THROW(PredictX0(schedule, 3, x, x, Prediction::kEpsilon), c10::Error);
+  EXPECT_TRUE(PredictX0(schedule, 2, x, x, Prediction::kEpsilon).isfinite().all().item<bool>());
+}
+
+TEST(ZeroTerminalSnrTest, TrainingSeesPureNoiseAtTheLastStep) {
+  const Schedule schedule = MakeZeroTerminalSnr("");
+  const Tensor x0 = FrameNoise(1, 0, 0, {2, 4, 3, 3}), noise = FrameNoise(2, 0, 0, x0.sizes());
+  const Tensor last = torch::full({2}, 999, torch::kInt64);
+  const Tensor output = FrameNoise(3, 0, 0, {2, 8, 3, 3});
+
+  const Tensor x_t = AddNoise(schedule, x0, last, noise);
+
+  EXPECT_TRUE(torch::equal(x_t, noise));
+  EXPECT_TRUE(torch::equal(PredictionTarget(schedule, x0, last, noise, Prediction::kV), -x0));
+  for (const Prediction prediction : {Prediction::kV, Prediction::kX0}) {
+    const DiffusionLoss loss =
+        ComputeDiffusionLoss(schedule, prediction, x0, x_t, last, noise, output);
+    EXPECT_TRUE(loss.loss.isfinite().all().item<bool>());
+    EXPECT_GT(loss.mse.min().item<double>(), 0);
+  }
 }
 
 class PredictionTest : public ::testing::TestWithParam<Prediction> {};
@@ -258,6 +386,35 @@ TEST(DpmSolver, IsOfSecondOrderAndWithoutMemoryOfFirst) {
   EXPECT_THAT(second, AllOf(Gt(11), Lt(24)));
   for (const int num_steps : {5, 10, 20}) {
     EXPECT_LT(SolverError(num_steps, true, 0), SolverError(num_steps, false, 0)) << num_steps;
+  }
+}
+
+// The flaw that a zero terminal SNR mends: a perfect network, told that zeros are x_T, takes them
+// for data a little darker than they are where x_T should still hold some of it.
+TEST(ZeroTerminalSnrTest, MeanOfTheDataIsReachedFromZeros) {
+  const GaussianData data;
+  for (const char* name : {"linear", kLinearZeroTerminalSnr}) {
+    const bool zero = std::string(name) == kLinearZeroTerminalSnr;
+    for (const char* steps : {"4", "10", "50"}) {
+      const auto schedule = Schedule::Create(name, 1000, steps);
+      ASSERT_TRUE(schedule.ok());
+      Tensor ddim = torch::zeros({1, 1, 1}, torch::kFloat64), dpm = ddim, previous;
+      for (int i = schedule->size() - 1; i >= 0; --i) {
+        const Tensor answer = data.X0(*schedule, i, ddim);
+        ddim = DdimStep(*schedule, i, ddim, answer, Prediction::kX0, 0, {});
+        const Tensor x0 = data.X0(*schedule, i, dpm);
+        dpm = DpmSolverStep(*schedule, i, dpm, x0, previous);
+        previous = x0;
+      }
+      for (const Tensor& reached : {ddim, dpm}) {
+        const double missing = data.mean - reached.item<double>();
+        if (zero) {
+          EXPECT_NEAR(missing, 0, 1e-12) << steps;
+        } else {
+          EXPECT_GT(missing, 1e-4) << steps;
+        }
+      }
+    }
   }
 }
 

@@ -244,6 +244,34 @@ TEST_F(BundleTest, GuidanceOfThreeChannelsIsAChoice) {
   EXPECT_EQ(read->guided_channels, 3);
 }
 
+TEST_F(BundleTest, ZeroTerminalSnrNeedsAPredictionThatWorksThere) {
+  EXPECT_EQ(Config()["schedule"]["name"], "linear");
+  EditConfig([](json& config) { config["schedule"]["name"] = kLinearZeroTerminalSnr; });
+  const auto bundle = ReadBundle(folder_);
+  ASSERT_TRUE(bundle.ok()) << bundle.status();
+  EXPECT_EQ(bundle->config.schedule, kLinearZeroTerminalSnr);
+
+  EditConfig([](json& config) { config["prediction"] = "x0"; });
+  EXPECT_TRUE(ReadBundle(folder_).ok());
+
+  EditConfig([](json& config) { config["prediction"] = "eps"; });
+  EXPECT_THAT(Refusal(), AllOf(HasSubstr("1 problem\n"),
+                               HasSubstr("\"linear-zero-terminal-snr\" needs prediction")));
+
+  EditConfig([](json& config) { config["schedule"]["name"] = "linear"; });
+  EXPECT_TRUE(ReadBundle(folder_).ok());
+}
+
+TEST_F(BundleTest, ZeroTerminalSnrIsNotWrittenForNoisePredictionEither) {
+  BundleConfig config = SmallBundleConfig();
+  config.schedule = kLinearZeroTerminalSnr;
+  config.prediction = Prediction::kEpsilon;
+
+  const auto status = WriteRandomBundle(Path("noise"), config, 1);
+
+  EXPECT_THAT(status.ToString(), HasSubstr("needs prediction"));
+}
+
 TEST_F(BundleTest, EveryFieldIsTyped) {
   const json config = Config();
   for (const auto& [key, value] : config.items()) {

@@ -54,10 +54,11 @@ constexpr int kSteps = 3;
 constexpr double kScale = 1.5;
 
 // The mean frame of a row of the source's own landmarks, sampled by DDIM from the formulas.
-Tensor SampleMean(SDiT sdit, const Tensor& G, const SourceEdit& edit, Prediction prediction) {
+Tensor SampleMean(SDiT sdit, const Tensor& G, const SourceEdit& edit, Prediction prediction,
+                  const std::string& schedule_name) {
   const SDiTConfig& config = sdit->config();
   const int64_t T = config.num_frames, C = config.latent_channels;
-  const auto schedule = *Schedule::Create("linear", 1000, std::to_string(kSteps));
+  const auto schedule = *Schedule::Create(schedule_name, 1000, std::to_string(kSteps));
   std::vector<Tensor> noise;
   for (int64_t k = 0; k < T; ++k) {
     noise.push_back(FrameNoise(0, static_cast<uint64_t>(k), 0, edit.latent.sizes()));
@@ -99,6 +100,7 @@ struct Form {
   bool landmark_map;
   bool learn_sigma;
   Prediction prediction;
+  const char* schedule = "linear";
 };
 
 class SourceEditTest : public ::testing::TestWithParam<Form> {
@@ -108,9 +110,11 @@ class SourceEditTest : public ::testing::TestWithParam<Form> {
         edit_(MakeEdit(sdit_->config())) {}
 
   Tensor Run(const SourceEdit& edit) {
-    const auto latent = EditSourceLatent(
-        sdit_, edit,
-        {.prediction = GetParam().prediction, .num_steps = kSteps, .guidance_scale = kScale});
+    const auto latent = EditSourceLatent(sdit_, edit,
+                                         {.prediction = GetParam().prediction,
+                                          .schedule = GetParam().schedule,
+                                          .num_steps = kSteps,
+                                          .guidance_scale = kScale});
     EXPECT_TRUE(latent.ok()) << latent.status();
     return *latent;
   }
@@ -121,8 +125,10 @@ class SourceEditTest : public ::testing::TestWithParam<Form> {
 };
 
 TEST_P(SourceEditTest, MovesTheLatentByTheDifferenceOfTwoSamples) {
-  const Tensor before = SampleMean(sdit_, edit_.G_before, edit_, GetParam().prediction);
-  const Tensor after = SampleMean(sdit_, edit_.G_after, edit_, GetParam().prediction);
+  const Tensor before =
+      SampleMean(sdit_, edit_.G_before, edit_, GetParam().prediction, GetParam().schedule);
+  const Tensor after =
+      SampleMean(sdit_, edit_.G_after, edit_, GetParam().prediction, GetParam().schedule);
 
   const Tensor edited = Run(edit_);
 
@@ -152,6 +158,8 @@ TEST_P(SourceEditTest, TheChangeDependsOnTheFaceAndNotOnThePicture) {
 INSTANTIATE_TEST_SUITE_P(
     All, SourceEditTest,
     ::testing::Values(Form{SourceTokens::kSelf, true, false, Prediction::kV},
+                      Form{SourceTokens::kSelf, true, false, Prediction::kV,
+                           kLinearZeroTerminalSnr},
                       Form{SourceTokens::kSelf, false, true, Prediction::kEpsilon},
                       Form{SourceTokens::kJoint, true, true, Prediction::kV},
                       Form{SourceTokens::kNone, false, true, Prediction::kEpsilon}));

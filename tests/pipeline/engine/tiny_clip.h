@@ -87,16 +87,17 @@ class TinyClipTest : public ::testing::TestWithParam<SourceTokens> {
     return *std::move(plan);
   }
 
-  static Schedule MakeSchedule(int num_steps = kSteps) {
-    auto schedule = Schedule::Create("linear", 1000, std::to_string(num_steps));
+  static Schedule MakeSchedule(int num_steps = kSteps, const std::string& name = "linear") {
+    auto schedule = Schedule::Create(name, 1000, std::to_string(num_steps));
     EXPECT_TRUE(schedule.ok()) << schedule.status();
     return *std::move(schedule);
   }
 
   Frames RunOverride(const SamplingOptions& options, const Conditions& conditions, int max_rows = 8,
-                     uint64_t seed = 9, SequencePlan kind = SequencePlan::kCentralRandom) {
-    auto denoiser = OverrideDenoiser::Create(sdit_, MakeSchedule(), MakePlan(kind), conditions,
-                                             MakeNoise(seed), options, max_rows);
+                     uint64_t seed = 9, SequencePlan kind = SequencePlan::kCentralRandom,
+                     const std::string& schedule = "linear") {
+    auto denoiser = OverrideDenoiser::Create(sdit_, MakeSchedule(kSteps, schedule), MakePlan(kind),
+                                             conditions, MakeNoise(seed), options, max_rows);
     EXPECT_TRUE(denoiser.ok()) << denoiser.status();
     Frames frames;
     int64_t steps = 0;

@@ -39,10 +39,11 @@ class TraceDenoiserTest : public TinyClipTest {
     int num_steps = kSteps;
     uint64_t seed = 9;
     bool with_source = true;
+    std::string schedule = "linear";
   };
   TraceDenoiser Make(RowExecutor& executor, const Clip& clip) {
     auto denoiser = TraceDenoiser::Create(
-        executor, MakeSchedule(clip.num_steps), MakePlan(clip.plan, clip.num_frames),
+        executor, MakeSchedule(clip.num_steps, clip.schedule), MakePlan(clip.plan, clip.num_frames),
         MakeConditions(clip.with_source), MakeNoise(clip.seed), clip.options, clip.order);
     EXPECT_TRUE(denoiser.ok()) << denoiser.status();
     return *std::move(denoiser);
@@ -92,6 +93,22 @@ TEST_P(TraceDenoiserTest, GivesWhatTheFullBatchOverrideGives) {
         }
       }
     }
+  }
+}
+
+TEST_P(TraceDenoiserTest, BeginsAtPureNoiseWithEverySampler) {
+  for (const Sampler sampler : {Sampler::kDdim, Sampler::kDdpm, Sampler::kDpmSolverPp}) {
+    Clip clip;
+    clip.options.sampler = sampler;
+    clip.options.ddim_eta = 0.5;
+    clip.options.guidance_scale = 1.5;
+    clip.schedule = kLinearZeroTerminalSnr;
+    const Frames frames = Run(clip);
+    EXPECT_LT(Distance(frames, RunOverride(clip.options, MakeConditions(), 8, clip.seed, clip.plan,
+                                           clip.schedule)),
+              kTolerance);
+    clip.schedule = "linear";
+    EXPECT_GT(Distance(frames, Run(clip)), 0.01);
   }
 }
 

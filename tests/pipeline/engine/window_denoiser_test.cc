@@ -41,6 +41,7 @@ class WindowDenoiserTest : public TinyClipTest {
     int max_rows = 8;
     uint64_t seed = 9;
     bool with_source = true;
+    std::string schedule = "linear";
   };
 
   static std::vector<FrameWindow> Windows(const Clip& clip) {
@@ -64,9 +65,9 @@ class WindowDenoiserTest : public TinyClipTest {
   }
 
   WindowDenoiser Make(RowExecutor& executor, const Clip& clip) {
-    auto denoiser = WindowDenoiser::Create(executor, MakeSchedule(clip.num_steps), clip.method,
-                                           Windows(clip), RepeatedConditions(clip.with_source),
-                                           MakeNoise(clip.seed), clip.options, clip.max_rows);
+    auto denoiser = WindowDenoiser::Create(
+        executor, MakeSchedule(clip.num_steps, clip.schedule), clip.method, Windows(clip),
+        RepeatedConditions(clip.with_source), MakeNoise(clip.seed), clip.options, clip.max_rows);
     EXPECT_TRUE(denoiser.ok()) << denoiser.status();
     return *std::move(denoiser);
   }
@@ -131,7 +132,7 @@ class WindowDenoiserTest : public TinyClipTest {
     const c10::InferenceMode inference;
     const Conditions conditions = RepeatedConditions(clip.with_source);
     const NoiseSource noise = MakeNoise(clip.seed);
-    const Schedule schedule = MakeSchedule(clip.num_steps);
+    const Schedule schedule = MakeSchedule(clip.num_steps, clip.schedule);
     const bool overlapped = clip.method == LongVideoMethod::kOverlapped;
     std::vector<torch::Tensor> initial;
     for (int f = 0; f < clip.num_frames; ++f) initial.push_back(noise(overlapped ? 0 : f, 0));
@@ -196,6 +197,22 @@ TEST_P(WindowDenoiserTest, GivesWhatWholeStepsGive) {
               << "method " << static_cast<int>(method) << ", guidance " << guidance;
         }
       }
+    }
+  }
+}
+
+TEST_P(WindowDenoiserTest, BeginsAtPureNoiseWithEverySampler) {
+  const auto executor = MakeExecutor();
+  for (const auto method : {LongVideoMethod::kMultiDiffusion, LongVideoMethod::kOverlapped}) {
+    for (const Sampler sampler : {Sampler::kDdim, Sampler::kDdpm, Sampler::kDpmSolverPp}) {
+      Clip clip;
+      clip.method = method;
+      clip.options.sampler = sampler;
+      clip.schedule = kLinearZeroTerminalSnr;
+      const Frames frames = Run(*executor, clip);
+      EXPECT_LT(Distance(frames, RunPlain(clip)), kTolerance);
+      clip.schedule = "linear";
+      EXPECT_GT(Distance(frames, Run(*executor, clip)), 0.01);
     }
   }
 }
