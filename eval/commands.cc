@@ -15,7 +15,10 @@ void AddEvalOptions(CLI::App& app, EvalFlags& flags, const std::string& clips,
   app.add_option("--bundle", flags.bundle, "Folder of the model bundle to evaluate");
   app.add_option("--face-models", flags.face_models,
                  "Folder of the .tflite files (default: REENACT_FACE_MODELS, .deps/mediapipe)");
-  app.add_option("--out", flags.out, "Folder for results as markdown, CSV and PNG");
+  app.add_option(
+      "--out", flags.out,
+      "Folder for results as markdown, CSV and PNG, and for what is measured as it comes: "
+      "a run that was stopped goes on from there");
   app.add_option("--clips", flags.clips, absl::StrCat("Held-out clips (default: ", clips, ")"))
       ->check(CLI::Range(1, 100000));
   app.add_option("--frames", flags.frames, absl::StrCat("Frames of a clip (default: ", frames, ")"))
@@ -23,7 +26,7 @@ void AddEvalOptions(CLI::App& app, EvalFlags& flags, const std::string& clips,
   app.add_flag("--quick", flags.quick, "A few clips: minutes on two cores");
   app.add_option("--methods", flags.methods,
                  "What holds long clips together, joined by commas: anchored, multidiffusion, "
-                 "overlapped, independent");
+                 "overlapped, independent; anchored:contiguous: with another plan than --plan");
   app.add_option("--plan", flags.plan, "Which frames share a row with the anchor frame")
       ->capture_default_str();
   app.add_option("--num-steps", flags.num_steps, "Denoising steps (default: the bundle's)")
@@ -87,6 +90,28 @@ absl::StatusOr<Laboratory> OpenLaboratory(const EvalFlags& flags) {
         absl::StrCat("--num-steps is ", flags.num_steps, ", must be 2..", info.max_num_steps));
   }
   return laboratory;
+}
+
+absl::StatusOr<Journal> OpenJournal(const Laboratory& laboratory, const EvalFlags& flags,
+                                    const std::string& name, const Journal::Settings& settings) {
+  if (flags.out.empty()) return Journal();
+  const ModelInfo& info = laboratory.engine->models().front();
+  const JobRequest& request = laboratory.request;
+  Journal::Settings all = {
+      {"bundle (SHA-256 of bundle.json)", info.bundle_sha256},
+      {"face models (SHA-256)", laboratory.networks->face_models_sha256()},
+      {"sampler", SamplerName(request.sampler.value_or(info.default_sampler))},
+      {"steps", absl::StrCat(request.num_steps.value_or(info.default_num_steps))},
+      {"guidance", absl::StrCat(request.guidance_scale.value_or(info.default_guidance_scale))},
+      {"plan", flags.plan},
+      {"smoothing", absl::StrCat(flags.smoothing)},
+      {"device", info.device},
+      {"variety", flags.variety},
+      {"first seed", absl::StrCat(flags.first_seed)},
+      {"noise seed", absl::StrCat(flags.seed)},
+      {"frames per second", absl::StrCat(flags.fps)}};
+  all.insert(all.end(), settings.begin(), settings.end());
+  return Journal::Open(absl::StrCat(flags.out, "/", name), all);
 }
 
 absl::StatusOr<HeldOutOptions> HeldOutFrom(const EvalFlags& flags) {

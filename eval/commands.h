@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "eval/evaluation.h"
+#include "eval/journal.h"
 #include "eval/networks.h"
 #include "pipeline/engine.h"
 
@@ -45,6 +46,11 @@ struct Laboratory {
 };
 // kInvalidArgument names the flag, its value and its range.
 absl::StatusOr<Laboratory> OpenLaboratory(const EvalFlags& flags);
+
+// The journal of a command in the folder of --out, where it says so; else one that keeps nothing.
+// `settings`: what of the command's own its records depend on. Errors of Journal::Open.
+absl::StatusOr<Journal> OpenJournal(const Laboratory& laboratory, const EvalFlags& flags,
+                                    const std::string& name, const Journal::Settings& settings);
 
 // What of `flags` says how people are drawn. Their number and their clips' length are the
 // command's.

@@ -2,12 +2,15 @@
 #pragma once
 
 #include <atomic>
+#include <optional>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "eval/evaluation.h"
 #include "eval/held_out_clip.h"
+#include "eval/journal.h"
 #include "eval/networks.h"
+#include "eval/protocol.h"
 #include "pipeline/engine.h"
 #include "pipeline/types.h"
 
@@ -17,24 +20,32 @@ struct ConsistencyOptions {
   HeldOutOptions held_out;  // num_frames is the longest length
   int num_clips = 1;
   std::vector<int> lengths;  // frames, ascending, each 2 or more
-  std::vector<LongVideoMethod> methods;
+  std::vector<Way> ways;
   JobRequest request;  // as EvaluationOptions::request
   int jobs = 4;
   int threads = 1;
   const std::atomic<bool>* stop = nullptr;
+  // As EvaluationOptions::journal.
+  Journal* journal = nullptr;
 };
 
-// Of one method and length: what its clips measured, in the order of the clips.
-struct ConsistencyCell {
-  std::vector<double> self_csim;         // the paper's
-  std::vector<double> least_cosine;      // within the generated video
-  std::vector<double> driving_cosine;    // within the driving video
-  std::vector<double> neighbour_change;  // mean |difference| of neighbouring frames over driving's
+// What one clip of one way and length measured.
+struct ConsistencyMeasures {
+  double self_csim = 0;         // the paper's
+  double least_cosine = 0;      // within the generated video
+  double driving_cosine = 0;    // within the driving video
+  double neighbour_change = 0;  // mean |difference| of neighbouring frames over driving's
 };
 
-// [method][length]. People drive themselves; every length begins at the clip's first frame.
-absl::StatusOr<std::vector<std::vector<ConsistencyCell>>> MeasureConsistency(
-    Engine& engine, const EvalNetworks& networks, const ConsistencyOptions& options,
-    const ReportProgress& report);
+// One clip: [way][length]; none at a length where the portrait or the clip shows no face.
+using ConsistencyRecord = std::vector<std::vector<std::optional<ConsistencyMeasures>>>;
+
+// The clips in order; fewer than asked if it was stopped, kCancelled before the first. People drive
+// themselves; every length begins at the clip's first frame. What the journal held changes nothing
+// in the result. Whatever fails ends it: what the journal holds by then is kept.
+absl::StatusOr<std::vector<ConsistencyRecord>> MeasureConsistency(Engine& engine,
+                                                                  const EvalNetworks& networks,
+                                                                  const ConsistencyOptions& options,
+                                                                  const ReportProgress& report);
 
 }  // namespace reenact

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <memory>
-#include <optional>
+#include <string>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -11,8 +11,10 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "eval/clip_record.h"
 #include "eval/clip_truth.h"
 #include "eval/engine_jobs.h"
+#include "eval/files.h"
 #include "eval/parallel.h"
 #include "training/people/people.h"
 
@@ -27,6 +29,11 @@ struct PreparedClip {
   absl::StatusOr<ClipTruth> truth = absl::UnknownError("not made");
 };
 
+struct GeneratedClip {
+  size_t place = 0;  // in the batch
+  std::vector<Image> frames;
+};
+
 class Evaluation {
  public:
   Evaluation(Engine& engine, const EvalNetworks& networks, const EvaluationOptions& options,
@@ -34,31 +41,20 @@ class Evaluation {
       : engine_(engine), networks_(networks), options_(options), report_(report) {}
 
   absl::StatusOr<EvaluationResult> Run() {
-    auto landmarkers = NewLandmarkers(networks_, options_.threads);
-    if (!landmarkers.ok()) return landmarkers.status();
-    landmarkers_ = *std::move(landmarkers);
-    report_(absl::StrFormat("embedding the portraits of %d people", options_.held_out.num_people));
-    auto people = EmbedPortraits(options_.held_out, networks_, options_.threads);
-    if (!people.ok()) return people.status();
-    people_ = *std::move(people);
     NameVariants();
-    started_ = absl::Now();
-    for (int first = 0; first < options_.num_clips; first += options_.jobs) {
-      if (options_.stop != nullptr && options_.stop->load()) break;
-      const int count = std::min(options_.jobs, options_.num_clips - first);
-      for (const bool cross : {false, true}) {
-        if (auto status = RunClips(first, count, cross); !status.ok()) return status;
-      }
-      result_.num_clips = first + count;
-      ReportDone(result_.num_clips);
+    if (auto status = TakeKnownClips(); !status.ok()) return status;
+    if (num_done() < options_.num_clips) {
+      if (auto status = MeasureOthers(); !status.ok()) return status;
     }
-    if (result_.num_clips == 0) return absl::CancelledError("stopped before the first clip");
-    return std::move(result_);
+    if (records_.empty()) return absl::CancelledError("stopped before the first clip");
+    return Assemble();
   }
 
  private:
-  size_t VariantIndex(size_t protocol, size_t method) const {
-    return protocol * options_.methods.size() + method;
+  int num_done() const { return static_cast<int>(records_.size()); }
+
+  size_t VariantIndex(size_t protocol, size_t way) const {
+    return protocol * options_.ways.size() + way;
   }
 
   bool has_references() const {
@@ -68,33 +64,128 @@ class Evaluation {
 
   void NameVariants() {
     for (const Protocol protocol : options_.protocols) {
-      for (const LongVideoMethod method : options_.methods) {
+      for (const Way& way : options_.ways) {
         Variant variant;
-        variant.name = absl::StrCat(TraitsOf(protocol).name, " ", MethodWord(method));
+        variant.name = absl::StrCat(TraitsOf(protocol).name, " ", way.name);
         variant.aligned = TraitsOf(protocol).aligned;
         result_.variants.push_back(std::move(variant));
       }
     }
-    if (!has_references()) return;
-    for (const char* name : {"true frames", "autoencoder"}) {
-      result_.variants.emplace_back();
-      result_.variants.back().name = name;
+    if (has_references()) {
+      for (const char* name : {"true frames", "autoencoder"}) {
+        result_.variants.emplace_back();
+        result_.variants.back().name = name;
+      }
     }
+    num_samples_.assign(result_.variants.size(), 0);
   }
 
-  // All that `cross` protocols want of clips first .. first + count - 1.
-  absl::Status RunClips(int first, int count, bool cross) {
+  absl::Status TakeKnownClips() {
+    if (options_.journal == nullptr) return absl::OkStatus();
+    for (const std::string& line : options_.journal->lines()) {
+      if (num_done() == options_.num_clips) break;
+      auto record = ClipRecordFromLine(line);
+      absl::Status status = record.status();
+      if (status.ok() &&
+          (record->index != num_done() || record->outcomes.size() != result_.variants.size())) {
+        status = absl::InvalidArgumentError("this is not the record that belongs here");
+      }
+      if (!status.ok()) {
+        return absl::InvalidArgumentError(
+            absl::StrCat(options_.journal->path(), ", clip ", num_done(), ": ", status.message()));
+      }
+      Keep(*std::move(record));
+    }
+    if (num_done() > 0) {
+      report_(absl::StrCat(num_done(), " of ", options_.num_clips, " clips are in ",
+                           options_.journal->path()));
+    }
+    return absl::OkStatus();
+  }
+
+  void Keep(ClipRecord record) {
+    for (size_t v = 0; v < record.outcomes.size(); ++v) {
+      if (!record.outcomes[v].sample.empty()) ++num_samples_[v];
+    }
+    records_.push_back(std::move(record));
+  }
+
+  absl::Status MeasureOthers() {
+    auto landmarkers = NewLandmarkers(networks_, options_.threads);
+    if (!landmarkers.ok()) return landmarkers.status();
+    landmarkers_ = *std::move(landmarkers);
+    report_(absl::StrFormat("embedding the portraits of %d people", options_.held_out.num_people));
+    auto people = EmbedPortraits(options_.held_out, networks_, options_.threads);
+    if (!people.ok()) return people.status();
+    people_ = *std::move(people);
+    started_ = absl::Now();
+    known_ = num_done();
+    while (num_done() < options_.num_clips) {
+      if (options_.stop != nullptr && options_.stop->load()) break;
+      auto batch = RunBatch(num_done(), std::min(options_.jobs, options_.num_clips - num_done()));
+      if (!batch.ok()) return batch.status();
+      if (auto status = Write(*batch); !status.ok()) return status;
+      for (ClipRecord& record : *batch) Keep(std::move(record));
+      ReportDone();
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Write(const std::vector<ClipRecord>& batch) {
+    if (options_.journal == nullptr) return absl::OkStatus();
+    std::vector<std::string> lines;
+    for (const ClipRecord& record : batch) {
+      auto line = ToLine(record);
+      if (!line.ok()) return line.status();
+      lines.push_back(*std::move(line));
+    }
+    return options_.journal->Append(lines);
+  }
+
+  EvaluationResult Assemble() {
+    result_.num_clips = num_done();
+    for (ClipRecord& record : records_) {
+      result_.true_frames.insert(result_.true_frames.end(), record.true_frames.begin(),
+                                 record.true_frames.end());
+      for (size_t v = 0; v < record.outcomes.size(); ++v) {
+        ClipOutcome& outcome = record.outcomes[v];
+        Variant& variant = result_.variants[v];
+        if (!outcome.failure.empty()) {
+          variant.failures.push_back(absl::StrCat("clip ", record.index, ": ", outcome.failure));
+        }
+        if (outcome.measures.has_value()) variant.clips.push_back(*std::move(outcome.measures));
+        if (!outcome.sample.empty()) variant.samples.push_back(std::move(outcome.sample));
+      }
+    }
+    return std::move(result_);
+  }
+
+  // Of clips first .. first + count - 1.
+  absl::StatusOr<std::vector<ClipRecord>> RunBatch(int first, int count) {
+    std::vector<ClipRecord> batch(static_cast<size_t>(count));
+    for (int i = 0; i < count; ++i) {
+      batch[static_cast<size_t>(i)].index = first + i;
+      batch[static_cast<size_t>(i)].outcomes.resize(result_.variants.size());
+    }
+    for (const bool cross : {false, true}) {
+      if (auto status = RunClips(cross, batch); !status.ok()) return status;
+    }
+    return batch;
+  }
+
+  // All that `cross` protocols want of the batch's clips.
+  absl::Status RunClips(bool cross, std::vector<ClipRecord>& batch) {
     std::vector<size_t> protocols;
     for (size_t p = 0; p < options_.protocols.size(); ++p) {
       if (TraitsOf(options_.protocols[p]).cross == cross) protocols.push_back(p);
     }
     if (protocols.empty()) return absl::OkStatus();
-    auto clips = PrepareClips(first, count, cross);
+    auto clips = PrepareClips(batch.front().index, static_cast<int>(batch.size()), cross);
     if (!clips.ok()) return clips.status();
     for (const size_t p : protocols) {
-      for (size_t m = 0; m < options_.methods.size(); ++m) {
-        if (auto status = Generate(*clips, options_.protocols[p], options_.methods[m],
-                                   &result_.variants[VariantIndex(p, m)]);
+      for (size_t w = 0; w < options_.ways.size(); ++w) {
+        if (auto status = Generate(*clips, options_.protocols[p], options_.ways[w],
+                                   VariantIndex(p, w), batch);
             !status.ok()) {
           return status;
         }
@@ -102,14 +193,12 @@ class Evaluation {
     }
     const bool first_protocol = protocols.front() == 0;
     if (!cross || (!has_references() && first_protocol)) {
-      for (const PreparedClip& prepared : *clips) {
-        if (!prepared.truth.ok()) continue;
-        result_.true_frames.insert(result_.true_frames.end(),
-                                   prepared.truth->driving_embeddings.begin(),
-                                   prepared.truth->driving_embeddings.end());
+      for (size_t i = 0; i < clips->size(); ++i) {
+        const PreparedClip& prepared = (*clips)[i];
+        if (prepared.truth.ok()) batch[i].true_frames = prepared.truth->driving_embeddings;
       }
     }
-    return cross ? absl::OkStatus() : MeasureReferences(*clips);
+    return cross ? absl::OkStatus() : MeasureReferences(*clips, batch);
   }
 
   absl::StatusOr<std::vector<PreparedClip>> PrepareClips(int first, int count, bool cross) {
@@ -131,88 +220,92 @@ class Evaluation {
     return clips;
   }
 
-  absl::Status Generate(const std::vector<PreparedClip>& clips, Protocol protocol,
-                        LongVideoMethod method, Variant* variant) {
+  absl::Status Generate(const std::vector<PreparedClip>& clips, Protocol protocol, const Way& way,
+                        size_t v, std::vector<ClipRecord>& batch) {
     const ProtocolTraits& traits = TraitsOf(protocol);
     std::vector<EvalJob> jobs;
-    std::vector<const PreparedClip*> made;
-    for (const PreparedClip& prepared : clips) {
-      if (!prepared.truth.ok()) {
-        AddFailure(prepared, prepared.truth.status(), variant);
+    std::vector<size_t> made;
+    for (size_t i = 0; i < clips.size(); ++i) {
+      if (!clips[i].truth.ok()) {
+        batch[i].outcomes[v].failure = std::string(clips[i].truth.status().message());
         continue;
       }
       EvalJob job;
       job.request = options_.request;
-      job.request.job_id = absl::StrCat("clip-", prepared.clip.index);
-      job.request.source.image = prepared.clip.portrait_png;
+      job.request.job_id = absl::StrCat("clip-", clips[i].clip.index);
+      job.request.source.image = clips[i].clip.portrait_png;
       job.request.motion_mode = traits.motion;
-      job.request.method = method;
-      job.driving = prepared.clip.driving_mp4;
+      job.request.method = way.method;
+      job.request.plan = way.plan;
+      job.driving = clips[i].clip.driving_mp4;
       jobs.push_back(std::move(job));
-      made.push_back(&prepared);
+      made.push_back(i);
     }
     auto results = RunEvalJobs(engine_, jobs, options_.threads);
-    std::vector<std::vector<Image>> frames;
-    std::vector<const PreparedClip*> generated;
-    for (size_t i = 0; i < results.size(); ++i) {
-      if (!results[i].ok()) {
-        // What no clip can be made with is not the clip's failure.
-        if (absl::IsInvalidArgument(results[i].status()) ||
-            absl::IsUnimplemented(results[i].status())) {
-          return absl::Status(results[i].status().code(),
-                              absl::StrCat(variant->name, ": ", results[i].status().message()));
-        }
-        AddFailure(*made[i], results[i].status(), variant);
+    std::vector<GeneratedClip> generated;
+    for (size_t k = 0; k < results.size(); ++k) {
+      const absl::Status& status = results[k].status();
+      if (status.ok()) {
+        generated.push_back({made[k], std::move(results[k]->frames)});
         continue;
       }
-      frames.push_back(std::move(results[i]->frames));
-      generated.push_back(made[i]);
+      // What no clip can be made with is not the clip's failure.
+      if (absl::IsInvalidArgument(status) || absl::IsUnimplemented(status)) {
+        return absl::Status(status.code(),
+                            absl::StrCat(result_.variants[v].name, ": ", status.message()));
+      }
+      batch[made[k]].outcomes[v].failure = std::string(status.message());
     }
-    return Measure(generated, frames, {.aligned = traits.aligned, .cross = traits.cross}, variant);
+    return Measure(clips, generated, {.aligned = traits.aligned, .cross = traits.cross}, v, batch);
   }
 
-  absl::Status MeasureReferences(const std::vector<PreparedClip>& clips) {
-    Variant& true_frames = result_.variants[result_.variants.size() - 2];
-    Variant& autoencoder = result_.variants.back();
-    std::vector<const PreparedClip*> made;
-    for (const PreparedClip& prepared : clips) {
-      if (prepared.truth.ok()) made.push_back(&prepared);
+  absl::Status MeasureReferences(const std::vector<PreparedClip>& clips,
+                                 std::vector<ClipRecord>& batch) {
+    std::vector<GeneratedClip> truth, decoded;
+    for (size_t i = 0; i < clips.size(); ++i) {
+      if (!clips[i].truth.ok()) continue;
+      truth.push_back({i, clips[i].truth->frames});
+      decoded.push_back({i, {}});
     }
-    std::vector<std::vector<Image>> truth(made.size()), decoded(made.size());
     const absl::Status status = ParallelFor(
-        options_.threads, static_cast<int>(made.size()), [&](int, int i) -> absl::Status {
-          truth[static_cast<size_t>(i)] = made[static_cast<size_t>(i)]->truth->frames;
-          for (const Image& frame : truth[static_cast<size_t>(i)]) {
-            decoded[static_cast<size_t>(i)].push_back(networks_.Reconstruct(frame));
+        options_.threads, static_cast<int>(truth.size()), [&](int, int k) -> absl::Status {
+          for (const Image& frame : truth[static_cast<size_t>(k)].frames) {
+            decoded[static_cast<size_t>(k)].frames.push_back(networks_.Reconstruct(frame));
           }
           return absl::OkStatus();
         });
     if (!status.ok()) return status;
-    if (auto measured = Measure(made, truth, {}, &true_frames); !measured.ok()) return measured;
-    return Measure(made, decoded, {}, &autoencoder);
+    const size_t autoencoder = result_.variants.size() - 1;
+    if (auto measured = Measure(clips, truth, {}, autoencoder - 1, batch); !measured.ok()) {
+      return measured;
+    }
+    return Measure(clips, decoded, {}, autoencoder, batch);
   }
 
-  absl::Status Measure(const std::vector<const PreparedClip*>& clips,
-                       const std::vector<std::vector<Image>>& frames, const MeasureOptions& how,
-                       Variant* variant) {
-    std::vector<std::optional<ClipMeasures>> measures(clips.size());
-    const absl::Status status = ParallelFor(
-        options_.threads, static_cast<int>(clips.size()), [&](int worker, int k) -> absl::Status {
-          const auto i = static_cast<size_t>(k);
-          auto measured =
-              MeasureClip(frames[i], *clips[i]->truth, how, Others(clips[i]->clip.index), networks_,
-                          *landmarkers_[static_cast<size_t>(worker)]);
-          if (!measured.ok()) return measured.status();
-          measured->index = clips[i]->clip.index;
-          measures[i] = *std::move(measured);
-          return absl::OkStatus();
-        });
+  // Variant `v` of the clips that were generated.
+  absl::Status Measure(const std::vector<PreparedClip>& clips,
+                       const std::vector<GeneratedClip>& generated, const MeasureOptions& how,
+                       size_t v, std::vector<ClipRecord>& batch) {
+    const absl::Status status =
+        ParallelFor(options_.threads, static_cast<int>(generated.size()),
+                    [&](int worker, int k) -> absl::Status {
+                      const GeneratedClip& made = generated[static_cast<size_t>(k)];
+                      const PreparedClip& prepared = clips[made.place];
+                      auto measured = MeasureClip(made.frames, *prepared.truth, how,
+                                                  Others(prepared.clip.index), networks_,
+                                                  *landmarkers_[static_cast<size_t>(worker)]);
+                      if (!measured.ok()) return measured.status();
+                      measured->index = prepared.clip.index;
+                      batch[made.place].outcomes[v].measures = *std::move(measured);
+                      return absl::OkStatus();
+                    });
     if (!status.ok()) return status;
-    for (size_t i = 0; i < clips.size(); ++i) {
-      variant->clips.push_back(*std::move(measures[i]));
-      if (static_cast<int>(variant->samples.size()) < options_.num_samples) {
-        variant->samples.push_back({clips[i]->truth->source, clips[i]->truth->driving, frames[i]});
-      }
+    int num_samples = num_samples_[v];
+    for (const GeneratedClip& made : generated) {
+      if (num_samples++ >= options_.num_samples) break;
+      const ClipTruth& truth = *clips[made.place].truth;
+      batch[made.place].outcomes[v].sample =
+          DrawSample(truth.source, truth.driving, made.frames, options_.sample_columns);
     }
     return absl::OkStatus();
   }
@@ -225,16 +318,12 @@ class Evaluation {
     return others;
   }
 
-  static void AddFailure(const PreparedClip& prepared, const absl::Status& status,
-                         Variant* variant) {
-    variant->failures.push_back(absl::StrCat("clip ", prepared.clip.index, ": ", status.message()));
-  }
-
-  void ReportDone(int done) const {
+  void ReportDone() const {
     const absl::Duration passed = absl::Now() - started_;
-    const absl::Duration left = passed * (options_.num_clips - done) / done;
-    report_(absl::StrFormat("%d of %d clips, %.0f s, about %.0f s left", done, options_.num_clips,
-                            absl::ToDoubleSeconds(passed), absl::ToDoubleSeconds(left)));
+    const absl::Duration left = passed * (options_.num_clips - num_done()) / (num_done() - known_);
+    report_(absl::StrFormat("%d of %d clips, %.0f s, about %.0f s left", num_done(),
+                            options_.num_clips, absl::ToDoubleSeconds(passed),
+                            absl::ToDoubleSeconds(left)));
   }
 
   Engine& engine_;
@@ -243,8 +332,11 @@ class Evaluation {
   const ReportProgress& report_;
   std::vector<std::unique_ptr<FaceLandmarker>> landmarkers_;
   std::vector<Embedding> people_;
-  EvaluationResult result_;
+  EvaluationResult result_;          // its variants are named, and empty until the end
+  std::vector<ClipRecord> records_;  // by index
+  std::vector<int> num_samples_;     // by variant, in `records_`
   absl::Time started_;
+  int known_ = 0;  // clips that the journal held
 };
 
 }  // namespace

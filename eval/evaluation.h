@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "eval/clip_measures.h"
 #include "eval/held_out_clip.h"
+#include "eval/journal.h"
 #include "eval/networks.h"
 #include "eval/protocol.h"
 #include "pipeline/engine.h"
@@ -24,19 +25,18 @@ struct EvaluationOptions {
   HeldOutOptions held_out;  // its num_people, 2 or more, are those that sources are compared with
   int num_clips = 1;        // 1..num_people
   std::vector<Protocol> protocols = {Protocol::kSame, Protocol::kCross};
-  std::vector<LongVideoMethod> methods = {LongVideoMethod::kAnchored};
-  // Steps, sampler, guidance, seed, plan and smoothing of every job; the rest is the protocol's.
+  std::vector<Way> ways = {{"anchored"}};
+  // Steps, sampler, guidance, seed and smoothing of every job; the rest is the protocol's and the
+  // way's.
   JobRequest request;
   int jobs = 4;  // clips that are generated together
   int threads = 1;
-  int num_samples = 6;  // clips whose pictures are kept
+  int num_samples = 6;  // clips of which a picture is kept
+  int sample_columns = 6;
+  // Clips are taken from it and added to it as they come (ClipRecord); null: nothing is kept. Its
+  // settings are the caller's and say everything above but num_clips, jobs and threads.
+  Journal* journal = nullptr;
   const std::atomic<bool>* stop = nullptr;
-};
-
-// A few clips' pictures, to look at.
-struct SampleClip {
-  Image source;
-  std::vector<Image> driving, generated;
 };
 
 // The clips made in one way.
@@ -45,11 +45,11 @@ struct Variant {
   bool aligned = true;
   std::vector<ClipMeasures> clips;
   std::vector<std::string> failures;  // "clip 3: no face found in the portrait"
-  std::vector<SampleClip> samples;
+  std::vector<Image> samples;         // DrawSample() of the first clips
 };
 
 struct EvaluationResult {
-  // The protocols' methods, in order; then, if kSame is one of the protocols, what its true frames
+  // The protocols' ways, in order; then, if kSame is one of the protocols, what its true frames
   // measure, and what the autoencoder leaves of them.
   std::vector<Variant> variants;
   int num_clips = 0;                   // below EvaluationOptions::num_clips if it was stopped
@@ -60,7 +60,8 @@ using ReportProgress = std::function<void(const std::string& line)>;
 
 // A clip that cannot be made (no face in its portrait) is a failure of the variant and goes on.
 // `stop` ends it with the clips done by then, kCancelled before the first. `engine` and `networks`
-// are of one bundle.
+// are of one bundle. What the journal held changes nothing in the result. kInvalidArgument: it
+// holds something else.
 absl::StatusOr<EvaluationResult> Evaluate(Engine& engine, const EvalNetworks& networks,
                                           const EvaluationOptions& options,
                                           const ReportProgress& report);

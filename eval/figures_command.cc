@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,6 +24,9 @@ namespace reenact {
 namespace {
 
 constexpr int kFullClips = 50, kQuickClips = 4;  // the paper: 50
+constexpr char kFigure5Methods[] =
+    "anchored:central-random,anchored:contiguous,multidiffusion,independent";
+constexpr char kFigure5Journal[] = "figure5.jsonl";
 constexpr int kShortest = 16, kLongest = 64, kLengthStep = 16;
 constexpr int kFullVideos = 200, kQuickVideos = 32;
 constexpr int kVideoFrames = 16, kQuickVideoFrames = 8;
@@ -38,6 +42,31 @@ struct FigureFlags : EvalFlags {
 bool Wanted(const FigureFlags& flags, const std::string& name) {
   return flags.only.empty() ||
          std::find(flags.only.begin(), flags.only.end(), name) != flags.only.end();
+}
+
+// What the clips of one way and length measured, in the order of the clips.
+struct Cell {
+  std::vector<double> self_csim, least_cosine, driving_cosine, neighbour_change;
+};
+
+// [way][length]
+std::vector<std::vector<Cell>> CellsOf(const std::vector<ConsistencyRecord>& records,
+                                       const ConsistencyOptions& options) {
+  std::vector<std::vector<Cell>> cells(options.ways.size(),
+                                       std::vector<Cell>(options.lengths.size()));
+  for (const ConsistencyRecord& record : records) {
+    for (size_t w = 0; w < cells.size(); ++w) {
+      for (size_t l = 0; l < cells[w].size(); ++l) {
+        const std::optional<ConsistencyMeasures>& measures = record[w][l];
+        if (!measures.has_value()) continue;
+        cells[w][l].self_csim.push_back(measures->self_csim);
+        cells[w][l].least_cosine.push_back(measures->least_cosine);
+        cells[w][l].driving_cosine.push_back(measures->driving_cosine);
+        cells[w][l].neighbour_change.push_back(measures->neighbour_change);
+      }
+    }
+  }
+  return cells;
 }
 
 double MeanOf(const std::vector<double>& values) {
@@ -60,33 +89,56 @@ std::string MeanAndError(const std::vector<double>& values) {
   return absl::StrCat(mean, absl::StrFormat(" +- %.4f", StandardError(values)));
 }
 
-// Says at which lengths `anchored` is below every other method.
-std::string OrderSentence(const ConsistencyOptions& options,
-                          const std::vector<std::vector<ConsistencyCell>>& cells) {
-  const auto anchored =
-      std::find(options.methods.begin(), options.methods.end(), LongVideoMethod::kAnchored);
-  if (anchored == options.methods.end() || options.methods.size() < 2) return "";
-  const auto a = static_cast<size_t>(anchored - options.methods.begin());
+// Other ways' Self-CSIM less that of `way`, clip by clip: what the clips have in common cancels, so
+// it is surer than the difference of the means. And at which lengths all others are above.
+std::string Comparison(const ConsistencyOptions& options,
+                       const std::vector<std::vector<Cell>>& cells, size_t way) {
+  ResultsTable table;
+  table.columns = {absl::StrCat("Self-CSIM less that of ", options.ways[way].name)};
   std::string below, above;
-  for (size_t l = 0; l < options.lengths.size(); ++l) {
-    bool least = true;
-    for (size_t m = 0; m < cells.size(); ++m) {
-      least &= m == a || MeanOf(cells[a][l].self_csim) < MeanOf(cells[m][l].self_csim);
-    }
-    absl::StrAppend(least ? &below : &above, " ", options.lengths[l]);
+  for (const int length : options.lengths) {
+    table.columns.push_back(absl::StrCat(length, " frames"));
   }
-  return absl::StrCat("\nThe paper's order, anchored below all others, holds at frames:",
-                      below.empty() ? " none" : below,
+  std::vector<bool> least(options.lengths.size(), true);
+  for (size_t w = 0; w < cells.size(); ++w) {
+    if (options.ways[w].method == LongVideoMethod::kAnchored) continue;
+    std::vector<std::string> row = {options.ways[w].name};
+    for (size_t l = 0; l < options.lengths.size(); ++l) {
+      std::vector<double> differences = cells[w][l].self_csim;
+      for (size_t i = 0; i < differences.size(); ++i) {
+        differences[i] -= cells[way][l].self_csim[i];
+      }
+      row.push_back(MeanAndError(differences));
+      if (!(MeanOf(differences) > 0)) least[l] = false;
+    }
+    table.rows.push_back(std::move(row));
+  }
+  for (size_t l = 0; l < options.lengths.size(); ++l) {
+    absl::StrAppend(least[l] ? &below : &above, " ", options.lengths[l]);
+  }
+  return absl::StrCat("\n", ToMarkdown(table), "\nThe paper's order, ", options.ways[way].name,
+                      " below all windows, holds at frames:", below.empty() ? " none" : below,
                       above.empty() ? "" : absl::StrCat("; not at:", above), ".\n");
+}
+
+std::string Comparisons(const ConsistencyOptions& options,
+                        const std::vector<std::vector<Cell>>& cells) {
+  std::string text;
+  const auto anchored = [](const Way& way) { return way.method == LongVideoMethod::kAnchored; };
+  if (std::all_of(options.ways.begin(), options.ways.end(), anchored)) return text;
+  for (size_t w = 0; w < options.ways.size(); ++w) {
+    if (anchored(options.ways[w])) text += Comparison(options, cells, w);
+  }
+  return text;
 }
 
 absl::StatusOr<std::string> Figure5(const FigureFlags& flags, const Laboratory& laboratory,
                                     HeldOutOptions held_out, const CommandContext& context) {
   ConsistencyOptions options;
-  const auto methods = ParseMethods(
-      flags.methods.empty() ? "anchored,multidiffusion,overlapped,independent" : flags.methods);
-  if (!methods.ok()) return methods.status();
-  options.methods = *methods;
+  const std::string methods = flags.methods.empty() ? kFigure5Methods : flags.methods;
+  const auto ways = ParseWays(methods, laboratory.request.plan);
+  if (!ways.ok()) return ways.status();
+  options.ways = *ways;
   const int longest = flags.frames > 0 ? flags.frames : kLongest;
   for (int length = std::min(kShortest, longest); length <= longest; length += kLengthStep) {
     options.lengths.push_back(length);
@@ -94,14 +146,19 @@ absl::StatusOr<std::string> Figure5(const FigureFlags& flags, const Laboratory& 
   options.num_clips = flags.clips > 0 ? flags.clips : flags.quick ? kQuickClips : kFullClips;
   options.held_out = held_out;
   options.held_out.num_frames = options.lengths.back();
-  options.held_out.num_people = options.num_clips;
+  options.held_out.num_people = options.num_clips;  // each drives himself
   options.request = laboratory.request;
   options.jobs = flags.jobs;
   options.threads = flags.threads;
   options.stop = context.stop;
-  const auto cells =
+  auto journal = OpenJournal(laboratory, flags, kFigure5Journal,
+                             {{"methods", methods}, {"longest clip", absl::StrCat(longest)}});
+  if (!journal.ok()) return journal.status();
+  options.journal = &*journal;
+  const auto records =
       MeasureConsistency(*laboratory.engine, *laboratory.networks, options, context.report);
-  if (!cells.ok()) return cells.status();
+  if (!records.ok()) return records.status();
+  const std::vector<std::vector<Cell>> cells = CellsOf(*records, options);
 
   ResultsTable table, csv;
   table.columns = {"method"};
@@ -115,23 +172,23 @@ absl::StatusOr<std::string> Figure5(const FigureFlags& flags, const Laboratory& 
   for (const int length : options.lengths) {
     table.columns.push_back(absl::StrCat(length, " frames"));
   }
-  for (size_t m = 0; m < options.methods.size(); ++m) {
-    const std::string name = MethodWord(options.methods[m]);
+  for (size_t w = 0; w < options.ways.size(); ++w) {
+    const std::string& name = options.ways[w].name;
     std::vector<std::string> row = {name};
     PlotSeries series;
     series.name = name;
     for (size_t l = 0; l < options.lengths.size(); ++l) {
-      const ConsistencyCell& cell = (*cells)[m][l];
-      const double mean = MeanOf(cell.self_csim);
+      const Cell& cell = cells[w][l];
+      const double mean = MeanOf(cell.self_csim), error = StandardError(cell.self_csim);
       row.push_back(MeanAndError(cell.self_csim));
       series.points.emplace_back(options.lengths[l], mean);
-      csv.rows.push_back(
-          {name, absl::StrCat(options.lengths[l]), absl::StrCat(cell.self_csim.size()),
-           absl::StrFormat("%.6f", mean),
-           cell.self_csim.size() < 2 ? "" : absl::StrFormat("%.6f", StandardError(cell.self_csim)),
-           absl::StrFormat("%.6f", MeanOf(cell.least_cosine)),
-           absl::StrFormat("%.6f", MeanOf(cell.driving_cosine)),
-           absl::StrFormat("%.6f", MeanOf(cell.neighbour_change))});
+      series.errors.push_back(error);
+      csv.rows.push_back({name, absl::StrCat(options.lengths[l]),
+                          absl::StrCat(cell.self_csim.size()), absl::StrFormat("%.6f", mean),
+                          cell.self_csim.size() < 2 ? "" : absl::StrFormat("%.6f", error),
+                          absl::StrFormat("%.6f", MeanOf(cell.least_cosine)),
+                          absl::StrFormat("%.6f", MeanOf(cell.driving_cosine)),
+                          absl::StrFormat("%.6f", MeanOf(cell.neighbour_change))});
     }
     table.rows.push_back(std::move(row));
     plot.series.push_back(std::move(series));
@@ -142,9 +199,13 @@ absl::StatusOr<std::string> Figure5(const FigureFlags& flags, const Laboratory& 
       return status;
     }
   }
-  return absl::StrCat("## Figure 5: Self-CSIM against length, ", options.num_clips,
+  const auto done = static_cast<int>(records->size());
+  return absl::StrCat("## Figure 5: Self-CSIM against length, ", done,
                       " clips driven by their own person (mean +- standard error)\n\n",
-                      ToMarkdown(table), OrderSentence(options, *cells));
+                      done < options.num_clips ? absl::StrCat("Stopped: ", options.num_clips,
+                                                              " clips were asked for.\n\n")
+                                               : "",
+                      ToMarkdown(table), Comparisons(options, cells));
 }
 
 absl::StatusOr<std::string> Figure7(const FigureFlags& flags, const Laboratory& laboratory,

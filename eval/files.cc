@@ -16,6 +16,12 @@ namespace {
 constexpr uint8_t kPaper = 255;
 constexpr int kGap = 4;  // pixels between clips, and beside the source
 
+Image Blank(int width, int height) {
+  Image image{width, height, {}};
+  image.rgb.assign(static_cast<size_t>(width) * static_cast<size_t>(height) * 3, kPaper);
+  return image;
+}
+
 void Paste(const Image& picture, int left, int top, Image& canvas) {
   for (int y = 0; y < picture.height; ++y) {
     std::copy_n(picture.row(y), static_cast<size_t>(picture.width) * 3,
@@ -51,26 +57,27 @@ absl::Status WritePlot(const std::string& path, const Plot& plot) {
   return png.ok() ? WriteWhole(path, *png) : png.status();
 }
 
-absl::Status WriteSampleSheet(const std::string& path, const std::vector<SampleClip>& samples,
-                              int columns) {
+Image DrawSample(const Image& source, const std::vector<Image>& driving,
+                 const std::vector<Image>& generated, int columns) {
+  const int size = source.width;
+  Image sample = Blank((columns + 1) * size + kGap, 2 * size);
+  Paste(source, 0, size / 2, sample);
+  const auto count = static_cast<int>(generated.size());
+  for (int c = 0; c < columns; ++c) {
+    const auto frame = static_cast<size_t>(columns > 1 ? c * (count - 1) / (columns - 1) : 0);
+    const int left = (c + 1) * size + kGap;
+    Paste(driving[frame], left, 0, sample);
+    Paste(generated[frame], left, size, sample);
+  }
+  return sample;
+}
+
+absl::Status WriteSampleSheet(const std::string& path, const std::vector<Image>& samples) {
   if (samples.empty()) return absl::InvalidArgumentError("there is no clip to show");
-  const int size = samples.front().source.width;
-  Image sheet;
-  sheet.width = (columns + 1) * size + kGap;
-  sheet.height = static_cast<int>(samples.size()) * (2 * size + kGap) - kGap;
-  sheet.rgb.assign(static_cast<size_t>(sheet.width) * static_cast<size_t>(sheet.height) * 3,
-                   kPaper);
+  const int step = samples.front().height + kGap;
+  Image sheet = Blank(samples.front().width, static_cast<int>(samples.size()) * step - kGap);
   for (size_t i = 0; i < samples.size(); ++i) {
-    const SampleClip& sample = samples[i];
-    const int top = static_cast<int>(i) * (2 * size + kGap);
-    Paste(sample.source, 0, top + size / 2, sheet);
-    const auto count = static_cast<int>(sample.generated.size());
-    for (int c = 0; c < columns; ++c) {
-      const auto frame = static_cast<size_t>(columns > 1 ? c * (count - 1) / (columns - 1) : 0);
-      const int left = (c + 1) * size + kGap;
-      Paste(sample.driving[frame], left, top, sheet);
-      Paste(sample.generated[frame], left, top + size, sheet);
-    }
+    Paste(samples[i], 0, static_cast<int>(i) * step, sheet);
   }
   const auto png = EncodePng(sheet);
   return png.ok() ? WriteWhole(path, *png) : png.status();

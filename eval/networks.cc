@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "pipeline/engine/sha256.h"
 #include "pipeline/models/clip.h"
 #include "pipeline/models/clip_preprocess.h"
 
@@ -83,6 +84,10 @@ Image EvalNetworks::Reconstruct(const Image& picture) const {
   const auto* data = bytes.data_ptr<uint8_t>();
   image.rgb.assign(data, data + bytes.numel());
   return image;
+}
+
+std::string EvalNetworks::face_models_sha256() const {
+  return Sha256Hex(face_models_.detector + face_models_.landmark_model);
 }
 
 absl::StatusOr<std::unique_ptr<FaceLandmarker>> EvalNetworks::NewLandmarker() const {

@@ -41,6 +41,8 @@ class EvalNetworks {
   torch::Tensor Encode(const Image& picture) const;
 
   absl::StatusOr<std::unique_ptr<FaceLandmarker>> NewLandmarker() const;
+  // Of both .tflite files.
+  std::string face_models_sha256() const;
 
  private:
   EvalNetworks(Bundle bundle, FaceModels face_models)

@@ -41,6 +41,12 @@ struct Range {
   }
 };
 
+// 0 if it is not known.
+double ErrorOf(const PlotSeries& series, size_t i) {
+  if (series.errors.empty() || !std::isfinite(series.errors[i])) return 0;
+  return std::abs(series.errors[i]);
+}
+
 std::string Label(double value, double step) {
   if (std::abs(value) < step * 1e-6) return "0";
   const int digits = std::clamp(static_cast<int>(std::ceil(-std::log10(step) - 1e-9)), 0, 8);
@@ -92,8 +98,10 @@ class Canvas {
       if (before.has_value()) cv::line(mat_, *before, at, colour, Thick(2.5), cv::LINE_AA);
       before = at;
     }
-    for (const auto& [x, y] : series.points) {
+    for (size_t i = 0; i < series.points.size(); ++i) {
+      const auto& [x, y] = series.points[i];
       if (!std::isfinite(x) || !std::isfinite(y)) continue;
+      if (const double error = ErrorOf(series, i); error > 0) DrawBar(x, y, error, colour);
       cv::circle(mat_, Place(x, y), Scaled(5), colour, cv::FILLED, cv::LINE_AA);
     }
   }
@@ -119,6 +127,14 @@ class Canvas {
   }
 
  private:
+  void DrawBar(double x, double y, double error, const cv::Scalar& colour) {
+    const cv::Point top = Place(x, y + error), bottom = Place(x, y - error), side(Scaled(6), 0);
+    cv::line(mat_, top, bottom, colour, Thick(1.5), cv::LINE_AA);
+    for (const cv::Point& end : {top, bottom}) {
+      cv::line(mat_, end - side, end + side, colour, Thick(1.5), cv::LINE_AA);
+    }
+  }
+
   static double Step(const std::vector<double>& ticks) { return ticks[1] - ticks[0]; }
   int Scaled(double pixels) const { return static_cast<int>(std::lround(pixels * unit_)); }
   int Thick(double pixels) const { return std::max(Scaled(pixels), 1); }
@@ -175,10 +191,17 @@ absl::StatusOr<Image> DrawPlot(const Plot& plot, int width) {
   }
   Range x, y;
   for (const PlotSeries& series : plot.series) {
-    for (const auto& [px, py] : series.points) {
+    if (!series.errors.empty() && series.errors.size() != series.points.size()) {
+      return absl::InvalidArgumentError(absl::StrFormat("%d errors came for %d points of %s",
+                                                        series.errors.size(), series.points.size(),
+                                                        series.name));
+    }
+    for (size_t i = 0; i < series.points.size(); ++i) {
+      const auto& [px, py] = series.points[i];
       if (!std::isfinite(px) || !std::isfinite(py)) continue;
       x.Include(px);
-      y.Include(py);
+      y.Include(py - ErrorOf(series, i));
+      y.Include(py + ErrorOf(series, i));
     }
   }
   if (!(x.from <= x.to)) return absl::InvalidArgumentError("there is nothing to plot");

@@ -14,6 +14,7 @@ namespace reenact {
 struct PlotSeries {
   std::string name;
   std::vector<std::pair<double, double>> points;  // x, y; joined in this order
+  std::vector<double> errors{};                   // of y, up and down, of every point; empty: none
 };
 
 // Texts are ASCII.
@@ -24,8 +25,9 @@ struct Plot {
   std::optional<double> y_from, y_to;
 };
 
-// Two thirds as high as wide. Axes with ticks at tidy numbers, a grid, a legend, a marker at every
-// point. kInvalidArgument: no finite point at all; `width` is not 300..4000.
+// Two thirds as high as wide. Axes with ticks at tidy numbers, a grid, a legend, a marker and a bar
+// of its error at every point. kInvalidArgument: no finite point at all; another number of errors
+// than of points; `width` is not 300..4000.
 absl::StatusOr<Image> DrawPlot(const Plot& plot, int width = 960);
 
 // Multiples of 1, 2 or 5 times a power of ten that cover from..to with about `count` steps; the

@@ -55,18 +55,27 @@ absl::StatusOr<Value> Find(const Names<Value>& names, absl::string_view word,
 }
 
 template <typename Value>
-absl::StatusOr<std::vector<Value>> FindAll(const Names<Value>& names, const std::string& words,
-                                           absl::string_view flag) {
-  std::vector<Value> values;
-  for (const absl::string_view word : absl::StrSplit(words, ',')) {
-    const auto value = Find(names, word, flag);
-    if (!value.ok()) return value.status();
-    if (std::find(values.begin(), values.end(), *value) != values.end()) {
-      return absl::InvalidArgumentError(absl::StrCat(flag, " names \"", word, "\" twice"));
-    }
-    values.push_back(*value);
+absl::Status CheckOnce(const std::vector<Value>& values, const Value& value, absl::string_view word,
+                       absl::string_view flag) {
+  if (std::find(values.begin(), values.end(), value) == values.end()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(flag, " names \"", word, "\" twice"));
+}
+
+absl::StatusOr<Way> ParseWay(absl::string_view word, SequencePlan plan) {
+  const std::pair<absl::string_view, absl::string_view> parts =
+      absl::StrSplit(word, absl::MaxSplits(':', 1));
+  const auto method = Find(Methods(), parts.first, "methods");
+  if (!method.ok()) return method.status();
+  Way way{std::string(word), *method, plan};
+  if (parts.first.size() == word.size()) return way;
+  if (*method != LongVideoMethod::kAnchored) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("methods is \"", word, "\", but only anchored has a plan"));
   }
-  return values;
+  const auto own_plan = Find(Plans(), parts.second, "the plan of methods");
+  if (!own_plan.ok()) return own_plan.status();
+  way.plan = *own_plan;
+  return way;
 }
 
 }  // namespace
@@ -80,18 +89,29 @@ const ProtocolTraits& TraitsOf(Protocol protocol) {
 }
 
 absl::StatusOr<std::vector<Protocol>> ParseProtocols(const std::string& names) {
-  return FindAll(Protocols(), names, "protocols");
-}
-
-const char* MethodWord(LongVideoMethod method) {
-  for (const auto& [name, value] : Methods()) {
-    if (value == method) return name.c_str();
+  std::vector<Protocol> protocols;
+  for (const absl::string_view word : absl::StrSplit(names, ',')) {
+    const auto protocol = Find(Protocols(), word, "protocols");
+    if (!protocol.ok()) return protocol.status();
+    if (auto status = CheckOnce(protocols, *protocol, word, "protocols"); !status.ok()) {
+      return status;
+    }
+    protocols.push_back(*protocol);
   }
-  return "";
+  return protocols;
 }
 
-absl::StatusOr<std::vector<LongVideoMethod>> ParseMethods(const std::string& names) {
-  return FindAll(Methods(), names, "methods");
+absl::StatusOr<std::vector<Way>> ParseWays(const std::string& names, SequencePlan plan) {
+  std::vector<Way> ways;
+  std::vector<std::string> seen;
+  for (const absl::string_view word : absl::StrSplit(names, ',')) {
+    auto way = ParseWay(word, plan);
+    if (!way.ok()) return way.status();
+    if (auto status = CheckOnce(seen, way->name, word, "methods"); !status.ok()) return status;
+    seen.push_back(way->name);
+    ways.push_back(*std::move(way));
+  }
+  return ways;
 }
 
 absl::StatusOr<SequencePlan> ParsePlan(const std::string& name) {

@@ -33,9 +33,16 @@ const ProtocolTraits& TraitsOf(Protocol protocol);
 // "same", "cross", "cross-relative". kInvalidArgument names the word and what there is.
 absl::StatusOr<std::vector<Protocol>> ParseProtocols(const std::string& names);
 
-// "anchored", "multidiffusion", "overlapped", "independent", joined by commas.
-const char* MethodWord(LongVideoMethod method);
-absl::StatusOr<std::vector<LongVideoMethod>> ParseMethods(const std::string& names);
+// What holds a long clip together.
+struct Way {
+  std::string name;  // as it was written
+  LongVideoMethod method = LongVideoMethod::kAnchored;
+  SequencePlan plan = SequencePlan::kCentralRandom;
+};
+
+// "anchored", "multidiffusion", "overlapped", "independent", joined by commas; "anchored:PLAN" for
+// another plan than `plan`. kInvalidArgument as above.
+absl::StatusOr<std::vector<Way>> ParseWays(const std::string& names, SequencePlan plan);
 
 // "central-random", "central-interleaved", "contiguous", "balanced".
 absl::StatusOr<SequencePlan> ParsePlan(const std::string& name);

@@ -26,6 +26,7 @@ constexpr int kFullClips = 200, kQuickClips = 8, kDefaultFrames = 8;
 constexpr int kFullPeople = 100, kQuickPeople = 64;
 constexpr int kFullCaptionGroups = 3, kQuickCaptionGroups = 1;
 constexpr int kSheetColumns = 6;
+constexpr char kJournal[] = "clips.jsonl";
 
 struct TableFlags : EvalFlags {
   std::string protocols = "same,cross,cross-relative";
@@ -123,9 +124,9 @@ absl::Status WriteFiles(const std::string& out, const std::string& markdown,
   }
   for (const Variant& variant : result.variants) {
     if (variant.samples.empty()) continue;
-    const std::string name = absl::StrReplaceAll(variant.name, {{" ", "-"}});
+    const std::string name = absl::StrReplaceAll(variant.name, {{" ", "-"}, {":", "-"}});
     const absl::Status status =
-        WriteSampleSheet(absl::StrCat(out, "/", name, ".png"), variant.samples, kSheetColumns);
+        WriteSampleSheet(absl::StrCat(out, "/", name, ".png"), variant.samples);
     if (!status.ok()) return status;
   }
   return absl::OkStatus();
@@ -136,9 +137,12 @@ absl::Status RunTable(const TableFlags& flags, const CommandContext& context) {
   const auto protocols = ParseProtocols(flags.protocols);
   if (!protocols.ok()) return protocols.status();
   options.protocols = *protocols;
-  const auto methods = ParseMethods(flags.methods.empty() ? "anchored" : flags.methods);
-  if (!methods.ok()) return methods.status();
-  options.methods = *methods;
+  const auto plan = ParsePlan(flags.plan);
+  if (!plan.ok()) return plan.status();
+  const std::string methods = flags.methods.empty() ? "anchored" : flags.methods;
+  const auto ways = ParseWays(methods, *plan);
+  if (!ways.ok()) return ways.status();
+  options.ways = *ways;
   const auto held_out = HeldOutFrom(flags);
   if (!held_out.ok()) return held_out.status();
   options.held_out = *held_out;
@@ -155,6 +159,15 @@ absl::Status RunTable(const TableFlags& flags, const CommandContext& context) {
   options.jobs = flags.jobs;
   options.threads = flags.threads;
   options.stop = context.stop;
+  options.sample_columns = kSheetColumns;
+  auto journal = OpenJournal(
+      *laboratory, flags, kJournal,
+      {{"protocols", flags.protocols},
+       {"methods", methods},
+       {"frames", absl::StrCat(options.held_out.num_frames)},
+       {"people that sources are compared with", absl::StrCat(options.held_out.num_people)}});
+  if (!journal.ok()) return journal.status();
+  options.journal = &*journal;
 
   const auto result = Evaluate(*laboratory->engine, *laboratory->networks, options, context.report);
   if (!result.ok()) return result.status();

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <limits>
@@ -43,6 +44,43 @@ TEST(PlotTest, DrawsEverySeriesInItsColour) {
   EXPECT_GT(Count(*image, 0, 114, 178), 300);
   EXPECT_GT(Count(*image, 213, 94, 0), 300);
   EXPECT_GT(Count(*image, 255, 255, 255), 600 * 400 / 2);
+}
+
+TEST(PlotTest, ABarShowsTheErrorOfEachPoint) {
+  Plot plot;
+  plot.y_from = 0;
+  plot.y_to = 10;
+  plot.series = {{"", {{0, 5}, {5, 5}, {10, 5}}, {0, 4, std::nan("")}}};
+  const auto with = DrawPlot(plot, 600);
+  ASSERT_TRUE(with.ok()) << with.status();
+  plot.series[0].errors.clear();
+  const auto without = DrawPlot(plot, 600);
+
+  // Eight tenths of the axis high, and only there.
+  int rows = 0, left = 600, right = 0;
+  for (int y = 0; y < with->height; ++y) {
+    bool differs = false;
+    for (int x = 0; x < with->width; ++x) {
+      const bool same =
+          std::equal(with->row(y) + 3 * x, with->row(y) + 3 * x + 3, without->row(y) + 3 * x);
+      if (same) continue;
+      differs = true;
+      left = std::min(left, x);
+      right = std::max(right, x);
+    }
+    rows += differs ? 1 : 0;
+  }
+  EXPECT_NEAR(rows, 0.8 * (400 - 600.0 / 960 * (92 + 80)), 12);
+  EXPECT_LT(right - left, 12);
+}
+
+TEST(PlotTest, ErrorsMustBeAsManyAsPoints) {
+  Plot plot;
+  plot.series = {{"anchored", {{0, 5}, {5, 5}}, {1}}};
+
+  const absl::Status status = DrawPlot(plot).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(status));
+  EXPECT_EQ(status.message(), "1 errors came for 2 points of anchored");
 }
 
 TEST(PlotTest, ALineIsWhereItsNumbersAre) {

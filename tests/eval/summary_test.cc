@@ -86,17 +86,26 @@ TEST(SummaryTest, TheRatioOfJitterIsThatOfTheMeans) {
 
 TEST(ProtocolTest, ListsAreParsedInOrder) {
   EXPECT_THAT(*ParseProtocols("cross,same"), ElementsAre(Protocol::kCross, Protocol::kSame));
-  EXPECT_THAT(*ParseMethods("independent,anchored"),
-              ElementsAre(LongVideoMethod::kIndependent, LongVideoMethod::kAnchored));
-  EXPECT_STREQ(MethodWord(LongVideoMethod::kMultiDiffusion), "multidiffusion");
+  const auto ways = ParseWays("independent,anchored:balanced,anchored", SequencePlan::kContiguous);
+  ASSERT_TRUE(ways.ok()) << ways.status();
+  ASSERT_EQ(ways->size(), 3u);
+  EXPECT_EQ((*ways)[0].method, LongVideoMethod::kIndependent);
+  EXPECT_EQ((*ways)[1].name, "anchored:balanced");
+  EXPECT_EQ((*ways)[1].method, LongVideoMethod::kAnchored);
+  EXPECT_EQ((*ways)[1].plan, SequencePlan::kBalanced);
+  EXPECT_EQ((*ways)[2].name, "anchored");
+  EXPECT_EQ((*ways)[2].plan, SequencePlan::kContiguous);
 }
 
 TEST(ProtocolTest, UnknownWordsAreNamedWithWhatThereIs) {
-  const auto methods = ParseMethods("anchored,best");
+  const auto methods = ParseWays("anchored,best", {});
   EXPECT_TRUE(absl::IsInvalidArgument(methods.status()));
   EXPECT_THAT(std::string(methods.status().message()),
               HasSubstr("methods is \"best\", must be one of anchored, multidiffusion"));
-  EXPECT_TRUE(absl::IsInvalidArgument(ParseMethods("anchored,anchored").status()));
+  for (const char* names : {"anchored,anchored", "anchored:", "anchored:best", "",
+                            "multidiffusion:contiguous", "anchored:contiguous:x"}) {
+    EXPECT_TRUE(absl::IsInvalidArgument(ParseWays(names, {}).status())) << names;
+  }
   EXPECT_TRUE(absl::IsInvalidArgument(ParseProtocols("").status()));
   EXPECT_TRUE(absl::IsInvalidArgument(ParsePlan("none").status()));
 }

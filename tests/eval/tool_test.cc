@@ -130,5 +130,109 @@ TEST_F(EvalToolTest, MeasuresTheDemoBundle) {
   }
 }
 
+TEST_F(EvalToolTest, AStoppedRunGoesOnWhereItWas) {
+  if (!std::ifstream(std::string(kFaceModels) + "/face_detection_short_range.tflite")) {
+    if (testing::MustHaveData()) FAIL() << "the face models are not there";
+    GTEST_SKIP() << "the face models are not there";
+  }
+  const auto arguments = [&](const std::string& out, std::vector<std::string> more) {
+    std::vector<std::string> all = {"--bundle",
+                                    kDemo,
+                                    "--face-models",
+                                    kFaceModels,
+                                    "--quick",
+                                    "--frames",
+                                    "2",
+                                    "--people",
+                                    "3",
+                                    "--jobs",
+                                    "1",
+                                    "--num-steps",
+                                    "2",
+                                    "--protocols",
+                                    "same",
+                                    "--out",
+                                    folder_.File(out)};
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  };
+  const Result whole = Eval(arguments("whole", {"--clips", "3"}));
+  ASSERT_EQ(whole.exit_code, 0) << whole.err;
+
+  const Result first = Eval(arguments("parts", {"--clips", "2"}));
+  ASSERT_EQ(first.exit_code, 0) << first.err;
+  // Killed while it wrote the second clip.
+  const std::string journal = folder_.File("parts/clips.jsonl");
+  const std::string content = testing::ReadFile(journal);
+  std::ofstream(journal, std::ios::binary | std::ios::trunc)
+      << content.substr(0, content.size() - 20);
+  const Result rest = Eval(arguments("parts", {"--clips", "3"}));
+
+  ASSERT_EQ(rest.exit_code, 0) << rest.err;
+  EXPECT_THAT(rest.err, HasSubstr(absl::StrCat("1 of 3 clips are in ", journal)));
+  EXPECT_EQ(rest.out, whole.out);
+  for (const char* name : {"results.md", "clips.csv", "clips.jsonl", "same-anchored.png",
+                           "true-frames.png", "autoencoder.png"}) {
+    EXPECT_EQ(testing::ReadFile(folder_.File(absl::StrCat("parts/", name))),
+              testing::ReadFile(folder_.File(absl::StrCat("whole/", name))))
+        << name;
+  }
+
+  // What is there is not measured again, and nothing else is taken for it.
+  const Result again = Eval(arguments("whole", {"--clips", "3"}));
+  EXPECT_EQ(again.out, whole.out);
+  EXPECT_THAT(again.err, ::testing::Not(HasSubstr("embedding the portraits")));
+  const Result other = Eval(arguments("whole", {"--clips", "3", "--seed", "2"}));
+  EXPECT_EQ(other.exit_code, 2);
+  EXPECT_THAT(other.err, AllOf(HasSubstr("clips.jsonl was begun with other settings"),
+                               HasSubstr("noise seed was 1, is 2")));
+  EXPECT_EQ(other.out, "");
+}
+
+TEST_F(EvalToolTest, AStoppedFigureGoesOnWhereItWas) {
+  if (!std::ifstream(std::string(kFaceModels) + "/face_detection_short_range.tflite")) {
+    if (testing::MustHaveData()) FAIL() << "the face models are not there";
+    GTEST_SKIP() << "the face models are not there";
+  }
+  const auto arguments = [&](const std::string& out, const std::string& clips) {
+    return std::vector<std::string>{"figures",
+                                    "--only",
+                                    "figure5",
+                                    "--bundle",
+                                    kDemo,
+                                    "--face-models",
+                                    kFaceModels,
+                                    "--frames",
+                                    "5",
+                                    "--jobs",
+                                    "1",
+                                    "--num-steps",
+                                    "2",
+                                    "--clips",
+                                    clips,
+                                    "--out",
+                                    folder_.File(out),
+                                    "--methods",
+                                    "anchored:contiguous,independent"};
+  };
+  const Result whole = Eval(arguments("whole", "2"));
+  ASSERT_EQ(whole.exit_code, 0) << whole.err;
+  EXPECT_THAT(whole.out, AllOf(HasSubstr("2 clips driven by their own person"),
+                               ContainsRegex("anchored:contiguous +\\| 0\\.[0-9]+ \\+- 0\\.[0-9]+"),
+                               HasSubstr("Self-CSIM less that of anchored:contiguous"),
+                               HasSubstr("below all windows, holds at frames:")));
+
+  ASSERT_EQ(Eval(arguments("parts", "1")).exit_code, 0);
+  const Result rest = Eval(arguments("parts", "2"));
+
+  EXPECT_THAT(rest.err, HasSubstr("1 of 2 clips are in "));
+  EXPECT_EQ(rest.out, whole.out);
+  for (const char* name : {"figures.md", "figure5.csv", "figure5.jsonl", "figure5.png"}) {
+    EXPECT_EQ(testing::ReadFile(folder_.File(absl::StrCat("parts/", name))),
+              testing::ReadFile(folder_.File(absl::StrCat("whole/", name))))
+        << name;
+  }
+}
+
 }  // namespace
 }  // namespace reenact
