@@ -1,18 +1,17 @@
 // reenact-eval: measures a bundle on synthetic people that were never trained on.
 // `reenact-eval --bundle demo --quick` prints the table; --help lists the rest.
 #include <torch/torch.h>
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <atomic>
 #include <csignal>
-#include <cstdlib>
 #include <exception>
 #include <iostream>
 #include <string>
 #include <vector>
 
 #include "eval/commands.h"
+#include "pipeline/reenactor/idle_threads.h"
 
 namespace reenact {
 namespace {
@@ -22,16 +21,6 @@ enum ExitCode : int { kDone = 0, kFailed = 1, kWrongUsage = 2 };
 std::atomic<bool> g_stop{false};
 
 void RequestStop(int) { g_stop.store(true); }
-
-// OpenMP's threads spin while they wait, which takes the processor from the threads that draw and
-// measure (5 times slower on a machine with other work). OpenMP reads this before main() begins, so
-// the program starts itself anew.
-void LetThreadsSleep(char** argv) {
-  constexpr char kVariable[] = "OMP_WAIT_POLICY";
-  if (std::getenv(kVariable) != nullptr) return;
-  setenv(kVariable, "passive", 0);
-  execv("/proc/self/exe", argv);  // where that is not possible, it goes on as it is
-}
 
 int Finish(const absl::Status& status) {
   if (status.ok()) return kDone;
@@ -74,6 +63,6 @@ int Main(int argc, char** argv) {
 }  // namespace reenact
 
 int main(int argc, char** argv) {
-  reenact::LetThreadsSleep(argv);
+  reenact::LetIdleThreadsSleep(argv);
   return reenact::Main(argc, argv);
 }

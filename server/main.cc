@@ -7,6 +7,7 @@
 // wrong flag or setting.
 #include <iostream>
 
+#include "pipeline/reenactor/idle_threads.h"
 #include "pipeline/reenactor/reenactor.h"
 #include "server/config.h"
 #include "server/log.h"
@@ -42,6 +43,7 @@ int Serve(const reenact::ServerConfig& config) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  reenact::LetIdleThreadsSleep(argv);
   const auto command_line =
       reenact::ParseServerConfig(std::vector<std::string>(argv + 1, argv + argc));
   if (!command_line.ok()) {
