@@ -49,7 +49,7 @@ moments=0.143,0.286,0.428,0.571,0.714,0.857
 too_large=0
 
 draw() { # OPTION...: a portrait or a driving clip
-  OMP_WAIT_POLICY=passive "$bin/reenact-train" demo "$@" >>"$videos/people.txt"
+  "$bin/reenact-train" demo "$@" >>"$videos/people.txt"
 }
 
 make() { # NAME OPTION...: a video by a private server, $videos/NAME.mp4
