@@ -6,7 +6,6 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
-#include <filesystem>
 #include <functional>
 #include <memory>
 #include <string>
@@ -18,7 +17,7 @@
 #include "pipeline/face/face_landmarker.h"
 #include "pipeline/face/face_signature.h"
 #include "tests/pipeline/face/stage.h"
-#include "tests/support/paths.h"
+#include "tests/support/face_models.h"
 #include "training/people/people.h"
 
 namespace reenact {
@@ -34,24 +33,8 @@ std::function<Place(int)> At(double x, double side = kSide) {
   return [=](int) { return Place{x, kHeight / 2.0, side}; };
 }
 
-class FaceTrackingTest : public ::testing::Test {
+class FaceTrackingTest : public testing::FaceModelTest {
  protected:
-  void SetUp() override {
-    const std::filesystem::path folder =
-        testing::FolderFrom("REENACT_FACE_MODELS", {".deps/mediapipe"});
-    const std::filesystem::path detector = folder / "face_detection_short_range.tflite",
-                                landmarks = folder / "face_landmark_with_attention.tflite";
-    if (folder.empty() || !std::filesystem::exists(detector) ||
-        !std::filesystem::exists(landmarks)) {
-      if (testing::MustHaveData()) FAIL() << "the face models are not there";
-      GTEST_SKIP() << "the face models are not there";
-    }
-    auto landmarker = FaceLandmarker::Create(
-        {.detector = testing::ReadFile(detector), .landmark_model = testing::ReadFile(landmarks)});
-    ASSERT_TRUE(landmarker.ok()) << landmarker.status();
-    landmarker_ = *std::move(landmarker);
-  }
-
   std::vector<FoundFace> Find(const Image& image, int depth = 1) {
     auto faces = FindFaces(*landmarker_, image, depth, 32);
     EXPECT_TRUE(faces.ok()) << faces.status();
@@ -63,8 +46,6 @@ class FaceTrackingTest : public ::testing::Test {
     EXPECT_TRUE(frame.ok()) << frame.status();
     return frame.ok() ? *std::move(frame) : TrackedFrame();
   }
-
-  std::unique_ptr<FaceLandmarker> landmarker_;
 };
 
 // Four people, the third the largest.

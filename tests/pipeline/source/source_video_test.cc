@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <memory>
 #include <string>
 #include <utility>
@@ -13,7 +12,7 @@
 #include "pipeline/media/resize.h"
 #include "pipeline/media/video_writer.h"
 #include "pipeline/output/composer.h"
-#include "tests/support/paths.h"
+#include "tests/support/face_models.h"
 #include "training/people/people.h"
 
 namespace reenact {
@@ -21,22 +20,8 @@ namespace {
 
 constexpr int kWidth = 320, kHeight = 240, kSide = 200;
 
-class SourceVideoTest : public ::testing::Test {
+class SourceVideoTest : public testing::FaceModelTest {
  protected:
-  void SetUp() override {
-    const std::filesystem::path folder =
-        testing::FolderFrom("REENACT_FACE_MODELS", {".deps/mediapipe"});
-    const std::filesystem::path detector = folder / "face_detection_short_range.tflite",
-                                landmarks = folder / "face_landmark_with_attention.tflite";
-    if (folder.empty() || !std::filesystem::exists(detector) ||
-        !std::filesystem::exists(landmarks)) {
-      if (testing::MustHaveData()) FAIL() << "the face models are not there";
-      GTEST_SKIP() << "the face models are not there";
-    }
-    models_ = {.detector = testing::ReadFile(detector),
-               .landmark_model = testing::ReadFile(landmarks)};
-  }
-
   static Image Empty() {
     return {kWidth, kHeight, std::vector<uint8_t>(size_t{kWidth} * kHeight * 3, 90)};
   }
@@ -84,7 +69,6 @@ class SourceVideoTest : public ::testing::Test {
     }
   }
 
-  FaceLandmarker::Options models_;
   const PersonRenderer person_{MakePerson(40)};
 };
 

@@ -3,12 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <filesystem>
 #include <memory>
 
 #include "pipeline/media/image_codec.h"
 #include "pipeline/media/video_writer.h"
-#include "tests/support/paths.h"
+#include "tests/support/face_models.h"
 #include "training/curation/still_clip.h"
 #include "training/people/people.h"
 
@@ -56,26 +55,7 @@ CurationOptions Options() {
   return options;
 }
 
-class CuratorTest : public ::testing::Test {
- protected:
-  void SetUp() override {
-    const std::filesystem::path folder =
-        testing::FolderFrom("REENACT_FACE_MODELS", {".deps/mediapipe"});
-    const std::filesystem::path detector = folder / "face_detection_short_range.tflite",
-                                landmarks = folder / "face_landmark_with_attention.tflite";
-    if (folder.empty() || !std::filesystem::exists(detector) ||
-        !std::filesystem::exists(landmarks)) {
-      if (testing::MustHaveData()) FAIL() << "the face models are not there";
-      GTEST_SKIP() << "the face models are not there";
-    }
-    auto landmarker = FaceLandmarker::Create(
-        {.detector = testing::ReadFile(detector), .landmark_model = testing::ReadFile(landmarks)});
-    ASSERT_TRUE(landmarker.ok()) << landmarker.status();
-    landmarker_ = *std::move(landmarker);
-  }
-
-  std::unique_ptr<FaceLandmarker> landmarker_;
-};
+using CuratorTest = testing::FaceModelTest;
 
 TEST_F(CuratorTest, TwoPeopleAndACutAreTwoClips) {
   std::vector<Image> frames;
