@@ -165,9 +165,8 @@ absl::StatusOr<std::string> Figure5(const FigureFlags& flags, const Laboratory& 
   csv.columns = {"method",         "frames",       "clips",         "self_csim",
                  "standard_error", "least_cosine", "driving_least", "neighbour_change"};
   Plot plot;
-  plot.title = "Self-CSIM against length";
+  plot.title = "Self-CSIM against length (lower is better)";
   plot.x_label = "frames";
-  plot.y_label = "Self-CSIM (lower is better)";
   plot.y_from = 0;
   for (const int length : options.lengths) {
     table.columns.push_back(absl::StrCat(length, " frames"));
