@@ -127,7 +127,7 @@ fi
 
 # .deps/libtorch-cuda: as .deps/libtorch, with the libraries for GPUs in the same folder (libtorch looks for them beside
 # itself) and CUDA's headers.
-cuda_stamp=$(printf '%s\n' "${wheels[0]}" "${cuda_wheels[@]}")
+cuda_stamp=$(printf '%s\n' "${wheels[0]}" "${cuda_wheels[@]}" nccl.h)
 if "$with_cuda" && ! unpacked libtorch-cuda "$cuda_stamp"; then
   rm -rf .deps/libtorch-cuda .deps/unpack
   mkdir -p .deps/libtorch-cuda/lib .deps/libtorch-cuda/cuda .deps/unpack
@@ -143,12 +143,14 @@ if "$with_cuda" && ! unpacked libtorch-cuda "$cuda_stamp"; then
     # shellcheck disable=SC2086
     fetch $cuda_wheel
     # Not the profiler's own libraries, nor second copies, nor what talks between machines.
-    unzip -q -o "$wheel" 'nvidia/*/lib/*.so*' 'nvidia/cu13/include/*' -d .deps/unpack -x '*/libnvperf_*' \
-      '*/libcheckpoint.so' '*/libpcsamplingutil.so' '*.alt.so*' '*/libnvblas.so*' '*/libcufftw.so*' '*/nvshmem_*' \
+    unzip -q -o "$wheel" 'nvidia/*/lib/*.so*' 'nvidia/cu13/include/*' 'nvidia/nccl/include/nccl.h' \
+      -d .deps/unpack -x '*/libnvperf_*' '*/libcheckpoint.so' '*/libpcsamplingutil.so' '*.alt.so*' '*/libnvblas.so*' \
+      '*/libcufftw.so*' '*/nvshmem_*' \
       2>/dev/null || [ $? -eq 11 ]  # 11: the wheel has headers only, or none
   done
   find .deps/unpack -name '*.so*' -exec mv -t .deps/libtorch-cuda/lib/ {} +
   mv .deps/unpack/nvidia/cu13/include .deps/libtorch-cuda/cuda/include
+  mv .deps/unpack/nvidia/nccl/include/nccl.h .deps/libtorch-cuda/cuda/include/
   rm -rf .deps/unpack
   echo "$cuda_stamp" >.deps/libtorch-cuda/.complete
 fi

@@ -25,6 +25,7 @@ absl::Status Train(AutoencoderFlags flags, const StageContext& context) {
   auto data = ReadTrainingData(flags);
   if (!data.ok()) return data.status();
   flags.training.seed = flags.run.seed;
+  flags.training.device = context.device;
   flags.Join(context, flags.training.gradient);
   auto trainee =
       AutoencoderTrainee::Create(flags.training, data->training, data->held_out_or_null());

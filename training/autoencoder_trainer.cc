@@ -39,7 +39,7 @@ void ZeroBranchOutputs(torch::nn::Module& model) {
   }
 }
 
-// Autoencoder built from the seed alone.
+// Autoencoder built from the seed alone, then moved.
 AutoencoderKL Build(const AutoencoderKLConfig& config, const AutoencoderTrainingOptions& options) {
   torch::manual_seed(options.seed);
   AutoencoderKL model(config);
@@ -52,7 +52,7 @@ AutoencoderKL Build(const AutoencoderKLConfig& config, const AutoencoderTraining
       }
     }
   }
-  return model;
+  return OnDevice(std::move(model), options.device);
 }
 
 double Psnr(double squared_error, double count) {
@@ -84,7 +84,7 @@ AutoencoderTrainee::AutoencoderTrainee(AutoencoderTrainingOptions options,
       data_(data),
       held_out_(held_out),
       model_(Build(config_, options_)),
-      averaged_(config_),
+      averaged_(OnDevice(AutoencoderKL(config_), options_.device)),
       optimizer_(NamedParameters(*model_),
                  {.beta1 = 0.9, .beta2 = 0.95, .clip_norm = options_.gradient.clip_norm}),
       average_(*model_, *averaged_, options_.ema) {}
@@ -110,18 +110,19 @@ MicroBatch AutoencoderTrainee::LossOf(int64_t number) {
     noises.push_back(RowNoise(random(), {options_.latent_channels, latent_side, latent_side}));
     batch.seeds.push_back(data_.seeds[static_cast<size_t>(person)]);
   }
-  const torch::Tensor x = ToUnitRange(torch::stack(crops));
-  const torch::Tensor weight =
-      1 + (options_.expressive_weight - 1) * torch::stack(masks).to(torch::kFloat32);
+  const torch::Tensor x = ToUnitRange(torch::stack(crops).to(options_.device));
+  const torch::Tensor weight = 1 + (options_.expressive_weight - 1) *
+                                       torch::stack(masks).to(options_.device).to(torch::kFloat32);
 
   Moments moments;
   torch::Tensor reconstruction;
   {
-    AutocastScope autocast(options_.bfloat16);
+    AutocastScope autocast(options_.bfloat16, options_.device);
     moments = model_->encode(x);
     moments.mean = moments.mean.to(torch::kFloat32);
     moments.logvar = moments.logvar.to(torch::kFloat32);
-    reconstruction = model_->decode(moments.sample(torch::stack(noises))).to(torch::kFloat32);
+    reconstruction = model_->decode(moments.sample(torch::stack(noises).to(options_.device)))
+                         .to(torch::kFloat32);
   }
   const torch::Tensor difference = reconstruction - x;
   const torch::Tensor l1 = (weight * difference.abs()).mean();
@@ -161,10 +162,10 @@ std::vector<std::vector<torch::Tensor>> AutoencoderTrainee::Samples() {
   const int64_t half = std::min<int64_t>(10, held_out_->num_people() / 2);
   for (int64_t i = 0; i < 2 * half; ++i) {
     const torch::Tensor picture = held_out_->frames[i][i % held_out_->num_frames()];
-    const auto z = averaged_->encode(ToUnitRange(picture.unsqueeze(0))).mean;
+    const auto z = averaged_->encode(ToUnitRange(picture.unsqueeze(0).to(options_.device))).mean;
     const size_t row = i < half ? 0 : 2;
     rows[row].push_back(picture);
-    rows[row + 1].push_back(ToBytes(averaged_->decode(z))[0]);
+    rows[row + 1].push_back(ToBytes(averaged_->decode(z))[0].cpu());
   }
   return rows;
 }
@@ -200,16 +201,17 @@ torch::Tensor ToBytes(const torch::Tensor& pictures) {
 
 Fidelity MeasureFidelity(AutoencoderKL& autoencoder, const DataCache& data, int64_t max_pictures) {
   torch::NoGradGuard no_grad;
+  const torch::Device device = DeviceOf(*autoencoder);
   const int64_t people = std::min(data.num_people(), max_pictures);
   double error = 0, count = 0, expressive_error = 0, expressive_count = 0;
   for (int64_t p = 0; p < people; ++p) {
     const int64_t frame = p % data.num_frames();
-    const torch::Tensor picture = data.frames[p][frame].unsqueeze(0);
+    const torch::Tensor picture = data.frames[p][frame].unsqueeze(0).to(device);
     const torch::Tensor output =
         ToBytes(autoencoder->decode(autoencoder->encode(ToUnitRange(picture)).mean));
     const torch::Tensor squared =
         (output.to(torch::kFloat32) - picture.to(torch::kFloat32)).square();
-    const torch::Tensor mask = data.masks[p][frame].to(torch::kFloat32);
+    const torch::Tensor mask = data.masks[p][frame].to(device).to(torch::kFloat32);
     error += squared.sum().item<double>();
     count += static_cast<double>(squared.numel());
     expressive_error += (squared * mask).sum().item<double>();
@@ -220,13 +222,15 @@ Fidelity MeasureFidelity(AutoencoderKL& autoencoder, const DataCache& data, int6
 
 torch::Tensor EncodeAll(AutoencoderKL& autoencoder, const DataCache& data, bool bfloat16) {
   torch::NoGradGuard no_grad;
+  const torch::Device device = DeviceOf(*autoencoder);
   const int64_t total = data.num_people() * data.num_frames();
   const torch::Tensor pictures = data.frames.reshape({total, 3, data.size(), data.size()});
   std::vector<torch::Tensor> latents;
   for (int64_t i = 0; i < total; i += kEncodeBatch) {
-    AutocastScope autocast(bfloat16);
+    AutocastScope autocast(bfloat16, device);
     const auto batch = pictures.narrow(0, i, std::min(kEncodeBatch, total - i));
-    latents.push_back(autoencoder->encode(ToUnitRange(batch)).mean.to(torch::kFloat32));
+    latents.push_back(
+        autoencoder->encode(ToUnitRange(batch.to(device))).mean.to(torch::kFloat32).cpu());
   }
   const torch::Tensor all = torch::cat(latents);
   return all.reshape({data.num_people(), data.num_frames(), all.size(1), all.size(2), all.size(3)});

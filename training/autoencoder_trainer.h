@@ -40,6 +40,7 @@ struct AutoencoderTrainingOptions {
   bool decoder_only = false;
   bool bfloat16 = true;
   uint64_t seed = 1;
+  torch::Device device = torch::kCPU;  // of the networks; crops are cut on the CPU
   GradientOptions gradient;
 };
 
@@ -98,7 +99,7 @@ torch::Tensor ToBytes(const torch::Tensor& pictures);
 // Mean fidelity over at most `max_pictures` of the cache, spread over its people.
 Fidelity MeasureFidelity(AutoencoderKL& autoencoder, const DataCache& data, int64_t max_pictures);
 
-// Latent means of every frame, unscaled, float32 [P,F,C,h,w].
+// Latent means of every frame, unscaled, float32 [P,F,C,h,w] on the CPU.
 torch::Tensor EncodeAll(AutoencoderKL& autoencoder, const DataCache& data, bool bfloat16);
 
 }  // namespace reenact

@@ -18,6 +18,7 @@ absl::Status Train(ClipFlags flags, const StageContext& context) {
   auto data = ReadTrainingData(flags);
   if (!data.ok()) return data.status();
   flags.training.seed = flags.run.seed;
+  flags.training.device = context.device;
   flags.Join(context, flags.training.gradient);
   if (!data->held_out) flags.run.evaluate_minutes = 0;
   auto trainee = ClipTrainee::Create(flags.training, data->training, data->held_out_or_null());

@@ -42,11 +42,11 @@ torch::Tensor TrimPadding(const torch::Tensor& ids, int64_t end_id) {
   return ids.narrow(1, 0, std::min(ids.size(1), longest + 1));
 }
 
-Clip Build(const ClipConfig& config, uint64_t seed) {
-  torch::manual_seed(seed);
+Clip Build(const ClipConfig& config, const ClipTrainingOptions& options) {
+  torch::manual_seed(options.seed);
   Clip model(config);
   InitializeWeights(model);
-  return model;
+  return OnDevice(std::move(model), options.device);
 }
 
 // The share of rows whose largest entry is on the diagonal.
@@ -87,8 +87,8 @@ ClipTrainee::ClipTrainee(ClipTrainingOptions options, ClipConfig config, std::st
       held_out_(held_out),
       pictures_(ClipPictures(data, options_.image_size)),
       tokens_(ClipTokens(data, tokenizer_)),
-      model_(Build(config_, options_.seed)),
-      averaged_(config_),
+      model_(Build(config_, options_)),
+      averaged_(OnDevice(Clip(config_), options_.device)),
       optimizer_(NamedParameters(*model_), {.beta1 = 0.9,
                                             .beta2 = 0.98,
                                             .weight_decay = options_.weight_decay,
@@ -115,16 +115,17 @@ MicroBatch ClipTrainee::LossOf(int64_t number) {
   }
   torch::Tensor logits;
   {
-    AutocastScope autocast(options_.bfloat16);
-    const torch::Tensor image = model_->image_embeds(ClipStandardize(torch::stack(pictures)));
-    const torch::Tensor text =
-        model_->text_embeds(TrimPadding(torch::stack(ids), config_.text.eos_token_id));
+    AutocastScope autocast(options_.bfloat16, options_.device);
+    const torch::Tensor image =
+        model_->image_embeds(ClipStandardize(torch::stack(pictures).to(options_.device)));
+    const torch::Tensor text = model_->text_embeds(
+        TrimPadding(torch::stack(ids), config_.text.eos_token_id).to(options_.device));
     logits = NormalizeEmbedding(image.to(torch::kFloat32))
                  .matmul(NormalizeEmbedding(text.to(torch::kFloat32)).t())
                  .to(torch::kFloat32);
   }
   logits = logits * model_->logit_scale().exp();
-  const torch::Tensor own = torch::arange(options_.batch);
+  const torch::Tensor own = torch::arange(options_.batch).to(options_.device);
   batch.loss = 0.5 * (torch::nn::functional::cross_entropy(logits, own) +
                       torch::nn::functional::cross_entropy(logits.t(), own));
   return batch;
@@ -191,7 +192,8 @@ torch::Tensor ClipStandardize(const torch::Tensor& pictures) {
       torch::tensor({0.48145466f, 0.4578275f, 0.40821073f}).view({1, 3, 1, 1});
   static const torch::Tensor deviation =
       torch::tensor({0.26862954f, 0.26130258f, 0.27577711f}).view({1, 3, 1, 1});
-  return (pictures.to(torch::kFloat32) / 255 - mean) / deviation;
+  const torch::Device device = pictures.device();
+  return (pictures.to(torch::kFloat32) / 255 - mean.to(device)) / deviation.to(device);
 }
 
 torch::Tensor ClipTokens(const DataCache& data, const ClipTokenizer& tokenizer) {
@@ -208,25 +210,28 @@ torch::Tensor ClipTokens(const DataCache& data, const ClipTokenizer& tokenizer) 
 
 torch::Tensor EmbedPictures(Clip& clip, const DataCache& data) {
   torch::NoGradGuard no_grad;
+  const torch::Device device = DeviceOf(*clip);
   const int64_t size = clip->config().vision.image_size;
   const torch::Tensor pictures = ClipPictures(data, size).view({-1, 3, size, size});
   std::vector<torch::Tensor> embeddings;
   for (int64_t i = 0; i < pictures.size(0); i += kEmbedBatch) {
     const auto batch = pictures.narrow(0, i, std::min(kEmbedBatch, pictures.size(0) - i));
-    embeddings.push_back(NormalizeEmbedding(clip->image_embeds(ClipStandardize(batch))));
+    embeddings.push_back(
+        NormalizeEmbedding(clip->image_embeds(ClipStandardize(batch.to(device)))).cpu());
   }
   return torch::cat(embeddings).view({data.num_people(), data.num_frames(), -1});
 }
 
 torch::Tensor EmbedCaptions(Clip& clip, const DataCache& data, const ClipTokenizer& tokenizer) {
   torch::NoGradGuard no_grad;
+  const torch::Device device = DeviceOf(*clip);
   const torch::Tensor tokens = ClipTokens(data, tokenizer);
   const torch::Tensor ids = tokens.view({-1, tokens.size(2)});
   std::vector<torch::Tensor> embeddings;
   for (int64_t i = 0; i < ids.size(0); i += kEmbedBatch) {
     const auto batch = ids.narrow(0, i, std::min(kEmbedBatch, ids.size(0) - i));
-    embeddings.push_back(NormalizeEmbedding(
-        clip->text_embeds(TrimPadding(batch, clip->config().text.eos_token_id))));
+    const torch::Tensor trimmed = TrimPadding(batch, clip->config().text.eos_token_id);
+    embeddings.push_back(NormalizeEmbedding(clip->text_embeds(trimmed.to(device))).cpu());
   }
   return torch::cat(embeddings).view({tokens.size(0), tokens.size(1), -1});
 }

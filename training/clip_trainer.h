@@ -36,6 +36,7 @@ struct ClipTrainingOptions {
   double ema = 0.99;
   bool bfloat16 = true;
   uint64_t seed = 1;
+  torch::Device device = torch::kCPU;  // of the networks
   // Micro-batches and processes do not see each other's people: the loss contrasts within `batch`.
   GradientOptions gradient;
 };

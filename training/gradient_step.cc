@@ -17,7 +17,10 @@ absl::StatusOr<Gradient> ComputeGradient(const GradientOptions& options, int64_t
   }
   if (options.processes == nullptr) return gradient;
 
-  torch::Tensor loss = torch::full({1}, gradient.loss, torch::kFloat32);
+  const torch::Device device =
+      parameters.empty() ? torch::Device(torch::kCPU) : parameters.front().tensor.device();
+  torch::Tensor loss =
+      torch::full({1}, gradient.loss, torch::dtype(torch::kFloat32).device(device));
   std::vector<torch::Tensor> tensors = {loss};
   for (const NamedParameter& parameter : parameters) {
     // Whether a parameter was used may differ between processes.

@@ -16,7 +16,7 @@ AdamW::AdamW(std::vector<NamedParameter> parameters, Options options)
   for (const NamedParameter& p : parameters_) {
     first_moments_.push_back(torch::zeros_like(p.tensor, torch::MemoryFormat::Contiguous));
     second_moments_.push_back(torch::zeros_like(p.tensor, torch::MemoryFormat::Contiguous));
-    steps_.push_back(torch::zeros({}, torch::kFloat32));
+    steps_.push_back(torch::zeros({}, torch::dtype(torch::kFloat32).device(p.tensor.device())));
   }
 }
 

@@ -14,6 +14,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "training/nccl_backend.h"
 
 namespace reenact {
 namespace {
@@ -30,10 +31,11 @@ absl::StatusOr<int> Number(const char* name, int min, int max) {
   return value;
 }
 
-class GlooProcesses : public Processes {
+class C10dProcesses : public Processes {
  public:
-  GlooProcesses(int rank, int size, c10::intrusive_ptr<c10d::ProcessGroupGloo> group)
-      : rank_(rank), size_(size), group_(std::move(group)) {}
+  // `device`: where the backend wants its messages.
+  C10dProcesses(int rank, int size, c10::intrusive_ptr<c10d::Backend> backend, torch::Device device)
+      : rank_(rank), size_(size), backend_(std::move(backend)), device_(device) {}
 
   int64_t rank() const override { return rank_; }
   int64_t size() const override { return size_; }
@@ -43,9 +45,9 @@ class GlooProcesses : public Processes {
     std::vector<torch::Tensor> flat;
     for (const torch::Tensor& tensor : tensors) flat.push_back(tensor.detach().flatten());
     // One message: there are hundreds of tensors, most of them small.
-    std::vector<torch::Tensor> message = {torch::cat(flat)};
+    std::vector<torch::Tensor> message = {torch::cat(flat).to(device_)};
     try {
-      group_->allreduce(message, {})->wait();
+      backend_->allreduce(message, {})->wait();
     } catch (const std::exception& e) {
       return absl::UnavailableError(absl::StrCat("averaging over the processes: ", e.what()));
     }
@@ -60,24 +62,39 @@ class GlooProcesses : public Processes {
   }
 
   absl::Status Broadcast(torch::Tensor tensor) override {
-    std::vector<torch::Tensor> message = {tensor.detach()};
+    torch::NoGradGuard no_grad;
+    std::vector<torch::Tensor> message = {tensor.detach().to(device_)};
     try {
-      group_->broadcast(message, {})->wait();
+      backend_->broadcast(message, {})->wait();
     } catch (const std::exception& e) {
       return absl::UnavailableError(absl::StrCat("hearing from process 0: ", e.what()));
     }
+    if (tensor.device() != device_) tensor.detach().copy_(message[0]);
     return absl::OkStatus();
   }
 
  private:
   const int rank_;
   const int size_;
-  const c10::intrusive_ptr<c10d::ProcessGroupGloo> group_;
+  const c10::intrusive_ptr<c10d::Backend> backend_;
+  const torch::Device device_;
 };
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Processes>> Processes::FromEnvironment() {
+absl::StatusOr<std::unique_ptr<Processes>> Processes::FromEnvironment(ProcessBackend backend,
+                                                                      torch::Device device) {
+  if (backend == ProcessBackend::kNccl) {
+    if (!HasNccl()) {
+      return absl::FailedPreconditionError(
+          "the backend nccl: this program was built without NCCL (scripts/setup.sh --cuda, preset "
+          "cuda)");
+    }
+    if (!device.is_cuda()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("the backend nccl needs --device cuda, not ", device.str()));
+    }
+  }
   if (std::getenv("WORLD_SIZE") == nullptr) return nullptr;
   const auto size = Number("WORLD_SIZE", 1, 1024);
   if (!size.ok()) return size.status();
@@ -103,14 +120,23 @@ absl::StatusOr<std::unique_ptr<Processes>> Processes::FromEnvironment() {
         c10::make_intrusive<c10d::TCPStore>(std::string(host), options);
     store = c10::make_intrusive<c10d::PrefixStore>(
         absl::StrCat("reenact/", attempt == nullptr ? "0" : attempt), std::move(store));
-    auto group_options = c10d::ProcessGroupGloo::Options::create_default(kTimeout);
-    auto group =
-        c10::make_intrusive<c10d::ProcessGroupGloo>(store, *rank, *size, std::move(group_options));
-    return std::make_unique<GlooProcesses>(*rank, *size, std::move(group));
+    if (backend == ProcessBackend::kNccl) {
+      return std::make_unique<C10dProcesses>(
+          *rank, *size, MakeNcclBackend(store, *rank, *size, kTimeout), device);
+    }
+    auto gloo = c10::make_intrusive<c10d::ProcessGroupGloo>(
+        store, *rank, *size, c10d::ProcessGroupGloo::Options::create_default(kTimeout));
+    return std::make_unique<C10dProcesses>(*rank, *size, std::move(gloo), torch::kCPU);
   } catch (const std::exception& e) {
     return absl::UnavailableError(
         absl::StrCat("joining the processes at ", host, ":", *port, ": ", e.what()));
   }
+}
+
+std::string LocalDevice(const std::string& device) {
+  const char* local_rank = std::getenv("LOCAL_RANK");
+  if (device != "cuda" || local_rank == nullptr) return device;
+  return absl::StrCat(device, ":", local_rank);
 }
 
 }  // namespace reenact

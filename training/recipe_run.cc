@@ -96,7 +96,7 @@ absl::Status RunRecipeFile(const RecipeFlags& flags) {
     if (!parsed.ok()) return parsed.status();
     for (const Subcommand& candidate : parsed->stages) {
       if (!candidate.command->parsed()) continue;
-      const absl::Status status = candidate.run({flags.threads, flags.stop, nullptr});
+      const absl::Status status = candidate.run({flags.threads, flags.stop, nullptr, flags.device});
       if (!status.ok()) return status;
     }
     return flags.stop == nullptr || !flags.stop->load();

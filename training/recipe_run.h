@@ -1,6 +1,8 @@
 // `reenact-train --config`: a whole recipe in one process.
 #pragma once
 
+#include <torch/torch.h>
+
 #include <atomic>
 #include <string>
 
@@ -14,6 +16,7 @@ struct RecipeFlags {
   bool smoke = false;
   int threads = 1;
   const std::atomic<bool>* stop = nullptr;
+  torch::Device device = torch::kCPU;
 };
 
 // Checks every stage's options before the first one runs (kInvalidArgument naming stage and

@@ -20,9 +20,10 @@ struct EncodeFlags {
   bool bfloat16 = true;
 };
 
-absl::Status Encode(const EncodeFlags& flags) {
+absl::Status Encode(const EncodeFlags& flags, const StageContext& context) {
   auto autoencoder = ReadAutoencoder(flags.autoencoder);
   if (!autoencoder.ok()) return autoencoder.status();
+  autoencoder->network->to(context.device);
   const auto data = ReadDataCache(flags.data);
   if (!data.ok()) return data.status();
   return WriteLatents(flags.out, *autoencoder, *data, flags.bfloat16);
@@ -59,6 +60,7 @@ absl::Status Train(SditFlags flags, const StageContext& context) {
   if (!autoencoder.ok()) return autoencoder.status();
   auto clip = ReadClip(flags.clip);
   if (!clip.ok()) return clip.status();
+  clip->network->to(context.device);
   RunFlags training_only = flags;
   training_only.held_out.clear();
   auto data = ReadTrainingData(training_only);
@@ -92,6 +94,7 @@ absl::Status Train(SditFlags flags, const StageContext& context) {
     held_out.prepared->portraits = &*held_out_portraits.prepared;
   }
   flags.training.seed = flags.run.seed;
+  flags.training.device = context.device;
   flags.Join(context, flags.training.gradient);
   if (!held_out.prepared) flags.run.evaluate_minutes = 0;
   auto trainee =
@@ -124,7 +127,8 @@ void AddEncodeStage(CLI::App& app, std::vector<Subcommand>& stages) {
   command->add_option("--autoencoder", flags->autoencoder, "folder of `autoencoder`")->required();
   command->add_option("--out", flags->out, "safetensors file to write")->required();
   command->add_option("--bfloat16", flags->bfloat16)->capture_default_str();
-  stages.push_back({command, [flags](const StageContext&) { return Encode(*flags); }});
+  stages.push_back(
+      {command, [flags](const StageContext& context) { return Encode(*flags, context); }});
 }
 
 void AddSditStage(CLI::App& app, std::vector<Subcommand>& stages) {

@@ -96,9 +96,26 @@ torch::Tensor IdentityOf(const SditRows& rows, const torch::Tensor& null_clip) {
   return torch::where(rows.keep_identity.unsqueeze(1), rows.identity, null_clip.unsqueeze(0));
 }
 
-WhitenedSdit Build(const SDiTConfig& config, const LandmarkWhitening& whitening, uint64_t seed) {
-  torch::manual_seed(seed);
-  return WhitenedSdit(config, whitening);
+// The weights follow from the seed alone, whatever the device.
+WhitenedSdit Build(const SDiTConfig& config, const LandmarkWhitening& whitening,
+                   const SditTrainingOptions& options) {
+  torch::manual_seed(options.seed);
+  return OnDevice(WhitenedSdit(config, whitening), options.device);
+}
+
+SditRows OnDevice(const SditRows& rows, torch::Device device) {
+  return {.latents = rows.latents.to(device),
+          .weight = rows.weight.to(device),
+          .source_latent = rows.source_latent.to(device),
+          .identity = rows.identity.to(device),
+          .keep_identity = rows.keep_identity.to(device),
+          .keep_source = rows.keep_source.to(device),
+          .landmarks = rows.landmarks.to(device),
+          .keep_landmarks = rows.keep_landmarks.to(device),
+          .landmark_map = rows.landmark_map.to(device),
+          .source_landmarks = rows.source_landmarks.to(device),
+          .source_landmark_map = rows.source_landmark_map.to(device),
+          .seeds = rows.seeds};
 }
 
 std::vector<NamedParameter> Parameters(const WhitenedSdit& model, double mapping_lr_ratio) {
@@ -216,14 +233,16 @@ SditTrainee::SditTrainee(SditTrainingOptions options, SDiTConfig config,
       data_(data),
       held_out_(held_out),
       autoencoder_(std::move(autoencoder)),
-      model_(Build(config_, whitening_, options_.seed)),
-      averaged_(config_, whitening_),
+      model_(Build(config_, whitening_, options_)),
+      averaged_(OnDevice(WhitenedSdit(config_, whitening_), options_.device)),
       optimizer_(Parameters(model_, options_.mapping_lr_ratio),
                  {.beta1 = 0.9,
                   .beta2 = 0.98,
                   .weight_decay = options_.weight_decay,
                   .clip_norm = options_.gradient.clip_norm}),
-      average_(*model_, *averaged_, options_.ema) {}
+      average_(*model_, *averaged_, options_.ema) {
+  if (!autoencoder_.is_empty()) autoencoder_->to(options_.device);
+}
 
 SditRows SditTrainee::DrawRows(int64_t number) const {
   const int64_t T = config_.num_frames, F = data_.num_frames(), side = config_.tokens_side();
@@ -301,21 +320,23 @@ SditRows SditTrainee::DrawRows(int64_t number) const {
 }
 
 MicroBatch SditTrainee::LossOf(int64_t number) {
-  const SditRows rows = DrawRows(number);
-  const torch::Tensor t = torch::empty({options_.clips}, torch::kInt64);
-  const torch::Tensor noise = torch::empty_like(rows.latents);
+  const SditRows rows = OnDevice(DrawRows(number), options_.device);
+  torch::Tensor t = torch::empty({options_.clips}, torch::kInt64);
+  torch::Tensor noise = torch::empty(rows.latents.sizes());
   for (int64_t b = 0; b < options_.clips; ++b) {
     std::mt19937_64 random(
         StepSeed(options_.seed + 1, static_cast<uint64_t>(number * options_.clips + b)));
     t[b] = static_cast<int64_t>(random() % uint64_t{kTrainSteps});
     noise[b].copy_(RowNoise(random(), rows.latents[b].sizes()));
   }
+  t = t.to(options_.device);
+  noise = noise.to(options_.device);
   SDiTInput input = InputFrom(config_, rows);
   input.x = AddNoise(schedule_, rows.latents, t, noise);
   input.t = t;
   torch::Tensor output;
   {
-    AutocastScope autocast(options_.bfloat16);
+    AutocastScope autocast(options_.bfloat16, options_.device);
     const torch::Tensor G = IdentityOf(rows, model_->sdit()->null_clip());
     input.C = model_->map(G, rows.landmarks, rows.keep_landmarks);
     if (input.source_latent) {
@@ -354,7 +375,7 @@ absl::StatusOr<Trainee::StepResult> SditTrainee::Step(int64_t step, double progr
 std::vector<std::pair<std::string, double>> SditTrainee::Evaluate() {
   if (held_out_ == nullptr) return {};
   torch::NoGradGuard no_grad;
-  SDiT sdit = Folded();
+  SDiT sdit = OnDevice(Folded(), options_.device);
   const torch::Tensor mean_latent = data_.latents.mean(c10::IntArrayRef{0, 1});
   double error = 0, variance = 0, picture_error = 0, picture_count = 0;
   const int64_t people = std::min(options_.evaluation_clips, held_out_->num_people());
@@ -370,7 +391,9 @@ std::vector<std::pair<std::string, double>> SditTrainee::Evaluate() {
     variance += (mean_latent - rows.latents).square().sum().item<double>();
     if (autoencoder_.is_empty()) continue;
     const torch::Tensor pictures =
-        ToBytes(autoencoder_->decode(sample.flatten(0, 1) / data_.scaling_factor));
+        ToBytes(
+            autoencoder_->decode(sample.flatten(0, 1).to(options_.device) / data_.scaling_factor))
+            .cpu();
     for (size_t i = 0; i < batch.size(); ++i) {
       for (size_t k = 0; k < frames.size(); ++k) {
         const torch::Tensor truth = held_out_->people->frames[batch[i]][frames[k]];
@@ -391,7 +414,7 @@ std::vector<std::pair<std::string, double>> SditTrainee::Evaluate() {
 std::vector<std::vector<torch::Tensor>> SditTrainee::Samples() {
   if (held_out_ == nullptr || autoencoder_.is_empty()) return {};
   torch::NoGradGuard no_grad;
-  SDiT sdit = Folded();
+  SDiT sdit = OnDevice(Folded(), options_.device);
   std::vector<int64_t> people;
   for (int64_t p = 0; p < std::min(kSamplePeople, held_out_->num_people()); ++p) {
     people.push_back(p);
@@ -401,7 +424,9 @@ std::vector<std::vector<torch::Tensor>> SditTrainee::Samples() {
       SampleRows(sdit, {.prediction = options_.prediction, .sampler = options_.evaluation_sampler},
                  options_.schedule(), rows, options_.evaluation_steps, options_.seed);
   const auto decode = [&](const torch::Tensor& latents) {
-    return ToBytes(autoencoder_->decode(latents / data_.scaling_factor)).unbind();
+    return ToBytes(autoencoder_->decode(latents.to(options_.device) / data_.scaling_factor))
+        .cpu()
+        .unbind();
   };
   const SditData& sources = held_out_->portraits != nullptr ? *held_out_->portraits : *held_out_;
   std::vector<std::vector<torch::Tensor>> sheet;
@@ -460,7 +485,9 @@ SDiT SditTrainee::Folded() const {
 
 torch::Tensor SditTrainee::MapAveraged(const torch::Tensor& G, const torch::Tensor& L,
                                        bool keep_landmarks) {
-  return averaged_->map(G, L, torch::full({G.size(0)}, keep_landmarks, torch::kBool));
+  const torch::Tensor keep = torch::full({G.size(0)}, keep_landmarks, torch::kBool);
+  return averaged_->map(G.to(options_.device), L.to(options_.device), keep.to(options_.device))
+      .cpu();
 }
 
 torch::Tensor MinSnrWeight(const Schedule& schedule, Prediction prediction, double gamma,
@@ -481,12 +508,14 @@ torch::Tensor MinSnrWeight(const Schedule& schedule, Prediction prediction, doub
 }
 
 torch::Tensor SampleRows(SDiT& sdit, const SamplingOptions& options,
-                         const std::string& schedule_name, const SditRows& rows, int steps,
+                         const std::string& schedule_name, const SditRows& rows_on_cpu, int steps,
                          uint64_t seed) {
   torch::NoGradGuard no_grad;
   const auto schedule = Schedule::Create(schedule_name, kTrainSteps, absl::StrCat(steps));
   TORCH_CHECK(schedule.ok(), schedule.status().ToString());
   const SDiTConfig& config = sdit->config();
+  const torch::Device device = DeviceOf(*sdit);
+  const SditRows rows = OnDevice(rows_on_cpu, device);
   const torch::Tensor G = IdentityOf(rows, sdit->null_clip());
   SDiTInput input = InputFrom(config, rows);
   input.C = sdit->map(
@@ -498,17 +527,18 @@ torch::Tensor SampleRows(SDiT& sdit, const SamplingOptions& options,
       of_rows.push_back(FrameNoise(seed, static_cast<uint64_t>(b), static_cast<uint64_t>(step),
                                    rows.latents[b].sizes()));
     }
-    return torch::stack(of_rows);
+    return torch::stack(of_rows).to(device);
   };
   SamplerState state = {.x = noise(0), .previous_x0 = {}};
   for (int i = schedule->size() - 1; i >= 0; --i) {
     input.x = state.x;
-    input.t = torch::full({state.x.size(0)}, schedule->timestep(i), torch::kInt64);
+    input.t = torch::full({state.x.size(0)}, schedule->timestep(i),
+                          torch::dtype(torch::kInt64).device(device));
     SamplerStep(
         *schedule, i, sdit->forward(input), options, [&] { return noise(schedule->size() - i); },
         &state);
   }
-  return state.x;
+  return state.x.cpu();
 }
 
 std::vector<int64_t> EvaluationFrames(int64_t num_frames, int64_t row_frames) {

@@ -78,6 +78,7 @@ struct SditTrainingOptions {
   int64_t evaluation_clips = 32;
   bool bfloat16 = true;
   uint64_t seed = 1;
+  torch::Device device = torch::kCPU;  // of the networks; rows are drawn on the CPU
   GradientOptions gradient;
 
   // Schedule::Create's name.
@@ -140,7 +141,8 @@ struct SditRows {
 class SditTrainee : public Trainee {
  public:
   // The data and what they point to must outlive the trainee; `held_out` may be null, and so may
-  // `autoencoder`, which turns latents back into pictures for Evaluate().
+  // `autoencoder`, which turns latents back into pictures for Evaluate() and is moved to the
+  // device.
   static absl::StatusOr<std::unique_ptr<SditTrainee>> Create(SditTrainingOptions options,
                                                              const SditData& data,
                                                              const SditData* held_out,
@@ -162,9 +164,10 @@ class SditTrainee : public Trainee {
   // something else; then nothing is changed. Its schedule may have been another.
   absl::Status StartFrom(const TrainedSdit& about, const TensorMap& weights);
 
-  // A copy of the averaged network that takes raw landmarks.
+  // A copy of the averaged network that takes raw landmarks, on the CPU.
   SDiT Folded() const;
-  // The averaged network's conditions C [B,T,D] as training computes them, before folding.
+  // The averaged network's conditions C [B,T,D] as training computes them, before folding; on the
+  // CPU, as G and L are.
   torch::Tensor MapAveraged(const torch::Tensor& G, const torch::Tensor& L,
                             bool keep_landmarks = true);
   const SDiTConfig& config() const { return config_; }
@@ -200,7 +203,7 @@ torch::Tensor MinSnrWeight(const Schedule& schedule, Prediction prediction, doub
                            const torch::Tensor& t);
 
 // Samples rows in `steps` steps of `schedule` (Schedule::Create's name), each by itself. `sdit`
-// takes raw landmarks. -> [B,T,C,h,h].
+// takes raw landmarks, on any device. -> [B,T,C,h,h] on the CPU.
 torch::Tensor SampleRows(SDiT& sdit, const SamplingOptions& options, const std::string& schedule,
                          const SditRows& rows, int steps, uint64_t seed);
 

@@ -15,6 +15,7 @@ struct StageContext {
   int threads = 1;
   const std::atomic<bool>* stop = nullptr;  // turns true on SIGINT and SIGTERM
   Processes* processes = nullptr;           // of a data-parallel training; null: this one alone
+  torch::Device device = torch::kCPU;       // of networks that are trained or that encode
 };
 
 struct Subcommand {

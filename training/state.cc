@@ -13,6 +13,10 @@ std::vector<NamedParameter> NamedParameters(const torch::nn::Module& module) {
   return parameters;
 }
 
+torch::Device DeviceOf(const torch::nn::Module& module) {
+  return module.parameters().front().device();
+}
+
 void SaveTraining(const torch::nn::Module& model, const torch::nn::Module& averaged,
                   const MovingAverage& average, const AdamW& optimizer, TensorMap& tensors) {
   for (const auto& [name, tensor] : StateDict(model)) {

@@ -9,8 +9,11 @@
 #include <csignal>
 #include <exception>
 #include <iostream>
+#include <map>
+#include <string>
 #include <vector>
 
+#include "pipeline/models/device.h"
 #include "training/recipe_run.h"
 #include "training/stages.h"
 
@@ -52,6 +55,19 @@ int Main(int argc, char** argv) {
   app.add_option("--threads", threads, "threads for drawing and for tensor work")
       ->check(CLI::Range(1, 256))
       ->capture_default_str();
+  std::string device_name = "cpu";
+  app.add_option(
+         "--device", device_name,
+         "where networks are trained: cpu, cuda, cuda:N or auto; of several processes, cuda "
+         "is for each the GPU of its LOCAL_RANK")
+      ->capture_default_str();
+  ProcessBackend backend = ProcessBackend::kGloo;
+  app.add_option("--backend", backend,
+                 "what processes of one training talk by: gloo, or nccl between "
+                 "GPUs")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, ProcessBackend>{
+          {"gloo", ProcessBackend::kGloo}, {"nccl", ProcessBackend::kNccl}}))
+      ->default_str("gloo");
   app.fallthrough();
   RecipeFlags recipe;
   CLI::Option* config =
@@ -74,7 +90,9 @@ int Main(int argc, char** argv) {
   torch::set_num_threads(threads);
   std::signal(SIGINT, RequestStop);
   std::signal(SIGTERM, RequestStop);
-  auto processes = Processes::FromEnvironment();
+  const auto device = FindDevice(LocalDevice(device_name));
+  if (!device.ok()) return Finish(device.status());
+  auto processes = Processes::FromEnvironment(backend, *device);
   if (!processes.ok()) return Finish(processes.status());
   if (*processes != nullptr && !recipe.config.empty()) {
     return Finish(absl::InvalidArgumentError(
@@ -83,11 +101,12 @@ int Main(int argc, char** argv) {
   if (!recipe.config.empty()) {
     recipe.threads = threads;
     recipe.stop = &g_stop;
+    recipe.device = *device;
     return Run([&] { return RunRecipeFile(recipe); });
   }
   for (const Subcommand& stage : stages) {
     if (!stage.command->parsed()) continue;
-    return Run([&] { return stage.run({threads, &g_stop, processes->get()}); });
+    return Run([&] { return stage.run({threads, &g_stop, processes->get(), *device}); });
   }
   return 1;
 }

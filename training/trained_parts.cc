@@ -22,7 +22,7 @@ json TrainingRecord(const RunSummary& summary) {
 absl::Status Write(const std::string& path, const torch::nn::Module& module, const json& about) {
   TensorMap tensors;
   for (const auto& [name, tensor] : StateDict(module)) {
-    tensors[name] = tensor.detach().to(torch::kFloat32).contiguous();
+    tensors[name] = tensor.detach().cpu().to(torch::kFloat32).contiguous();
   }
   return WriteSafetensors(path, tensors, {{"about", about.dump()}});
 }

@@ -102,7 +102,7 @@ absl::Status WriteCheckpoint(const std::string& path, const Trainee& trainee,
                              const Position& position) {
   TensorMap tensors;
   trainee.Save(tensors);
-  for (auto& [name, tensor] : tensors) tensor = tensor.detach().contiguous();
+  for (auto& [name, tensor] : tensors) tensor = tensor.detach().cpu().contiguous();
   return WriteSafetensors(path, tensors,
                           {{"description", trainee.Description()},
                            {"step", absl::StrCat(position.step)},
@@ -391,16 +391,17 @@ torch::Tensor RowNoise(uint64_t seed, at::IntArrayRef shape) {
   return torch::randn(shape, at::detail::createCPUGenerator(seed));
 }
 
-AutocastScope::AutocastScope(bool enabled) : before_(at::autocast::is_autocast_enabled(at::kCPU)) {
-  at::autocast::set_autocast_enabled(at::kCPU, enabled);
-  at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
+AutocastScope::AutocastScope(bool enabled, torch::Device device)
+    : type_(device.type()), before_(at::autocast::is_autocast_enabled(type_)) {
+  at::autocast::set_autocast_enabled(type_, enabled);
+  at::autocast::set_autocast_dtype(type_, at::kBFloat16);
   at::autocast::increment_nesting();
 }
 
 AutocastScope::~AutocastScope() {
   // The cache holds bfloat16 copies of the weights, which the next optimizer step makes stale.
   if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
-  at::autocast::set_autocast_enabled(at::kCPU, before_);
+  at::autocast::set_autocast_enabled(type_, before_);
 }
 
 }  // namespace reenact

@@ -90,15 +90,16 @@ uint64_t StepSeed(uint64_t seed, uint64_t step);
 // N(0, 1), a function of the seed alone.
 torch::Tensor RowNoise(uint64_t seed, at::IntArrayRef shape);
 
-// Enables bfloat16 autocast on the CPU while it lives, if `enabled`.
+// Enables bfloat16 autocast on devices of the type of `device` while it lives, if `enabled`.
 class AutocastScope {
  public:
-  explicit AutocastScope(bool enabled);
+  explicit AutocastScope(bool enabled, torch::Device device = torch::kCPU);
   ~AutocastScope();
   AutocastScope(const AutocastScope&) = delete;
   AutocastScope& operator=(const AutocastScope&) = delete;
 
  private:
+  const at::DeviceType type_;
   const bool before_;
 };
 

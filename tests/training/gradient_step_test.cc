@@ -11,6 +11,7 @@
 #include "pipeline/weights/safetensors.h"
 #include "tests/training/tiny_data.h"
 #include "training/autoencoder_trainer.h"
+#include "training/nccl_backend.h"
 
 extern char** environ;
 
@@ -202,6 +203,27 @@ TEST(ProcessesTest, OneProcessNeedsNoOthers) {
   const auto none = Processes::FromEnvironment();
   ASSERT_TRUE(none.ok());
   EXPECT_EQ(*none, nullptr);
+}
+
+TEST(ProcessesTest, NcclNeedsABuildWithItAndAGpu) {
+  unsetenv("WORLD_SIZE");
+  const auto processes = Processes::FromEnvironment(ProcessBackend::kNccl);
+
+  EXPECT_EQ(processes.status().code(),
+            HasNccl() ? absl::StatusCode::kInvalidArgument : absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(
+      std::string(processes.status().message()),
+      ::testing::HasSubstr(HasNccl() ? "needs --device cuda, not cpu" : "built without NCCL"));
+}
+
+TEST(LocalDeviceTest, IsTheGpuOfTheLocalRank) {
+  unsetenv("LOCAL_RANK");
+  EXPECT_EQ(LocalDevice("cuda"), "cuda");
+  setenv("LOCAL_RANK", "3", 1);
+  EXPECT_EQ(LocalDevice("cuda"), "cuda:3");
+  EXPECT_EQ(LocalDevice("cuda:1"), "cuda:1");
+  EXPECT_EQ(LocalDevice("cpu"), "cpu");
+  unsetenv("LOCAL_RANK");
 }
 
 TEST(ProcessesTest, AMissingVariableIsNamed) {

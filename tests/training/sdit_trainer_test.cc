@@ -5,6 +5,7 @@
 #include "pipeline/weights/load.h"
 #include "pipeline/weights/safetensors.h"
 #include "tests/training/tiny_data.h"
+#include "tests/training/tiny_sdit.h"
 #include "training/state.h"
 
 namespace reenact {
@@ -12,50 +13,12 @@ namespace {
 
 using testing::TinyData;
 
-constexpr int64_t kClipDim = 8, kSide = 4;
+SditTrainingOptions TinyOptions() { return testing::TinySditOptions(); }
 
-// Latents that follow from the pictures: block means of the three colours and of their sum.
-SditData MakeData() {
-  const DataCache& cache = TinyData();
-  torch::manual_seed(3);
-  const int64_t P = cache.num_people(), F = cache.num_frames();
-  const torch::Tensor pictures =
-      cache.frames.view({P * F, 3, cache.size(), cache.size()}).to(torch::kFloat32) / 127.5 - 1;
-  const torch::Tensor means = torch::avg_pool2d(pictures, cache.size() / kSide);
-  const torch::Tensor latents = torch::cat({means, means.sum(1, true) / 3}, 1);
-  const auto unit = [](const torch::Tensor& x) { return x / x.norm(2, -1, true); };
-  return {.latents = latents.view({P, F, 4, kSide, kSide}),
-          .scaling_factor = 1,
-          .expressive = ExpressiveShare(cache, kSide),
-          .image_identity = unit(torch::randn({P, F, kClipDim})),
-          .text_identity = unit(torch::randn({P, 2, kClipDim})),
-          .people = &cache};
-}
-
-const SditData& Data() {
-  static const SditData* const kData = new SditData(MakeData());
-  return *kData;
-}
-
-SditTrainingOptions TinyOptions() {
-  SditTrainingOptions options;
-  options.hidden_size = 32;
-  options.depth = 2;
-  options.num_heads = 2;
-  options.num_frames = 2;
-  options.mapping_blocks = 1;
-  options.clips = 4;
-  options.whitened_components = 24;
-  options.warmup_steps = 10;
-  options.learning_rate = 3e-3;
-  options.ema = 0.9;
-  return options;
-}
+const SditData& Data() { return testing::TinySditData(); }
 
 std::unique_ptr<SditTrainee> Make(const SditTrainingOptions& options) {
-  auto trainee = SditTrainee::Create(options, Data(), &Data(), AutoencoderKL(nullptr));
-  if (!trainee.ok()) throw std::runtime_error(trainee.status().ToString());
-  return *std::move(trainee);
+  return testing::MakeTinySdit(options);
 }
 
 TEST(SditTraineeTest, LossFallsForEveryKindOfSource) {

@@ -150,6 +150,14 @@ TEST_F(TrainRecipeTest, NoFolderOfVideosIsAnError) {
   EXPECT_THAT(result.output, HasSubstr("/none"));
 }
 
+TEST_F(TrainRecipeTest, ADeviceOrBackendThatIsNotThereIsAnErrorBeforeAnythingRuns) {
+  const std::string data = "data --people 2 --size 32 --out " + folder_ + "/people";
+  EXPECT_THAT(Train("--device tpu " + data).output, HasSubstr("device \"tpu\" is not cpu"));
+  EXPECT_THAT(Train("--backend nccl " + data).output, HasSubstr("the backend nccl"));
+  EXPECT_THAT(Train("--backend mpi " + data).output, HasSubstr("mpi"));
+  EXPECT_FALSE(std::filesystem::exists(folder_ + "/people"));
+}
+
 TEST_F(TrainRecipeTest, AStageOrARecipeIsNeeded) {
   const Result result = Train("");
 
