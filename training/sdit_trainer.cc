@@ -20,7 +20,7 @@ namespace {
 
 constexpr int kTrainSteps = 1000;
 constexpr int64_t kWhiteningSamples = 8000;
-constexpr uint64_t kWhiteningStream = 201;
+constexpr uint64_t kWhiteningStream = 201, kIdentityWhiteningStream = 202;
 constexpr int64_t kEvaluationBatch = 8;
 constexpr int64_t kSamplePeople = 6;
 constexpr int64_t kLandmarkNumbers = 3 * kNumLandmarks;
@@ -97,7 +97,7 @@ torch::Tensor IdentityOf(const SditRows& rows, const torch::Tensor& null_clip) {
 }
 
 // The weights follow from the seed alone, whatever the device.
-WhitenedSdit Build(const SDiTConfig& config, const LandmarkWhitening& whitening,
+WhitenedSdit Build(const SDiTConfig& config, const SditWhitening& whitening,
                    const SditTrainingOptions& options) {
   torch::manual_seed(options.seed);
   return OnDevice(WhitenedSdit(config, whitening), options.device);
@@ -121,7 +121,7 @@ SditRows OnDevice(const SditRows& rows, torch::Device device) {
 std::vector<NamedParameter> Parameters(const WhitenedSdit& model, double mapping_lr_ratio) {
   std::vector<NamedParameter> parameters = NamedParameters(*model);
   for (NamedParameter& p : parameters) {
-    if (p.name.starts_with("sdit.mapping.") || p.name.starts_with("whitened.")) {
+    if (p.name.starts_with("sdit.mapping.") || p.name.starts_with("whitened")) {
       p.lr_ratio = mapping_lr_ratio;
     }
   }
@@ -142,6 +142,18 @@ torch::Tensor WhiteningSamples(const SditData& data, const SditTrainingOptions& 
   return samples;
 }
 
+// The embeddings that G is drawn from: pictures and captions, as many of each.
+torch::Tensor IdentitySamples(const SditData& data, uint64_t seed) {
+  std::mt19937_64 random(StepSeed(seed, kIdentityWhiteningStream));
+  torch::Tensor samples = torch::empty({kWhiteningSamples, data.image_identity.size(2)});
+  for (int64_t i = 0; i < kWhiteningSamples; ++i) {
+    const torch::Tensor& from = i % 2 == 0 ? data.image_identity : data.text_identity;
+    const auto person = static_cast<int64_t>(random() % static_cast<uint64_t>(data.num_people()));
+    samples[i] = from[person][static_cast<int64_t>(random() % static_cast<uint64_t>(from.size(1)))];
+  }
+  return samples;
+}
+
 }  // namespace
 
 torch::Tensor ExpressiveShare(const DataCache& data, int64_t latent_size) {
@@ -154,37 +166,47 @@ torch::Tensor ExpressiveShare(const DataCache& data, int64_t latent_size) {
   return share;
 }
 
-WhitenedSditImpl::WhitenedSditImpl(const SDiTConfig& config, const LandmarkWhitening& whitening)
-    : whitening_{whitening.mean.clone(), whitening.basis.clone()},
+WhitenedSditImpl::WhitenedSditImpl(const SDiTConfig& config, const SditWhitening& whitening)
+    : whitening_{.landmarks = {whitening.landmarks.mean.clone(), whitening.landmarks.basis.clone()},
+                 .identity = {whitening.identity.mean.clone(), whitening.identity.basis.clone()}},
       sdit_(register_module("sdit", SDiT(config))),
-      whitened_(register_module("whitened",
-                                torch::nn::Linear(whitening_.basis.size(1), config.hidden_size))) {
+      whitened_(register_module(
+          "whitened", torch::nn::Linear(whitening_.landmarks.basis.size(1), config.hidden_size))),
+      whitened_identity_(register_module(
+          "whitened_identity", torch::nn::Linear(torch::nn::LinearOptions(
+                                   whitening_.identity.basis.size(1), config.hidden_size)))) {
   // Part of the state, so that a checkpoint fits whatever data it goes on with.
-  register_buffer("whitening_mean", whitening_.mean);
-  register_buffer("whitening_basis", whitening_.basis);
+  register_buffer("whitening_mean", whitening_.landmarks.mean);
+  register_buffer("whitening_basis", whitening_.landmarks.basis);
+  register_buffer("identity_mean", whitening_.identity.mean);
+  register_buffer("identity_basis", whitening_.identity.basis);
   InitializeWeights(sdit_);
   torch::NoGradGuard no_grad;
-  whitened_->weight.normal_(0, 0.02).clamp_(-0.04, 0.04);
-  torch::nn::init::zeros_(whitened_->bias);
-  // G has unit length, so its numbers are sqrt(clip_dim) times smaller than the whitened
-  // landmarks'.
-  sdit_->mapping()->clip_proj()->weight.mul_(std::sqrt(static_cast<double>(config.clip_dim)));
-  // The raw landmark layer is filled in by Fold(); no landmarks means average ones.
-  sdit_->null_lmk().copy_(whitening_.mean);
-  sdit_->null_lmk().requires_grad_(false);
-  sdit_->mapping()->lmk_proj()->weight.zero_().requires_grad_(false);
-  sdit_->mapping()->lmk_proj()->bias.zero_().requires_grad_(false);
+  for (const torch::nn::Linear& layer : {whitened_, whitened_identity_}) {
+    layer->weight.normal_(0, 0.02).clamp_(-0.04, 0.04);
+    torch::nn::init::zeros_(layer->bias);
+  }
+  // The raw layers are filled in by Fold(); without landmarks or G they read average ones.
+  const auto freeze = [](torch::Tensor null, const Whitening& white, torch::nn::Linear raw) {
+    null.copy_(white.mean);
+    for (torch::Tensor* unused : {&null, &raw->weight, &raw->bias}) unused->requires_grad_(false);
+    raw->weight.zero_();
+    raw->bias.zero_();
+  };
+  freeze(sdit_->null_lmk(), whitening_.landmarks, sdit_->mapping()->lmk_proj());
+  freeze(sdit_->null_clip(), whitening_.identity, sdit_->mapping()->clip_proj());
 }
 
 torch::Tensor WhitenedSditImpl::map(const torch::Tensor& G, const torch::Tensor& L,
                                     const torch::Tensor& keep_landmarks) {
   const torch::Tensor keep = keep_landmarks.to(torch::kFloat32).view({-1, 1, 1});
-  return sdit_->map_projected(sdit_->mapping()->clip_proj()(G).unsqueeze(1) +
-                              whitened_(whitening_.Apply(L) * keep));
+  return sdit_->map_projected(whitened_identity_(whitening_.identity.Apply(G)).unsqueeze(1) +
+                              whitened_(whitening_.landmarks.Apply(L) * keep));
 }
 
 void WhitenedSditImpl::Fold() {
-  FoldWhitening(whitening_, whitened_, sdit_->mapping()->lmk_proj());
+  FoldWhitening(whitening_.landmarks, whitened_, sdit_->mapping()->lmk_proj());
+  FoldWhitening(whitening_.identity, whitened_identity_, sdit_->mapping()->clip_proj());
 }
 
 absl::StatusOr<std::unique_ptr<SditTrainee>> SditTrainee::Create(SditTrainingOptions options,
@@ -216,16 +238,19 @@ absl::StatusOr<std::unique_ptr<SditTrainee>> SditTrainee::Create(SditTrainingOpt
   }
   auto schedule = Schedule::Create(options.schedule(), kTrainSteps, "");
   if (!schedule.ok()) return schedule.status();
-  LandmarkWhitening whitening = ComputeWhitening(
-      WhiteningSamples(data, options), options.whitened_components, options.whitening_floor);
+  SditWhitening whitening = {
+      .landmarks = ComputeWhitening(WhiteningSamples(data, options), options.whitened_components,
+                                    options.whitening_floor),
+      .identity = ComputeWhitening(IdentitySamples(data, options.seed), options.identity_components,
+                                   options.identity_floor)};
   return std::unique_ptr<SditTrainee>(new SditTrainee(std::move(options), config,
                                                       std::move(whitening), *std::move(schedule),
                                                       data, held_out, std::move(autoencoder)));
 }
 
-SditTrainee::SditTrainee(SditTrainingOptions options, SDiTConfig config,
-                         LandmarkWhitening whitening, Schedule schedule, const SditData& data,
-                         const SditData* held_out, AutoencoderKL autoencoder)
+SditTrainee::SditTrainee(SditTrainingOptions options, SDiTConfig config, SditWhitening whitening,
+                         Schedule schedule, const SditData& data, const SditData* held_out,
+                         AutoencoderKL autoencoder)
     : options_(std::move(options)),
       config_(config),
       whitening_(std::move(whitening)),

@@ -26,9 +26,9 @@
 #include "training/data_cache.h"
 #include "training/gradient_step.h"
 #include "training/landmark_augmentation.h"
-#include "training/landmark_whitening.h"
 #include "training/trained_parts.h"
 #include "training/training_run.h"
+#include "training/whitening.h"
 
 namespace reenact {
 
@@ -68,6 +68,9 @@ struct SditTrainingOptions {
   AugmentationOptions augmentation;
   int64_t whitened_components = 96;
   double whitening_floor = 0.002;
+  // Of G: what tells people apart is a small part of an embedding's length too.
+  int64_t identity_components = 96;
+  double identity_floor = 0.02;
 
   // Weight of a row's squared error by its signal-to-noise ratio: min(SNR, gamma) of the error in
   // x0 (Hang et al. 2023). 0: the squared error of what is predicted, unweighted.
@@ -103,22 +106,27 @@ struct SditData {
 // The masks of a cache averaged over the cells of a latent grid of side `latent_size`.
 torch::Tensor ExpressiveShare(const DataCache& data, int64_t latent_size);
 
-// The sDiT while it is trained: its landmark layer reads whitened landmarks.
+// Of landmarks and of G.
+struct SditWhitening {
+  Whitening landmarks, identity;
+};
+
+// The sDiT while it is trained: its mapping network reads whitened landmarks and G.
 class WhitenedSditImpl : public torch::nn::Module {
  public:
-  WhitenedSditImpl(const SDiTConfig& config, const LandmarkWhitening& whitening);
+  WhitenedSditImpl(const SDiTConfig& config, const SditWhitening& whitening);
 
   // G [B,clip_dim], L [B,T,1434] raw; rows where `keep_landmarks` [B] is false have none.
   torch::Tensor map(const torch::Tensor& G, const torch::Tensor& L,
                     const torch::Tensor& keep_landmarks);
   SDiT sdit() const { return sdit_; }
-  // Makes sdit() take raw landmarks: what is stored and used after training.
+  // Makes sdit() take raw landmarks and G: what is stored and used after training.
   void Fold();
 
  private:
-  const LandmarkWhitening whitening_;
+  const SditWhitening whitening_;
   SDiT sdit_;
-  torch::nn::Linear whitened_;
+  torch::nn::Linear whitened_, whitened_identity_;
 };
 TORCH_MODULE(WhitenedSdit);
 
@@ -160,11 +168,11 @@ class SditTrainee : public Trainee {
   std::string Description() const override;
 
   // Begins from another run's averaged weights (ReadTrainedSditState) instead of random ones, and
-  // with its whitening of landmarks. kInvalidArgument: it had another architecture or predicted
-  // something else; then nothing is changed. Its schedule may have been another.
+  // with its whitening. kInvalidArgument: it had another architecture or predicted something else;
+  // then nothing is changed. Its schedule may have been another.
   absl::Status StartFrom(const TrainedSdit& about, const TensorMap& weights);
 
-  // A copy of the averaged network that takes raw landmarks, on the CPU.
+  // A copy of the averaged network that takes raw landmarks and G, on the CPU.
   SDiT Folded() const;
   // The averaged network's conditions C [B,T,D] as training computes them, before folding; on the
   // CPU, as G and L are.
@@ -178,14 +186,14 @@ class SditTrainee : public Trainee {
   const std::vector<NamedParameter>& parameters() const { return optimizer_.parameters(); }
 
  private:
-  SditTrainee(SditTrainingOptions options, SDiTConfig config, LandmarkWhitening whitening,
+  SditTrainee(SditTrainingOptions options, SDiTConfig config, SditWhitening whitening,
               Schedule schedule, const SditData& data, const SditData* held_out,
               AutoencoderKL autoencoder);
   MicroBatch LossOf(int64_t number);
 
   const SditTrainingOptions options_;
   const SDiTConfig config_;
-  const LandmarkWhitening whitening_;
+  const SditWhitening whitening_;
   const Schedule schedule_;
   const SditData& data_;
   const SditData* held_out_;

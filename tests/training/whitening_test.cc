@@ -1,4 +1,4 @@
-#include "training/landmark_whitening.h"
+#include "training/whitening.h"
 
 #include <gtest/gtest.h>
 
@@ -16,9 +16,9 @@ torch::Tensor Samples() {
   return (torch::randn({400, 30}) * scales).matmul(mixing) + 3;
 }
 
-TEST(LandmarkWhiteningTest, DirectionsAboveTheFloorGetUnitVarianceAndNoCorrelation) {
+TEST(WhiteningTest, DirectionsAboveTheFloorGetUnitVarianceAndNoCorrelation) {
   const torch::Tensor samples = Samples();
-  const LandmarkWhitening whitening = ComputeWhitening(samples, 10, 0.002);
+  const Whitening whitening = ComputeWhitening(samples, 10, 0.002);
 
   const torch::Tensor y = whitening.Apply(samples);
 
@@ -26,7 +26,7 @@ TEST(LandmarkWhiteningTest, DirectionsAboveTheFloorGetUnitVarianceAndNoCorrelati
   EXPECT_LT((covariance - torch::eye(10)).abs().max().item<double>(), 0.01);
 }
 
-TEST(LandmarkWhiteningTest, DirectionsBelowTheFloorAreNotBlownUp) {
+TEST(WhiteningTest, DirectionsBelowTheFloorAreNotBlownUp) {
   const torch::Tensor samples = Samples();
 
   const torch::Tensor y = ComputeWhitening(samples, 30, 0.1).Apply(samples);
@@ -35,9 +35,9 @@ TEST(LandmarkWhiteningTest, DirectionsBelowTheFloorAreNotBlownUp) {
   EXPECT_LT(y.std(0)[29].item<double>(), 0.01);
 }
 
-TEST(LandmarkWhiteningTest, FoldedLayerEqualsTheWhitenedOne) {
+TEST(WhiteningTest, FoldedLayerEqualsTheWhitenedOne) {
   const torch::Tensor samples = Samples();
-  const LandmarkWhitening whitening = ComputeWhitening(samples, 12, 0.002);
+  const Whitening whitening = ComputeWhitening(samples, 12, 0.002);
   torch::nn::Linear whitened(12, 8), folded(30, 8);
 
   FoldWhitening(whitening, whitened, folded);

@@ -1,14 +1,12 @@
-#include "training/landmark_whitening.h"
+#include "training/whitening.h"
 
 #include <algorithm>
 
 namespace reenact {
 
-torch::Tensor LandmarkWhitening::Apply(const torch::Tensor& landmarks) const {
-  return (landmarks - mean).matmul(basis);
-}
+torch::Tensor Whitening::Apply(const torch::Tensor& x) const { return (x - mean).matmul(basis); }
 
-LandmarkWhitening ComputeWhitening(const torch::Tensor& samples, int64_t components, double floor) {
+Whitening ComputeWhitening(const torch::Tensor& samples, int64_t components, double floor) {
   torch::NoGradGuard no_grad;
   const torch::Tensor values = samples.to(torch::kFloat64);
   const torch::Tensor mean = values.mean(0);
@@ -26,7 +24,7 @@ LandmarkWhitening ComputeWhitening(const torch::Tensor& samples, int64_t compone
           (directions / deviation.clamp_min(least)).to(torch::kFloat32).contiguous()};
 }
 
-void FoldWhitening(const LandmarkWhitening& whitening, const torch::nn::Linear& whitened,
+void FoldWhitening(const Whitening& whitening, const torch::nn::Linear& whitened,
                    torch::nn::Linear target) {
   torch::NoGradGuard no_grad;
   const torch::Tensor weight =
