@@ -51,7 +51,7 @@ class TrainRecipeTest : public ::testing::Test {
 
 TEST_F(TrainRecipeTest, TheDemosRecipeMakesABundleFromAnEmptyFolder) {
   const std::string flags = "--config " REENACT_SOURCE_DIR
-                            "/demo/train.json --smoke --threads 2 --work " +
+                            "/demo/train.json --smoke --threads 1 --work " +
                             folder_ + "/work";
 
   const Result first = Train(flags);
