@@ -1,6 +1,5 @@
 #include "eval/files.h"
 
-#include <algorithm>
 #include <cstddef>
 #include <filesystem>
 #include <fstream>
@@ -9,27 +8,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "pipeline/media/image_codec.h"
+#include "pipeline/media/sheet.h"
 
 namespace reenact {
-namespace {
-
-constexpr uint8_t kPaper = 255;
-constexpr int kGap = 4;  // pixels between clips, and beside the source
-
-Image Blank(int width, int height) {
-  Image image{width, height, {}};
-  image.rgb.assign(static_cast<size_t>(width) * static_cast<size_t>(height) * 3, kPaper);
-  return image;
-}
-
-void Paste(const Image& picture, int left, int top, Image& canvas) {
-  for (int y = 0; y < picture.height; ++y) {
-    std::copy_n(picture.row(y), static_cast<size_t>(picture.width) * 3,
-                canvas.row(top + y) + static_cast<size_t>(left) * 3);
-  }
-}
-
-}  // namespace
 
 absl::Status MakeFolder(const std::string& folder) {
   std::error_code error;
@@ -60,24 +41,25 @@ absl::Status WritePlot(const std::string& path, const Plot& plot) {
 Image DrawSample(const Image& source, const std::vector<Image>& driving,
                  const std::vector<Image>& generated, int columns) {
   const int size = source.width;
-  Image sample = Blank((columns + 1) * size + kGap, 2 * size);
-  Paste(source, 0, size / 2, sample);
+  Image sample = BlankSheet((columns + 1) * size + kSheetGap, 2 * size);
+  PutOnSheet(source, 0, size / 2, sample);
   const auto count = static_cast<int>(generated.size());
   for (int c = 0; c < columns; ++c) {
     const auto frame = static_cast<size_t>(columns > 1 ? c * (count - 1) / (columns - 1) : 0);
-    const int left = (c + 1) * size + kGap;
-    Paste(driving[frame], left, 0, sample);
-    Paste(generated[frame], left, size, sample);
+    const int left = (c + 1) * size + kSheetGap;
+    PutOnSheet(driving[frame], left, 0, sample);
+    PutOnSheet(generated[frame], left, size, sample);
   }
   return sample;
 }
 
 absl::Status WriteSampleSheet(const std::string& path, const std::vector<Image>& samples) {
   if (samples.empty()) return absl::InvalidArgumentError("there is no clip to show");
-  const int step = samples.front().height + kGap;
-  Image sheet = Blank(samples.front().width, static_cast<int>(samples.size()) * step - kGap);
+  const int step = samples.front().height + kSheetGap;
+  Image sheet =
+      BlankSheet(samples.front().width, static_cast<int>(samples.size()) * step - kSheetGap);
   for (size_t i = 0; i < samples.size(); ++i) {
-    Paste(samples[i], 0, static_cast<int>(i) * step, sheet);
+    PutOnSheet(samples[i], 0, static_cast<int>(i) * step, sheet);
   }
   const auto png = EncodePng(sheet);
   return png.ok() ? WriteWhole(path, *png) : png.status();

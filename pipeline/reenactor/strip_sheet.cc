@@ -11,29 +11,15 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "pipeline/media/resize.h"
+#include "pipeline/media/sheet.h"
 
 namespace reenact {
 namespace {
 
 constexpr int kMinSize = 16, kMaxSize = 1024;
-constexpr int kGap = 4;          // pixels between pictures
-constexpr uint8_t kPaper = 255;  // their colour
 constexpr int kFont = cv::FONT_HERSHEY_SIMPLEX;
 // Of a font 22 pixels high; a label takes the largest that lets it fit.
 constexpr double kLargestFont = 0.5, kSmallestFont = 0.25, kFontStep = 0.025;
-
-Image Blank(int width, int height) {
-  Image image{width, height, {}};
-  image.rgb.assign(static_cast<size_t>(width) * static_cast<size_t>(height) * 3, kPaper);
-  return image;
-}
-
-void Paste(const Image& picture, int left, int top, Image& canvas) {
-  for (int y = 0; y < picture.height; ++y) {
-    std::copy_n(picture.row(y), static_cast<size_t>(picture.width) * 3,
-                canvas.row(top + y) + static_cast<size_t>(left) * 3);
-  }
-}
 
 Image Scaled(const Image& image, int height) {
   return ResizeImage(image, std::max(1, image.width * height / image.height), height);
@@ -72,7 +58,7 @@ Image DrawLabel(const std::string& text, int size) {
     font -= kFontStep;
     lines = Wrapped(text, font, size);
   }
-  cv::Mat cell(size, size, CV_8UC3, cv::Scalar(kPaper, kPaper, kPaper));
+  cv::Mat cell(size, size, CV_8UC3, cv::Scalar(kSheetPaper, kSheetPaper, kSheetPaper));
   const int height = LineHeight(font);
   int base = (size - height * static_cast<int>(lines.size())) / 2 + height * 3 / 4;
   for (const std::string& line : lines) {
@@ -86,13 +72,13 @@ Image DrawLabel(const std::string& text, int size) {
 
 // Side by side, a gap between them.
 Image Joined(const std::vector<Image>& pictures) {
-  int width = -kGap;
-  for (const Image& picture : pictures) width += picture.width + kGap;
-  Image row = Blank(width, pictures.front().height);
+  int width = -kSheetGap;
+  for (const Image& picture : pictures) width += picture.width + kSheetGap;
+  Image row = BlankSheet(width, pictures.front().height);
   int left = 0;
   for (const Image& picture : pictures) {
-    Paste(picture, left, 0, row);
-    left += picture.width + kGap;
+    PutOnSheet(picture, left, 0, row);
+    left += picture.width + kSheetGap;
   }
   return row;
 }
@@ -102,10 +88,10 @@ int PasteColumn(const std::vector<Image>& cells, int left, int size, Image& canv
   int width = 0;
   for (size_t i = 0; i < cells.size(); ++i) {
     if (cells[i].empty()) continue;
-    Paste(cells[i], left, static_cast<int>(i) * (size + kGap), canvas);
+    PutOnSheet(cells[i], left, static_cast<int>(i) * (size + kSheetGap), canvas);
     width = std::max(width, cells[i].width);
   }
-  return width == 0 ? left : left + width + 3 * kGap;
+  return width == 0 ? left : left + width + 3 * kSheetGap;
 }
 
 int Widest(const std::vector<Image>& cells) {
@@ -134,13 +120,13 @@ absl::StatusOr<Image> DrawStrip(const Image& source, const std::vector<StripRow>
   const Image common = source.empty() ? Image() : Scaled(source, size);
   int width = Widest(videos);
   for (const int column : {common.width, Widest(sources), Widest(labels)}) {
-    if (column > 0) width += column + 3 * kGap;
+    if (column > 0) width += column + 3 * kSheetGap;
   }
-  Image canvas = Blank(width, static_cast<int>(rows.size()) * (size + kGap) - kGap);
+  Image canvas = BlankSheet(width, static_cast<int>(rows.size()) * (size + kSheetGap) - kSheetGap);
   int left = 0;
   if (!common.empty()) {
-    Paste(common, 0, (canvas.height - size) / 2, canvas);
-    left = common.width + 3 * kGap;
+    PutOnSheet(common, 0, (canvas.height - size) / 2, canvas);
+    left = common.width + 3 * kSheetGap;
   }
   left = PasteColumn(sources, left, size, canvas);
   left = PasteColumn(labels, left, size, canvas);

@@ -17,6 +17,7 @@
 #include "pipeline/media/video_writer.h"
 #include "pipeline/reenactor/reenactor.h"
 #include "tests/pipeline/reenactor/random_model.h"
+#include "tests/support/encode_clip.h"
 #include "tests/support/paths.h"
 #include "training/people/people.h"
 

@@ -12,6 +12,7 @@
 #include "pipeline/media/resize.h"
 #include "pipeline/media/video_writer.h"
 #include "pipeline/output/composer.h"
+#include "tests/support/encode_clip.h"
 #include "tests/support/face_models.h"
 #include "training/people/people.h"
 
@@ -39,21 +40,8 @@ class SourceVideoTest : public testing::FaceModelTest {
   static std::string Clip(const std::vector<Image>& frames) {
     VideoWriter::Options options;
     options.codec = VideoCodec::kLossless;
-    options.width = kWidth;
-    options.height = kHeight;
     options.time_base_den = 25;
-    auto writer = VideoWriter::Create(std::move(options));
-    EXPECT_TRUE(writer.ok()) << writer.status();
-    std::string bytes;
-    const auto add = [&](absl::StatusOr<std::vector<VideoWriter::Piece>> pieces) {
-      ASSERT_TRUE(pieces.ok()) << pieces.status();
-      for (const auto& piece : *pieces) bytes += piece.data;
-    };
-    for (size_t i = 0; i < frames.size(); ++i) {
-      add((*writer)->Write(frames[i], static_cast<int64_t>(i), 1));
-    }
-    add((*writer)->Finish());
-    return bytes;
+    return testing::EncodeClip(std::move(options), frames, testing::EvenTimes(frames.size(), 1));
   }
 
   std::unique_ptr<SourceVideo> Read(const std::vector<Image>& frames, bool keeps_places) {
