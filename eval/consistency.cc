@@ -127,16 +127,12 @@ class ConsistencyRun {
   bool stopped() const { return options_.stop != nullptr && options_.stop->load(); }
 
   absl::Status TakeKnownClips() {
-    if (options_.journal == nullptr) return absl::OkStatus();
-    for (const std::string& line : options_.journal->lines()) {
-      if (num_done() == options_.num_clips) break;
-      auto record = FromLine(line, num_done(), options_.ways.size(), options_.lengths.size());
-      if (!record.ok()) {
-        return absl::InvalidArgumentError(absl::StrCat(
-            options_.journal->path(), ", clip ", num_done(), ": ", record.status().message()));
-      }
-      records_.push_back(*std::move(record));
-    }
+    auto known = KnownRecords<ConsistencyRecord>(
+        options_.journal, options_.num_clips, [this](const std::string& line, int index) {
+          return FromLine(line, index, options_.ways.size(), options_.lengths.size());
+        });
+    if (!known.ok()) return known.status();
+    records_ = *std::move(known);
     if (num_done() > 0) {
       report_(absl::StrCat(num_done(), " of ", options_.num_clips, " clips are in ",
                            options_.journal->path()));

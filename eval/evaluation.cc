@@ -81,21 +81,18 @@ class Evaluation {
   }
 
   absl::Status TakeKnownClips() {
-    if (options_.journal == nullptr) return absl::OkStatus();
-    for (const std::string& line : options_.journal->lines()) {
-      if (num_done() == options_.num_clips) break;
-      auto record = ClipRecordFromLine(line);
-      absl::Status status = record.status();
-      if (status.ok() &&
-          (record->index != num_done() || record->outcomes.size() != result_.variants.size())) {
-        status = absl::InvalidArgumentError("this is not the record that belongs here");
-      }
-      if (!status.ok()) {
-        return absl::InvalidArgumentError(
-            absl::StrCat(options_.journal->path(), ", clip ", num_done(), ": ", status.message()));
-      }
-      Keep(*std::move(record));
-    }
+    auto known = KnownRecords<ClipRecord>(
+        options_.journal, options_.num_clips,
+        [this](const std::string& line, int index) -> absl::StatusOr<ClipRecord> {
+          auto record = ClipRecordFromLine(line);
+          if (record.ok() &&
+              (record->index != index || record->outcomes.size() != result_.variants.size())) {
+            return absl::InvalidArgumentError("this is not the record that belongs here");
+          }
+          return record;
+        });
+    if (!known.ok()) return known.status();
+    for (ClipRecord& record : *known) Keep(std::move(record));
     if (num_done() > 0) {
       report_(absl::StrCat(num_done(), " of ", options_.num_clips, " clips are in ",
                            options_.journal->path()));

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 
 namespace reenact {
 
@@ -43,5 +44,25 @@ class Journal {
   int file_ = -1;
   std::vector<std::string> lines_;
 };
+
+// The records in the first `count` lines of `journal`, or in as many as there are; none of a null
+// one. `parse(line, index)` gives a StatusOr<Record>. kInvalidArgument: a line that it refuses.
+template <typename Record, typename Parse>
+absl::StatusOr<std::vector<Record>> KnownRecords(const Journal* journal, int count,
+                                                 const Parse& parse) {
+  std::vector<Record> records;
+  if (journal == nullptr) return records;
+  for (const std::string& line : journal->lines()) {
+    const int index = static_cast<int>(records.size());
+    if (index == count) break;
+    absl::StatusOr<Record> record = parse(line, index);
+    if (!record.ok()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(journal->path(), ", clip ", index, ": ", record.status().message()));
+    }
+    records.push_back(*std::move(record));
+  }
+  return records;
+}
 
 }  // namespace reenact

@@ -292,6 +292,7 @@ void ExtractionRunner::Run() {
 
 bool ExtractionRunner::RunTurn() {
   Handle extraction;
+  Input input;
   {
     MutexLock lock(&mu_);
     if (turns_.empty()) return false;
@@ -300,77 +301,77 @@ bool ExtractionRunner::RunTurn() {
     extraction->queued = false;
     if (extraction->end.has_value()) return true;
     extraction->busy = true;
+    // With the same lock: End() may come right after it, and takes away what is not in work yet.
+    input = TakeInput(*extraction);
   }
-  Turn(extraction);
+  Turn(extraction, std::move(input));
   return true;
 }
 
+ExtractionRunner::Input ExtractionRunner::TakeInput(Extraction& extraction) {
+  Input input;
+  input.request = std::exchange(extraction.request, std::nullopt);
+  if (!input.request.has_value() && extraction.needs_input) {
+    input.pieces.swap(extraction.inbox);
+    extraction.inbox_bytes = 0;
+    input.finished = extraction.input_finished &&
+                     !std::exchange(extraction.finish_taken, extraction.input_finished);
+  }
+  return input;
+}
+
 absl::StatusOr<MotionExtraction::Reading> ExtractionRunner::Work(
-    Extraction& extraction, const std::deque<std::string>& input, bool finished,
-    std::string* bytes) {
-  for (const std::string& piece : input) {
+    Extraction& extraction, const Input& input, std::string* bytes) {
+  for (const std::string& piece : input.pieces) {
     if (auto status = extraction.engine->AddBytes(piece); !status.ok()) return status;
   }
-  if (finished) {
+  if (input.finished) {
     if (auto status = extraction.engine->Finish(); !status.ok()) return status;
   }
   return extraction.engine->Read(bytes);
 }
 
-void ExtractionRunner::Turn(const Handle& extraction) {
-  std::optional<MotionRequest> request;
-  std::deque<std::string> input;
-  bool finished = false;
-  {
-    MutexLock lock(&mu_);
-    request = std::exchange(extraction->request, std::nullopt);
-    if (!request.has_value() && extraction->needs_input) {
-      input.swap(extraction->inbox);
-      extraction->inbox_bytes = 0;
-      finished = extraction->input_finished &&
-                 !std::exchange(extraction->finish_taken, extraction->input_finished);
-    }
-  }
+void ExtractionRunner::Turn(const Handle& extraction, Input input) {
   std::string bytes;
   absl::Status failure;
   auto reading = MotionExtraction::Reading::kNeedsInput;
   std::unique_ptr<MotionExtraction> made;
-  if (request.has_value()) {
-    auto created = engine_.ExtractMotion(*request);
+  if (input.request.has_value()) {
+    auto created = engine_.ExtractMotion(*input.request);
     failure = created.status();
     if (created.ok()) made = *std::move(created);
   } else {
-    const auto result = Work(*extraction, input, finished, &bytes);
+    const auto result = Work(*extraction, input, &bytes);
     failure = result.status();
     if (result.ok()) reading = *result;
   }
-  std::unique_ptr<MotionExtraction> unneeded;
-  {
-    MutexLock lock(&mu_);
-    if (made != nullptr) extraction->engine = std::move(made);
-    extraction->needs_input = reading == MotionExtraction::Reading::kNeedsInput;
-    extraction->outbox += bytes;
-    if (failure.ok() && reading == MotionExtraction::Reading::kDone) {
-      extraction->summary = extraction->engine->Summary();
-      unneeded = std::move(extraction->engine);
-    }
-    extraction->busy = false;
-    if (extraction->end.has_value()) {  // meanwhile
-      unneeded = std::move(extraction->engine);
-      extraction->outbox.clear();
-      live_.erase(extraction);
-    } else {
-      Schedule(extraction);
-    }
-  }
-  unneeded.reset();
   if (!failure.ok()) {
     if (!absl::IsCancelled(failure)) {
       LogJob(EndLevel(ForCaller(failure, extraction->id)), extraction->id, extraction->tenant,
              "extraction failed", {{"error", std::string(failure.message())}});
     }
+    // While it is busy: there must be no further turn, which may have no engine to work with.
     End(extraction, failure);
   }
+  std::unique_ptr<MotionExtraction> unneeded;
+  {
+    MutexLock lock(&mu_);
+    if (made != nullptr) extraction->engine = std::move(made);
+    extraction->busy = false;
+    if (extraction->end.has_value()) {  // by this turn, or meanwhile
+      unneeded = std::move(extraction->engine);
+      live_.erase(extraction);
+    } else {
+      extraction->needs_input = reading == MotionExtraction::Reading::kNeedsInput;
+      extraction->outbox += bytes;
+      if (reading == MotionExtraction::Reading::kDone) {
+        extraction->summary = extraction->engine->Summary();
+        unneeded = std::move(extraction->engine);
+      }
+      Schedule(extraction);
+    }
+  }
+  unneeded.reset();
   Notify(extraction);
 }
 

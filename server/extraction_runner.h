@@ -94,13 +94,18 @@ class ExtractionRunner {
   using Handle = std::shared_ptr<Extraction>;
 
   void Run() ABSL_LOCKS_EXCLUDED(mu_);
-  // One call of the engine and what comes before and after it.
-  void Turn(const Handle& extraction) ABSL_LOCKS_EXCLUDED(mu_);
+  // What a turn works on: the request, or else what has come for the engine made of it.
+  struct Input {
+    std::optional<MotionRequest> request;
+    std::deque<std::string> pieces;
+    bool finished = false;  // nothing follows `pieces`
+  };
+  Input TakeInput(Extraction& extraction) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // One call of the engine and what comes after it.
+  void Turn(const Handle& extraction, Input input) ABSL_LOCKS_EXCLUDED(mu_);
   // What the engine makes of the input.
-  absl::StatusOr<MotionExtraction::Reading> Work(Extraction& extraction,
-                                                 const std::deque<std::string>& input,
-                                                 bool finished, std::string* bytes)
-      ABSL_LOCKS_EXCLUDED(mu_);
+  absl::StatusOr<MotionExtraction::Reading> Work(Extraction& extraction, const Input& input,
+                                                 std::string* bytes) ABSL_LOCKS_EXCLUDED(mu_);
   // Asks for a turn if there is something to do.
   void Schedule(const Handle& extraction) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool HasWork(const Extraction& extraction) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
