@@ -320,8 +320,9 @@ ExtractionRunner::Input ExtractionRunner::TakeInput(Extraction& extraction) {
   return input;
 }
 
-absl::StatusOr<MotionExtraction::Reading> ExtractionRunner::Work(
-    Extraction& extraction, const Input& input, std::string* bytes) {
+absl::StatusOr<MotionExtraction::Reading> ExtractionRunner::Work(Extraction& extraction,
+                                                                 const Input& input,
+                                                                 std::string* bytes) {
   for (const std::string& piece : input.pieces) {
     if (auto status = extraction.engine->AddBytes(piece); !status.ok()) return status;
   }

@@ -194,6 +194,11 @@ void AddSditStage(CLI::App& app, std::vector<Subcommand>& stages) {
   command->add_option("--text-identity", o.text_identity)->capture_default_str();
   command->add_option("--drop-identity", o.drop_identity)->capture_default_str();
   command->add_option("--drop-source-tokens", o.drop_source_tokens)->capture_default_str();
+  command
+      ->add_option("--hidden-source-draws", o.hidden_source_draws,
+                   "the time step of a row without source tokens is the noisiest of so many draws")
+      ->check(CLI::Range(1, 16))
+      ->capture_default_str();
   command->add_option("--drop-landmarks", o.drop_landmarks)->capture_default_str();
   command->add_option("--lookalike", o.lookalike, "share of rows driven by another face")
       ->capture_default_str();

@@ -345,15 +345,19 @@ SditRows SditTrainee::DrawRows(int64_t number) const {
 }
 
 MicroBatch SditTrainee::LossOf(int64_t number) {
-  const SditRows rows = OnDevice(DrawRows(number), options_.device);
+  SditRows rows = DrawRows(number);
   torch::Tensor t = torch::empty({options_.clips}, torch::kInt64);
   torch::Tensor noise = torch::empty(rows.latents.sizes());
   for (int64_t b = 0; b < options_.clips; ++b) {
     std::mt19937_64 random(
         StepSeed(options_.seed + 1, static_cast<uint64_t>(number * options_.clips + b)));
-    t[b] = static_cast<int64_t>(random() % uint64_t{kTrainSteps});
+    const int draws = rows.keep_source[b].item<bool>() ? 1 : options_.hidden_source_draws;
+    uint64_t step = 0;
+    for (int i = 0; i < draws; ++i) step = std::max(step, random() % uint64_t{kTrainSteps});
+    t[b] = static_cast<int64_t>(step);
     noise[b].copy_(RowNoise(random(), rows.latents[b].sizes()));
   }
+  rows = OnDevice(std::move(rows), options_.device);
   t = t.to(options_.device);
   noise = noise.to(options_.device);
   SDiTInput input = InputFrom(config_, rows);

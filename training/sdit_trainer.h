@@ -63,6 +63,9 @@ struct SditTrainingOptions {
   double text_identity = 0.3;       // G from a caption instead of the picture
   double drop_identity = 0.1;       // G = null_clip
   double drop_source_tokens = 0.1;  // then G is a caption's embedding half the time
+  // Without source tokens the time step is the noisiest of so many draws: the noisier the frames
+  // are, the more of what they become is left to G.
+  int hidden_source_draws = 1;
   double drop_landmarks = 0.05;
   double lookalike = 0.4;  // driving landmarks are another person's with the same motion
   AugmentationOptions augmentation;
