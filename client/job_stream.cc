@@ -277,14 +277,15 @@ bool JobStream::MayResume(const absl::Status& status) {
 
 absl::StatusOr<std::optional<v1::ReenactResponse>> JobStream::Resume(const absl::Status& lost) {
   if (options_.on_connection_lost != nullptr) options_.on_connection_lost(lost);
+  const auto cancelled = [] {
+    return absl::CancelledError("the job was cancelled while its connection was lost");
+  };
   const absl::Time give_up = std::min(absl::Now() + options_.resume_timeout, terms_->deadline);
   absl::Duration backoff = options_.resume_backoff;
   absl::Status problem = lost;
   for (int attempt = 0; attempt < options_.max_resume_attempts; ++attempt) {
     if (attempt > 0) {
-      if (!Pause(std::min(backoff, give_up - absl::Now()))) {
-        return absl::CancelledError("the job was cancelled while its connection was lost");
-      }
+      if (!Pause(std::min(backoff, give_up - absl::Now()))) return cancelled();
       backoff = std::min(2 * backoff, kMaxBackoff);
       if (absl::Now() >= give_up) break;
     }
@@ -292,7 +293,7 @@ absl::StatusOr<std::optional<v1::ReenactResponse>> JobStream::Resume(const absl:
     std::unique_ptr<Resumption> former;
     {
       MutexLock lock(&mu_);
-      if (cancelled_) continue;
+      if (cancelled_) return cancelled();
       former = std::exchange(resumption_, std::make_unique<Resumption>());
       resumption = resumption_.get();
       resumption->Start(*stub_, job_id_, next_sequence_number_, *terms_);

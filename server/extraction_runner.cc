@@ -156,37 +156,49 @@ ExtractionRunner::Answer ExtractionRunner::NextAnswer(const Handle& extraction) 
       answer.next = Next::kAnswer;
       *answer.response.mutable_summary() = ToProto(*extraction->summary);
       done = extraction->summary;
+      // With the same lock: who has the summary is not told of another end.
+      SetEnd(extraction, absl::OkStatus());
     }
   }
   if (sent > 0) metrics_.CountTemplateBytes(sent);
   if (done.has_value()) {
     metrics_.ObserveExtraction(done->frames, clock_.TimeNow() - extraction->created);
-    End(extraction, absl::OkStatus());
+    TellEnd(extraction, absl::OkStatus());
   }
   return answer;
 }
 
 void ExtractionRunner::End(const Handle& extraction, const absl::Status& status) {
-  std::unique_ptr<MotionExtraction> unneeded;
-  std::deque<std::string> unread;
-  std::string unsent;
   {
+    Remains remains;  // outlives the lock
     MutexLock lock(&mu_);
     if (extraction->end.has_value()) return;
-    extraction->end = ForCaller(status, extraction->id);
-    unread.swap(extraction->inbox);
-    unsent.swap(extraction->outbox);
-    extraction->request.reset();
-    if (extraction->busy) {
-      // The turn that is running destroys it.
-      if (extraction->engine != nullptr) extraction->engine->Cancel();
-    } else {
-      unneeded = std::move(extraction->engine);
-      live_.erase(extraction);
-    }
+    remains = SetEnd(extraction, status);
   }
+  TellEnd(extraction, status);
+}
+
+ExtractionRunner::Remains ExtractionRunner::SetEnd(const Handle& extraction,
+                                                   const absl::Status& status) {
+  extraction->end = ForCaller(status, extraction->id);
+  extraction->request.reset();
+  Remains remains;
+  remains.inbox.swap(extraction->inbox);
+  remains.outbox.swap(extraction->outbox);
+  if (extraction->busy) {
+    // The turn that is running destroys it.
+    if (extraction->engine != nullptr) extraction->engine->Cancel();
+  } else {
+    remains.engine = std::move(extraction->engine);
+    live_.erase(extraction);
+  }
+  // Before anybody can be told.
   metrics_.AddExtractions(-1);
   metrics_.CountExtractionEnded(extraction->end->code());
+  return remains;
+}
+
+void ExtractionRunner::TellEnd(const Handle& extraction, const absl::Status& status) {
   LogJob(EndLevel(*extraction->end), extraction->id, extraction->tenant, "extraction ended",
          {{"code", std::string(StatusCodeName(status.code()))},
           {"error", std::string(status.message())},
@@ -291,6 +303,7 @@ void ExtractionRunner::Run() {
 }
 
 bool ExtractionRunner::RunTurn() {
+  const absl::Time now = clock_.TimeNow();
   Handle extraction;
   Input input;
   {
@@ -303,6 +316,8 @@ bool ExtractionRunner::RunTurn() {
     extraction->busy = true;
     // With the same lock: End() may come right after it, and takes away what is not in work yet.
     input = TakeInput(*extraction);
+    // While it waited to be read here, the caller may not have been able to send.
+    if (!input.pieces.empty()) extraction->last_input = now;
   }
   Turn(extraction, std::move(input));
   return true;
@@ -346,33 +361,43 @@ void ExtractionRunner::Turn(const Handle& extraction, Input input) {
     failure = result.status();
     if (result.ok()) reading = *result;
   }
-  if (!failure.ok()) {
-    if (!absl::IsCancelled(failure)) {
-      LogJob(EndLevel(ForCaller(failure, extraction->id)), extraction->id, extraction->tenant,
-             "extraction failed", {{"error", std::string(failure.message())}});
-    }
-    // While it is busy: there must be no further turn, which may have no engine to work with.
-    End(extraction, failure);
+  if (!failure.ok() && !absl::IsCancelled(failure)) {
+    LogJob(EndLevel(ForCaller(failure, extraction->id)), extraction->id, extraction->tenant,
+           "extraction failed", {{"error", std::string(failure.message())}});
+  }
+  std::optional<MotionSummary> summary;
+  if (failure.ok() && reading == MotionExtraction::Reading::kDone) {
+    summary = extraction->engine->Summary();
+  }
+  if (!failure.ok() || summary.has_value()) {
+    // Before its end can be seen.
+    std::unique_ptr<MotionExtraction> unneeded;
+    MutexLock lock(&mu_);
+    unneeded = std::move(extraction->engine);
   }
   std::unique_ptr<MotionExtraction> unneeded;
+  bool failed = false;
+  Remains remains;
   {
     MutexLock lock(&mu_);
     if (made != nullptr) extraction->engine = std::move(made);
     extraction->busy = false;
-    if (extraction->end.has_value()) {  // by this turn, or meanwhile
+    if (extraction->end.has_value()) {  // by another thread meanwhile
       unneeded = std::move(extraction->engine);
       live_.erase(extraction);
+    } else if (!failure.ok()) {
+      // With the same lock: there must be no further turn, which would have no engine to work with.
+      failed = true;
+      remains = SetEnd(extraction, failure);
     } else {
       extraction->needs_input = reading == MotionExtraction::Reading::kNeedsInput;
       extraction->outbox += bytes;
-      if (reading == MotionExtraction::Reading::kDone) {
-        extraction->summary = extraction->engine->Summary();
-        unneeded = std::move(extraction->engine);
-      }
+      extraction->summary = std::move(summary);
       Schedule(extraction);
     }
   }
   unneeded.reset();
+  if (failed) return TellEnd(extraction, failure);
   Notify(extraction);
 }
 

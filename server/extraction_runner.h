@@ -70,7 +70,9 @@ class ExtractionRunner {
     absl::Status status;                 // kEnded
   };
   // The next thing to send. Once the summary has been taken the extraction has succeeded and
-  // kEnded follows; after another end everything unsent is gone.
+  // kEnded follows; after another end everything unsent is gone. An extraction that succeeded or
+  // that the engine failed has left no object of the engine's and takes no place any more when its
+  // end can be seen here.
   Answer NextAnswer(const std::shared_ptr<Extraction>& extraction) ABSL_LOCKS_EXCLUDED(mu_);
 
   // Ends the extraction with `status`; a call of the engine that is running for it returns soon. No
@@ -101,6 +103,17 @@ class ExtractionRunner {
     bool finished = false;  // nothing follows `pieces`
   };
   Input TakeInput(Extraction& extraction) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // What is left of an extraction that ends: to be let go of with no lock held.
+  struct Remains {
+    std::unique_ptr<MotionExtraction> engine;
+    std::deque<std::string> inbox;
+    std::string outbox;
+  };
+  // Ends an extraction that has not ended. TellEnd() must follow, with no lock held.
+  Remains SetEnd(const Handle& extraction, const absl::Status& status)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void TellEnd(const Handle& extraction, const absl::Status& status) ABSL_LOCKS_EXCLUDED(mu_);
+
   // One call of the engine and what comes after it.
   void Turn(const Handle& extraction, Input input) ABSL_LOCKS_EXCLUDED(mu_);
   // What the engine makes of the input.

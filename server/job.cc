@@ -15,6 +15,11 @@ bool Same(const JobPlan& a, const JobPlan& b) {
          a.total_steps == b.total_steps && a.complete == b.complete;
 }
 
+// Only the number of frames never falls before the plan is complete.
+bool IsOlder(const JobPlan& a, const JobPlan& b) {
+  return a.complete == b.complete ? a.num_frames < b.num_frames : b.complete;
+}
+
 }  // namespace
 
 Job::Job(JobRequest request, Limits limits, absl::Time created, absl::Time deadline,
@@ -248,7 +253,8 @@ std::unique_ptr<EngineJob> Job::TakeUnneededEngineJob() {
 
 void Job::SetPlan(const JobPlan& plan) {
   MutexLock lock(&mu_);
-  if (Same(plan, plan_)) return;
+  // Two threads may tell, and the older plan last.
+  if (Same(plan, plan_) || IsOlder(plan, plan_)) return;
   plan_ = plan;
   progress_changed_ = true;
 }
@@ -398,6 +404,7 @@ Job::Answer Job::NextAnswer(const Listener* caller) {
   if (caller != nullptr && listener_.lock().get() != caller) {
     answer.next = Next::kEnded;
     answer.status = absl::AbortedError("another call follows the job now");
+    answer.taken_over = true;
     return answer;
   }
   if (next_sequence_number_ < sent_.end()) {

@@ -178,7 +178,7 @@ class Job {
 
   // --- Progress ---
 
-  // The plan of a job that is still being read grows.
+  // The plan of a job that is still being read grows; an older one than the job has is ignored.
   void SetPlan(const JobPlan& plan) ABSL_LOCKS_EXCLUDED(mu_);
   JobPlan plan() const ABSL_LOCKS_EXCLUDED(mu_);
   // Returns by how much frames_in and frames_skipped have grown.
@@ -224,9 +224,10 @@ class Job {
     bool last = false;             // kAnswer: it is the summary
     bool made_room = false;        // kAnswer: the outbox was full and is not any more
     absl::Status status;           // kEnded
+    bool taken_over = false;       // kEnded: of the call alone, another one follows the job
   };
   // The next thing to send. After the end everything unsent is gone. For a `caller` that is not
-  // the listener (any more): kEnded with kAborted. Null: whoever listens.
+  // the listener (any more): kEnded with kAborted, and taken_over. Null: whoever listens.
   Answer NextAnswer(const Listener* caller = nullptr) ABSL_LOCKS_EXCLUDED(mu_);
 
   // --- The call ---

@@ -152,6 +152,11 @@ void JobRunner::CompleteInput(const std::shared_ptr<Job>& job) {
 
 Job::Answer JobRunner::NextAnswer(const std::shared_ptr<Job>& job, const Job::Listener* caller) {
   Job::Answer answer = job->NextAnswer(caller);
+  if (answer.next == Job::Next::kEnded && !answer.taken_over) {
+    // EndJob() is not through; it tells the listener when it is.
+    MutexLock lock(&mu_);
+    if (live_.contains(job->id())) return {};
+  }
   const int64_t media_bytes = MediaBytes(answer.response);
   if (media_bytes > 0) metrics_.CountSent(static_cast<size_t>(media_bytes));
   if (answer.made_room) {
@@ -346,15 +351,20 @@ void JobRunner::EndJob(const std::shared_ptr<Job>& job, const absl::Status& stat
   if (!job->End(for_caller, clock_.TimeNow())) return;
 
   const v1::Job snapshot = job->Snapshot();
-  bool was_queued = false;
+  resumable_.OnEnded(job, clock_.TimeNow());
   {
     MutexLock lock(&mu_);
     const auto entry = live_.find(job->id());
-    was_queued = entry->second.queued;
-    if (was_queued) --num_queued_;
+    if (entry->second.queued) {
+      --num_queued_;
+      metrics_.AddQueued(-1);
+    }
     live_.erase(entry);
     backlog_.Remove(job->id());
     metrics_.SetQueuedWork(backlog_.work_left());
+    // Before anybody can be told: see NextAnswer().
+    metrics_.AddLive(-1);
+    metrics_.CountEnded(for_caller.code());
     remembered_.emplace(job->id(), Remembered{snapshot, job->tenant()});
     remembered_order_.push_back(job->id());
     if (remembered_order_.size() > static_cast<size_t>(config_.max_remembered_jobs)) {
@@ -362,10 +372,6 @@ void JobRunner::EndJob(const std::shared_ptr<Job>& job, const absl::Status& stat
       remembered_order_.pop_front();
     }
   }
-  resumable_.OnEnded(job, clock_.TimeNow());
-  if (was_queued) metrics_.AddQueued(-1);
-  metrics_.AddLive(-1);
-  metrics_.CountEnded(for_caller.code());
   LogJob(EndLevel(for_caller), job->id(), job->tenant(), "job ended",
          {{"code", std::string(StatusCodeName(for_caller.code()))},
           {"error", std::string(status.message())},

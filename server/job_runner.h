@@ -87,7 +87,10 @@ class JobRunner final : private StepScheduler::Events {
   void FinishInput(const std::shared_ptr<Job>& job);
   // FinishInput, and the caller has said so itself.
   void CompleteInput(const std::shared_ptr<Job>& job);
-  Job::Answer NextAnswer(const std::shared_ptr<Job>& job, const Job::Listener* caller = nullptr);
+  // A job's end is told when the job has left the books: whoever hears of it may start another one
+  // in its place, and finds it counted.
+  Job::Answer NextAnswer(const std::shared_ptr<Job>& job, const Job::Listener* caller = nullptr)
+      ABSL_LOCKS_EXCLUDED(mu_);
   // The summary is on the wire: the job has succeeded.
   void OnSummarySent(const std::shared_ptr<Job>& job);
   // The scheduler thread ends the job with `status` before its next step; a call of the engine that

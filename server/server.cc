@@ -1,5 +1,6 @@
 #include "server/server.h"
 
+#include <grpc/grpc.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/security/server_credentials.h>
@@ -32,10 +33,14 @@ int ToMilliseconds(absl::Duration duration) {
   return static_cast<int>(absl::ToInt64Milliseconds(duration));
 }
 
-// Both settings belong to the process, not to a server, and want to come before the first builder.
-void InitGrpcPlugins() {
+// These settings belong to the process, not to a server, and want to come before the first builder.
+void InitGrpc() {
   static std::once_flag once;
   std::call_once(once, [] {
+    // Without this, gRPC 1.51 shuts down with the last server and may then wait up to 10 s for one
+    // of its own threads (a poll that nothing wakes). Its threads idle until the process ends
+    // instead.
+    grpc_init();
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   });
@@ -72,7 +77,7 @@ Server::Server(const ServerConfig& config, std::function<void()> on_stopped, Clo
 absl::Status Server::Open() {
   if (const absl::Status status = OpenMetrics(); !status.ok()) return status;
 
-  InitGrpcPlugins();
+  InitGrpc();
   grpc::ServerBuilder builder;
   builder.RegisterService(&service_);
   // The media is compressed already, and a compressed message could unpack beyond its limit.

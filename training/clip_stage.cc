@@ -46,6 +46,10 @@ void AddClipStage(CLI::App& app, std::vector<Subcommand>& stages) {
   command->add_option("--merges", o.max_merges, "at most so many byte pairs")
       ->capture_default_str();
   command->add_option("--batch", o.batch)->capture_default_str();
+  command->add_option("--group", o.group, "people of a batch who are described alike")
+      ->capture_default_str();
+  command->add_option("--consistency", o.consistency, "weight of CyCLIP's terms")
+      ->capture_default_str();
   command->add_option("--learning-rate", o.learning_rate)->capture_default_str();
   command->add_option("--weight-decay", o.weight_decay)->capture_default_str();
   command->add_option("--warmup-steps", o.warmup_steps)->capture_default_str();

@@ -73,6 +73,7 @@ absl::StatusOr<std::unique_ptr<ClipTrainee>> ClipTrainee::Create(ClipTrainingOpt
   if (options.batch < 2 || options.batch > data.num_people()) {
     return absl::InvalidArgumentError(absl::StrCat("batch must be 2..", data.num_people()));
   }
+  if (options.group < 1) return absl::InvalidArgumentError("group must be 1 or more");
   return std::unique_ptr<ClipTrainee>(new ClipTrainee(
       std::move(options), config, *std::move(merges), *std::move(tokenizer), data, held_out));
 }
@@ -87,6 +88,7 @@ ClipTrainee::ClipTrainee(ClipTrainingOptions options, ClipConfig config, std::st
       held_out_(held_out),
       pictures_(ClipPictures(data, options_.image_size)),
       tokens_(ClipTokens(data, tokenizer_)),
+      neighbours_(data.captions),
       model_(Build(config_, options_)),
       averaged_(OnDevice(Clip(config_), options_.device)),
       optimizer_(NamedParameters(*model_), {.beta1 = 0.9,
@@ -95,39 +97,52 @@ ClipTrainee::ClipTrainee(ClipTrainingOptions options, ClipConfig config, std::st
                                             .clip_norm = options_.gradient.clip_norm}),
       average_(*model_, *averaged_, options_.ema) {}
 
+std::vector<int64_t> ClipTrainee::DrawPeople(int64_t number) const {
+  std::mt19937_64 random(StepSeed(options_.seed, static_cast<uint64_t>(number)));
+  std::vector<bool> taken(static_cast<size_t>(data_.num_people()));
+  std::vector<int64_t> people;
+  while (static_cast<int64_t>(people.size()) < options_.batch) {
+    const auto person = static_cast<int64_t>(random() % static_cast<uint64_t>(data_.num_people()));
+    if (taken[person]) continue;
+    const int64_t left = options_.batch - static_cast<int64_t>(people.size());
+    const auto group = neighbours_.Draw(person, std::min(options_.group, left), random, taken);
+    people.insert(people.end(), group.begin(), group.end());
+  }
+  return people;
+}
+
 MicroBatch ClipTrainee::LossOf(int64_t number) {
   MicroBatch batch;
-  std::mt19937_64 random(StepSeed(options_.seed, static_cast<uint64_t>(number)));
+  std::mt19937_64 random(StepSeed(options_.seed + 1, static_cast<uint64_t>(number)));
   const auto below = [&random](int64_t bound) {
     return static_cast<int64_t>(random() % static_cast<uint64_t>(bound));
   };
-  // Different people: a partial Fisher-Yates shuffle.
-  std::vector<int64_t> people(static_cast<size_t>(data_.num_people()));
-  for (size_t i = 0; i < people.size(); ++i) people[i] = static_cast<int64_t>(i);
   std::vector<torch::Tensor> pictures, ids;
-  for (int64_t i = 0; i < options_.batch; ++i) {
-    const int64_t j = i + below(data_.num_people() - i);
-    std::swap(people[static_cast<size_t>(i)], people[static_cast<size_t>(j)]);
-    const int64_t person = people[static_cast<size_t>(i)];
+  for (const int64_t person : DrawPeople(number)) {
     pictures.push_back(pictures_[person][below(pictures_.size(1))]);
     ids.push_back(tokens_[person][below(tokens_.size(1))]);
     batch.seeds.push_back(data_.seeds[static_cast<size_t>(person)]);
   }
-  torch::Tensor logits;
+  torch::Tensor image, text;
   {
     AutocastScope autocast(options_.bfloat16, options_.device);
-    const torch::Tensor image =
-        model_->image_embeds(ClipStandardize(torch::stack(pictures).to(options_.device)));
-    const torch::Tensor text = model_->text_embeds(
+    image = model_->image_embeds(ClipStandardize(torch::stack(pictures).to(options_.device)));
+    text = model_->text_embeds(
         TrimPadding(torch::stack(ids), config_.text.eos_token_id).to(options_.device));
-    logits = NormalizeEmbedding(image.to(torch::kFloat32))
-                 .matmul(NormalizeEmbedding(text.to(torch::kFloat32)).t())
-                 .to(torch::kFloat32);
   }
-  logits = logits * model_->logit_scale().exp();
+  image = NormalizeEmbedding(image.to(torch::kFloat32));
+  text = NormalizeEmbedding(text.to(torch::kFloat32));
+  const torch::Tensor cosine = image.matmul(text.t());
+  const torch::Tensor logits = cosine * model_->logit_scale().exp();
   const torch::Tensor own = torch::arange(options_.batch).to(options_.device);
   batch.loss = 0.5 * (torch::nn::functional::cross_entropy(logits, own) +
                       torch::nn::functional::cross_entropy(logits.t(), own));
+  if (options_.consistency > 0) {
+    const torch::Tensor across = (cosine - cosine.t()).square().mean();
+    const torch::Tensor within = (image.matmul(image.t()) - text.matmul(text.t())).square().mean();
+    batch.loss =
+        batch.loss + options_.consistency * static_cast<double>(options_.batch) * (across + within);
+  }
   return batch;
 }
 

@@ -1,5 +1,10 @@
 // Trains the two CLIP towers on pictures and captions of the people: the symmetric contrastive loss
 // of Radford et al. 2021, each picture against the captions of a batch of other people.
+//
+// Among people drawn at random a few things tell everybody apart, and nothing else is learned: not
+// the glasses, not which of two colours is the hair's. So a batch is made of groups of similar
+// people. And an embedding of a caption should stand where the one of its picture does, so that
+// differences of captions move pictures: the consistency terms of Goel et al. 2022 (CyCLIP).
 #pragma once
 
 #include <torch/torch.h>
@@ -14,6 +19,7 @@
 #include "absl/status/statusor.h"
 #include "pipeline/models/clip.h"
 #include "pipeline/models/clip_tokenizer.h"
+#include "training/caption_neighbours.h"
 #include "training/data_cache.h"
 #include "training/gradient_step.h"
 #include "training/training_run.h"
@@ -29,6 +35,8 @@ struct ClipTrainingOptions {
   int64_t projection_dim = 256;
   size_t max_merges = 600;
   int64_t batch = 128;
+  int64_t group = 8;          // people of a batch who are similar (CaptionNeighbours); 1: none
+  double consistency = 0.25;  // weight of each consistency term; 0: none
   double learning_rate = 1e-3;
   int64_t warmup_steps = 100;
   double final_lr_ratio = 0.02;
@@ -57,6 +65,9 @@ class ClipTrainee : public Trainee {
   absl::Status Load(const TensorMap& tensors) override;
   std::string Description() const override;
 
+  // The people of micro-batch `number`, all different.
+  std::vector<int64_t> DrawPeople(int64_t number) const;
+
   Clip& averaged() { return averaged_; }
   const ClipConfig& config() const { return config_; }
   const std::string& merges() const { return merges_; }
@@ -74,6 +85,7 @@ class ClipTrainee : public Trainee {
   const DataCache* held_out_;
   torch::Tensor pictures_;  // uint8 [P,F,3,S,S]
   torch::Tensor tokens_;    // int64 [P,phrasings,77]
+  const CaptionNeighbours neighbours_;
   Clip model_;
   Clip averaged_;
   AdamW optimizer_;

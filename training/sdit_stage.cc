@@ -31,6 +31,7 @@ absl::Status Encode(const EncodeFlags& flags, const StageContext& context) {
 
 struct SditFlags : RunFlags {
   std::string start_from;
+  bool new_clip = false;
   std::string autoencoder, clip, latents, held_out_latents;
   std::string portraits, portrait_latents, held_out_portraits, held_out_portrait_latents;
   SditTrainingOptions training;
@@ -104,7 +105,7 @@ absl::Status Train(SditFlags flags, const StageContext& context) {
   if (start) {
     const auto weights = ReadTrainedSditState(flags.start_from);
     if (!weights.ok()) return weights.status();
-    const absl::Status status = (*trainee)->StartFrom(*start, *weights);
+    const absl::Status status = (*trainee)->StartFrom(*start, *weights, flags.new_clip);
     if (!status.ok()) return status;
   }
   const auto summary = RunTraining(flags.run, **trainee, std::cout);
@@ -147,6 +148,9 @@ void AddSditStage(CLI::App& app, std::vector<Subcommand>& stages) {
   command->add_option("--held-out-portrait-latents", flags->held_out_portrait_latents);
   command->add_option("--start-from", flags->start_from,
                       "folder of an earlier run to begin from; a checkpoint goes first");
+  command->add_flag("--new-clip", flags->new_clip,
+                    "with --start-from: --clip is not what that run read, so the layer of G begins "
+                    "anew");
   SditTrainingOptions& o = flags->training;
   command->add_option("--width", o.hidden_size)->capture_default_str();
   command->add_option("--depth", o.depth)->capture_default_str();

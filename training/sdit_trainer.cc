@@ -344,22 +344,27 @@ SditRows SditTrainee::DrawRows(int64_t number) const {
   return rows;
 }
 
-MicroBatch SditTrainee::LossOf(int64_t number) {
-  SditRows rows = DrawRows(number);
-  torch::Tensor t = torch::empty({options_.clips}, torch::kInt64);
-  torch::Tensor noise = torch::empty(rows.latents.sizes());
+SditNoise SditTrainee::DrawNoise(int64_t number, const SditRows& rows) const {
+  SditNoise drawn = {.t = torch::empty({options_.clips}, torch::kInt64),
+                     .noise = torch::empty(rows.latents.sizes())};
   for (int64_t b = 0; b < options_.clips; ++b) {
     std::mt19937_64 random(
         StepSeed(options_.seed + 1, static_cast<uint64_t>(number * options_.clips + b)));
     const int draws = rows.keep_source[b].item<bool>() ? 1 : options_.hidden_source_draws;
-    uint64_t step = 0;
-    for (int i = 0; i < draws; ++i) step = std::max(step, random() % uint64_t{kTrainSteps});
-    t[b] = static_cast<int64_t>(step);
-    noise[b].copy_(RowNoise(random(), rows.latents[b].sizes()));
+    uint64_t t = 0;
+    for (int i = 0; i < draws; ++i) t = std::max(t, random() % uint64_t{kTrainSteps});
+    drawn.t[b] = static_cast<int64_t>(t);
+    drawn.noise[b].copy_(RowNoise(random(), rows.latents[b].sizes()));
   }
-  rows = OnDevice(std::move(rows), options_.device);
-  t = t.to(options_.device);
-  noise = noise.to(options_.device);
+  return drawn;
+}
+
+MicroBatch SditTrainee::LossOf(int64_t number) {
+  const SditRows drawn = DrawRows(number);
+  const SditNoise noising = DrawNoise(number, drawn);
+  const SditRows rows = OnDevice(drawn, options_.device);
+  const torch::Tensor t = noising.t.to(options_.device);
+  const torch::Tensor noise = noising.noise.to(options_.device);
   SDiTInput input = InputFrom(config_, rows);
   input.x = AddNoise(schedule_, rows.latents, t, noise);
   input.t = t;
@@ -480,12 +485,19 @@ absl::Status SditTrainee::Load(const TensorMap& tensors) {
   return LoadTraining(tensors, *model_, *averaged_, average_, optimizer_);
 }
 
-absl::Status SditTrainee::StartFrom(const TrainedSdit& about, const TensorMap& weights) {
+absl::Status SditTrainee::StartFrom(const TrainedSdit& about, TensorMap weights, bool new_clip) {
   if (ToJson(about.config) != ToJson(config_) || about.process.prediction != options_.prediction) {
     return absl::InvalidArgumentError(
         absl::StrCat("the run to start from trained ", ToJson(about.config).dump(), " to predict ",
                      PredictionName(about.process.prediction), ", this one trains ",
                      ToJson(config_).dump(), " to predict ", PredictionName(options_.prediction)));
+  }
+  if (new_clip) {
+    const TensorMap own = StateDict(*model_);
+    for (const char* name : {"identity_mean", "identity_basis", "whitened_identity.weight",
+                             "whitened_identity.bias", "sdit.null_clip"}) {
+      weights.insert_or_assign(name, own.at(name));
+    }
   }
   absl::Status status = LoadWeights(*model_, weights);
   status.Update(LoadWeights(*averaged_, weights));

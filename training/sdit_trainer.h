@@ -149,6 +149,12 @@ struct SditRows {
   std::vector<uint64_t> seeds;        // [B], the people
 };
 
+// What rows are noised with.
+struct SditNoise {
+  torch::Tensor t;      // int64 [B], training steps
+  torch::Tensor noise;  // [B,T,C,h,h]
+};
+
 class SditTrainee : public Trainee {
  public:
   // The data and what they point to must outlive the trainee; `held_out` may be null, and so may
@@ -171,9 +177,10 @@ class SditTrainee : public Trainee {
   std::string Description() const override;
 
   // Begins from another run's averaged weights (ReadTrainedSditState) instead of random ones, and
-  // with its whitening. kInvalidArgument: it had another architecture or predicted something else;
-  // then nothing is changed. Its schedule may have been another.
-  absl::Status StartFrom(const TrainedSdit& about, const TensorMap& weights);
+  // with its whitening. `new_clip`: G came from other towers then, so its whitening and the layer
+  // that reads it begin anew. kInvalidArgument: the run had another architecture or predicted
+  // something else; then nothing is changed. Its schedule may have been another.
+  absl::Status StartFrom(const TrainedSdit& about, TensorMap weights, bool new_clip = false);
 
   // A copy of the averaged network that takes raw landmarks and G, on the CPU.
   SDiT Folded() const;
@@ -184,6 +191,7 @@ class SditTrainee : public Trainee {
   const SDiTConfig& config() const { return config_; }
   // The rows of micro-batch `number`.
   SditRows DrawRows(int64_t number) const;
+  SditNoise DrawNoise(int64_t number, const SditRows& rows) const;
   // Leaves the gradient of step `step` in the parameters().
   absl::StatusOr<Gradient> BackPropagate(int64_t step);
   const std::vector<NamedParameter>& parameters() const { return optimizer_.parameters(); }

@@ -592,7 +592,8 @@ TEST_F(RunTest, ErrorIsJsonToo) {
 }
 
 TEST_F(RunTest, DeadlineIsExitCodeFour) {
-  auto program = StartRun("hang", {"--deadline", "0.3"});
+  // Long enough for the service to get the call on a busy machine.
+  auto program = StartRun("hang", {"--deadline", "2"});
 
   EXPECT_EQ(program->Wait(), 4) << program->err();
 
@@ -720,10 +721,11 @@ TEST_F(CommandLineTest, ServerThatNeverGetsReadyIsGivenUp) {
   auto environment = PrivateServer();
   environment["FAKE_REENACTD_START"] = "hang";
 
-  auto program = Start(RunArguments("echo", {"--start-timeout", "300ms"}), environment);
+  // Long enough for the server to say its number on a busy machine.
+  auto program = Start(RunArguments("echo", {"--start-timeout", "2s"}), environment);
   EXPECT_EQ(program->Wait(), 3) << program->err();
 
-  EXPECT_THAT(program->err(), HasSubstr("not ready within 300ms"));
+  EXPECT_THAT(program->err(), HasSubstr("not ready within 2s"));
   EXPECT_TRUE(PrivateServerIsGone());
 }
 

@@ -95,6 +95,9 @@ class FakeEngine final : public Engine {
     std::function<absl::Status(const MotionRequest&)> on_read;
     // Runs when an extraction is cancelled, on the thread that does.
     std::function<void(const MotionRequest&)> on_cancel_read;
+    // Runs when an object of the engine's is destroyed, on the thread that does.
+    std::function<void(const JobRequest&)> on_job_gone;
+    std::function<void(const MotionRequest&)> on_extraction_gone;
     // Number of frames and shape of a job. Null: num_frames and the default shape.
     std::function<int(const JobRequest&)> frames_of;
     std::function<FakeShape(const JobRequest&)> shape_of;
@@ -210,6 +213,7 @@ class FakeEngine final : public Engine {
     }
     ~FakeExtraction() override {
       engine_.Expect(!busy_, "an extraction destroyed inside one of its calls");
+      if (engine_.options_.on_extraction_gone) engine_.options_.on_extraction_gone(request_);
       MutexLock lock(&engine_.mu_);
       --engine_.num_extractions_;
     }
@@ -288,6 +292,7 @@ class FakeEngine final : public Engine {
     }
     ~FakeJob() override {
       engine_.Expect(num_calls_ == 0, "a job destroyed inside one of its calls");
+      if (engine_.options_.on_job_gone) engine_.options_.on_job_gone(request_);
       MutexLock lock(&engine_.mu_);
       --engine_.num_alive_;
     }

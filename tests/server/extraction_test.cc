@@ -6,11 +6,14 @@
 
 #include "server/convert.h"
 #include "server/extraction_runner.h"
+#include "server/log.h"
+#include "tests/fakes/fake_clock.h"
 #include "tests/server/test_client.h"
 
 namespace reenact {
 namespace {
 
+using testing::FakeClock;
 using testing::FakeEngine;
 using testing::GrpcStatusIs;
 using ::testing::HasSubstr;
@@ -398,12 +401,25 @@ class Turns : public ::testing::Test {
     ServerConfig config;
     config.max_inbox_bytes = 1000;
     config.max_outbox_bytes = 100;
+    config.receive_timeout = absl::Minutes(1);
     return config;
   }
+  FakeEngine::Options Hooks() {
+    FakeEngine::Options options;
+    options.on_read = [this](const MotionRequest&) { return on_read_ ? on_read_() : OkStatus(); };
+    options.on_extraction_gone = [this](const MotionRequest&) {
+      if (on_gone_) on_gone_();
+    };
+    return options;
+  }
+  static absl::Status OkStatus() { return absl::OkStatus(); }
 
-  FakeEngine engine_;
+  std::function<absl::Status()> on_read_;
+  std::function<void()> on_gone_;
+  FakeClock clock_;
+  FakeEngine engine_{Hooks()};
   Metrics metrics_;
-  ExtractionRunner runner_{Config(), engine_, Clock::Real(), metrics_, /*num_threads=*/0};
+  ExtractionRunner runner_{Config(), engine_, clock_, metrics_, /*num_threads=*/0};
   std::shared_ptr<Ear> ear_ = std::make_shared<Ear>();
 };
 
@@ -468,6 +484,67 @@ TEST_F(Turns, AnEndTakesWhatIsUnsent) {
   EXPECT_EQ(engine_.num_extractions(), 0);
 }
 
+TEST_F(Turns, AnEndIsSeenWhenTheEnginesObjectIsGone) {
+  for (const bool fails : {false, true}) {
+    const auto extraction = Admit();
+    int num_looks = 0;
+    on_gone_ = [&] {
+      EXPECT_EQ(runner_.NextAnswer(extraction).next, ExtractionRunner::Next::kNothing);
+      ++num_looks;
+    };
+    on_read_ = [fails] { return fails ? absl::InternalError("broken") : absl::OkStatus(); };
+    runner_.PushInput(extraction, "x");
+    runner_.FinishInput(extraction);
+    while (runner_.RunTurn()) {
+    }
+
+    EXPECT_EQ(num_looks, 1);
+    EXPECT_EQ(runner_.AwaitIdle(absl::InfinitePast()), fails) << "a template is still to be sent";
+    EXPECT_EQ(runner_.NextAnswer(extraction).next,
+              fails ? ExtractionRunner::Next::kEnded : ExtractionRunner::Next::kAnswer);
+    runner_.End(extraction, absl::CancelledError("enough"));
+    on_gone_ = nullptr;
+  }
+}
+
+TEST_F(Turns, WhoHasTheSummaryIsToldOfSuccess) {
+  const auto extraction = Admit();
+  runner_.PushInput(extraction, "x");
+  runner_.FinishInput(extraction);
+  while (runner_.RunTurn()) {
+  }
+  EXPECT_TRUE(runner_.NextAnswer(extraction).response.has_template_chunk());
+  EXPECT_TRUE(runner_.NextAnswer(extraction).response.has_summary());
+  runner_.EndAll(absl::UnavailableError("the server is shutting down"));
+
+  const auto answer = runner_.NextAnswer(extraction);
+
+  EXPECT_EQ(answer.next, ExtractionRunner::Next::kEnded);
+  EXPECT_THAT(answer.status, IsOk());
+}
+
+TEST_F(Turns, ACallerWhoCannotSendIsNotSilent) {
+  const auto extraction = Admit();
+  runner_.PushInput(extraction, std::string(999, 'x'));
+  EXPECT_FALSE(runner_.WantsInput(extraction));
+
+  // It takes its time until the input is read; only then can the caller go on.
+  clock_.Advance(absl::Minutes(2));
+  runner_.EndOverdue();
+  while (runner_.RunTurn()) {
+  }
+  EXPECT_TRUE(runner_.WantsInput(extraction));
+  clock_.Advance(absl::Seconds(59));
+  runner_.EndOverdue();
+  EXPECT_EQ(runner_.NextAnswer(extraction).next, ExtractionRunner::Next::kNothing);
+
+  clock_.Advance(absl::Seconds(1));
+  runner_.EndOverdue();
+  const auto answer = runner_.NextAnswer(extraction);
+  EXPECT_EQ(answer.next, ExtractionRunner::Next::kEnded);
+  EXPECT_THAT(answer.status, testing::StatusIs(absl::StatusCode::kDeadlineExceeded, "no driving"));
+}
+
 TEST_F(Turns, TakesTurns) {
   const auto first = Admit(), second = Admit();
   for (const auto& extraction : {first, second}) {
@@ -477,6 +554,55 @@ TEST_F(Turns, TakesTurns) {
   for (int i = 0; i < 4; ++i) EXPECT_TRUE(runner_.RunTurn());
   EXPECT_EQ(runner_.NextAnswer(first).response.template_chunk(), "motion 0;.");
   EXPECT_EQ(runner_.NextAnswer(second).response.template_chunk(), "motion 0;.");
+}
+
+// Threads take the turns while the callers do what they like at any moment. A turn was once begun
+// under one lock and got its input under the next one: an end between the two left it with neither
+// a request nor an object of the engine's. An engine's object that could not be made did the same
+// to the turn after it.
+TEST(ExtractionThreadsTest, CallersMayEndItAtAnyMoment) {
+  constexpr absl::Duration kTime = absl::Seconds(1);
+  constexpr int kNumCallers = 2;
+  ASSERT_THAT(SetLogLevel("error"), IsOk());  // there are many, and each would be logged
+  FakeEngine::Options options;
+  options.on_extract = [](const MotionRequest& request) {
+    return request.copy_audio ? absl::OkStatus()
+                              : absl::FailedPreconditionError("driver_face: no face");
+  };
+  FakeEngine engine(options);
+  Metrics metrics;
+  ServerConfig config;
+  config.max_extractions = 1000;
+  {
+    ExtractionRunner runner(config, engine, Clock::Real(), metrics, /*num_threads=*/2);
+    std::atomic<int64_t> num_ended{0};
+    std::vector<std::thread> callers;
+    for (int caller = 0; caller < kNumCallers; ++caller) {
+      callers.emplace_back([&] {
+        const absl::Time until = absl::Now() + kTime;
+        for (int i = 0; absl::Now() < until; ++i) {
+          MotionRequest request;
+          request.copy_audio = i % 2 == 0;  // else its engine's object cannot be made
+          const auto extraction = runner.Admit(request, "", absl::InfiniteFuture(), {});
+          ASSERT_THAT(extraction, IsOk());
+          // From no time at all to some turns.
+          for (int piece = 0; piece < i % 16; ++piece) runner.PushInput(*extraction, "x");
+          if (i % 3 == 0) runner.FinishInput(*extraction);
+          runner.End(*extraction, absl::CancelledError("enough"));
+          const auto answer = runner.NextAnswer(*extraction);
+          EXPECT_EQ(answer.next, ExtractionRunner::Next::kEnded);
+          ++num_ended;
+        }
+      });
+    }
+    for (std::thread& caller : callers) caller.join();
+
+    EXPECT_GT(num_ended, kNumCallers);
+    EXPECT_TRUE(runner.AwaitIdle(absl::Now() + kTestTimeout));
+    EXPECT_EQ(engine.num_extractions(), 0);
+  }
+  EXPECT_THAT(engine.violations(), IsEmpty());
+  ASSERT_THAT(SetLogLevel("info"), IsOk());
 }
 
 }  // namespace

@@ -76,6 +76,23 @@ TEST_F(JobTest, CannotSucceedBeforeItRuns) {
   EXPECT_EQ(job_.state(), JobState::kReceiving);
 }
 
+TEST_F(JobTest, AnOlderPlanIsIgnored) {
+  // Preparation and the scheduler tell the plan, each as it last saw it.
+  const JobPlan older = {.num_frames = 4, .num_rows = 1, .total_steps = 3};
+  const JobPlan fewer_rows = {.num_frames = 8, .num_rows = 2, .total_steps = 6};
+  const JobPlan complete = {.num_frames = 6, .num_rows = 2, .total_steps = 6, .complete = true};
+  job_.SetPlan({.num_frames = 8, .num_rows = 3, .total_steps = 9});
+
+  job_.SetPlan(older);
+  EXPECT_EQ(job_.plan().num_frames, 8);
+  job_.SetPlan(fewer_rows);
+  EXPECT_EQ(job_.plan().num_rows, 2) << "frames of a camera may be left out";
+  job_.SetPlan(complete);
+  EXPECT_EQ(job_.plan().num_frames, 6) << "the file had promised more";
+  job_.SetPlan(fewer_rows);
+  EXPECT_TRUE(job_.plan().complete);
+}
+
 TEST_F(JobTest, TheFirstRequestToEndCounts) {
   EXPECT_TRUE(job_.requested_end().ok());
   job_.RequestEnd(absl::CancelledError("a"));

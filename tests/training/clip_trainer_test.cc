@@ -1,5 +1,7 @@
 #include "training/clip_trainer.h"
 
+#include <set>
+
 #include "pipeline/models/clip_preprocess.h"
 #include "tests/training/tiny_data.h"
 
@@ -20,8 +22,8 @@ ClipTrainingOptions TinyOptions() {
   return options;
 }
 
-std::unique_ptr<ClipTrainee> Make() {
-  auto trainee = ClipTrainee::Create(TinyOptions(), TinyData(), &TinyData());
+std::unique_ptr<ClipTrainee> Make(const ClipTrainingOptions& options = TinyOptions()) {
+  auto trainee = ClipTrainee::Create(options, TinyData(), &TinyData());
   if (!trainee.ok()) throw std::runtime_error(trainee.status().ToString());
   return *std::move(trainee);
 }
@@ -33,6 +35,43 @@ TEST(ClipTraineeTest, LossFallsBelowChance) {
 
   // Guessing among 6 people costs ln 6 = 1.79.
   EXPECT_LT(testing::Mean(losses, 110, 10), 1.2);
+}
+
+TEST(ClipTraineeTest, APersonIsInABatchOnce) {
+  for (const int64_t group : {1, 4, 9}) {
+    ClipTrainingOptions options = TinyOptions();
+    options.batch = 5;
+    options.group = group;
+    const auto trainee = Make(options);
+    for (int64_t number = 0; number < 20; ++number) {
+      const std::vector<int64_t> people = trainee->DrawPeople(number);
+      EXPECT_EQ(people.size(), 5u);
+      EXPECT_EQ(std::set<int64_t>(people.begin(), people.end()).size(), 5u);
+      EXPECT_EQ(people, trainee->DrawPeople(number));
+    }
+  }
+}
+
+// The mean square difference between how alike pictures are and how alike their captions are.
+double Inconsistency(ClipTrainee& trainee) {
+  const auto tokenizer = ClipTokenizer::FromMerges(trainee.merges(), TinyOptions().max_merges);
+  const torch::Tensor pictures = EmbedPictures(trainee.averaged(), TinyData()).select(1, 0);
+  const torch::Tensor texts =
+      EmbedCaptions(trainee.averaged(), TinyData(), *tokenizer).select(1, 0);
+  return (pictures.matmul(pictures.t()) - texts.matmul(texts.t())).square().mean().item<double>();
+}
+
+TEST(ClipTraineeTest, ConsistencyMakesCaptionsAsAlikeAsTheirPictures) {
+  ClipTrainingOptions options = TinyOptions();
+  options.consistency = 0;
+  const auto without = Make(options);
+  options.consistency = 0.25;
+  const auto with = Make(options);
+  for (ClipTrainee* trainee : {without.get(), with.get()}) {
+    testing::TrainSteps(*trainee, 0, 120, 120);
+  }
+
+  EXPECT_LT(Inconsistency(*with), 0.5 * Inconsistency(*without));
 }
 
 TEST(ClipTraineeTest, ResumesExactly) {

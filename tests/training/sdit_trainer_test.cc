@@ -146,6 +146,52 @@ TEST(SditTraineeTest, AResumedRunMustSayAgainWhatItStartedFrom) {
   EXPECT_THAT(second->Description(), ::testing::HasSubstr("latents scaled by 1"));
 }
 
+TEST(SditTraineeTest, WithNewTowersOnlyTheLayerOfGBeginsAnew) {
+  const auto first = Make(TinyOptions());
+  testing::TrainSteps(*first, 0, 30, 30);
+  const Finished finished = Finish(*first, testing::FreshFolder());
+  SditTrainingOptions other = TinyOptions();
+  other.seed = 9;
+  const auto second = Make(other);
+  TensorMap fresh, begun;
+  second->Save(fresh);
+
+  ASSERT_TRUE(second->StartFrom(finished.about, finished.weights, /*new_clip=*/true).ok());
+
+  second->Save(begun);
+  int num_of_g = 0;
+  for (const auto& [name, weights] : finished.weights) {
+    const bool of_g = name.find("identity") != std::string::npos || name == "sdit.null_clip";
+    num_of_g += of_g ? 1 : 0;
+    EXPECT_TRUE(
+        torch::equal(begun.at("average." + name), of_g ? fresh.at("average." + name) : weights))
+        << name;
+  }
+  EXPECT_EQ(num_of_g, 5);
+}
+
+TEST(SditTraineeTest, WithoutSourceTokensTheNoisiestOfTheDrawsCounts) {
+  SditTrainingOptions options = TinyOptions();
+  options.clips = 200;
+  options.drop_source_tokens = 0.5;
+  const auto plain = Make(options);
+  options.hidden_source_draws = 4;
+  const auto noisy = Make(options);
+  const SditRows rows = noisy->DrawRows(3);
+
+  const torch::Tensor before = plain->DrawNoise(3, rows).t, after = noisy->DrawNoise(3, rows).t;
+
+  const torch::Tensor kept = rows.keep_source;
+  EXPECT_TRUE(torch::equal(before.masked_select(kept), after.masked_select(kept)));
+  EXPECT_TRUE((after >= before).all().item<bool>());
+  const auto mean = [](const torch::Tensor& t) {
+    return t.to(torch::kFloat32).mean().item<double>();
+  };
+  EXPECT_NEAR(mean(before.masked_select(~kept)), 500, 90);
+  EXPECT_NEAR(mean(after.masked_select(~kept)), 800, 60);  // the largest of four
+  EXPECT_LT(after.max().item<int64_t>(), 1000);
+}
+
 TEST(SditTraineeTest, DoesNotStartFromAnotherNetwork) {
   const auto first = Make(TinyOptions());
   const Finished finished = Finish(*first, testing::FreshFolder());
