@@ -4,6 +4,7 @@
 #include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <ostream>
 #include <random>
 #include <thread>
@@ -27,7 +28,7 @@ constexpr double kFps = 30;
 constexpr int kMinClip = 30, kMaxClip = 120;
 // Streams of StepSeed() for what is drawn beside the person.
 constexpr uint64_t kClipStream = 101, kChoiceStream = 102, kLookalikeStream = 103,
-                   kPortraitStream = 104;
+                   kPortraitStream = 104, kLooksStream = 105;
 
 std::string ShardPath(const std::string& folder, int64_t shard) {
   return absl::StrFormat("%s/people-%05d.safetensors", folder, shard);
@@ -57,7 +58,7 @@ std::map<std::string, std::string> ShardMetadata(const DataOptions& o, int64_t f
            absl::StrCat(
                "people ", o.first_seed + static_cast<uint64_t>(first), "+", count, " frames ",
                o.frames, " supersampling ", o.supersampling, " lookalikes ", o.lookalikes,
-               o.separate_clips ? " separate clips" : "",
+               o.separate_clips ? " separate clips" : "", o.changed_looks ? " changed looks" : "",
                o.partial_captions > 0 ? absl::StrCat(" partial captions ", o.partial_captions) : "",
                o.variety == Variety::kRich ? " rich" : "")},
           {"captions", captions.dump()}};
@@ -108,7 +109,8 @@ absl::Status WriteShard(const DataOptions& o, int64_t shard) {
         o.frames, kMinClip + static_cast<int>(random() % uint64_t{kMaxClip - kMinClip + 1}));
     const std::vector<FaceState> clip = MakeClip(StepSeed(kClipStream, seed), length, kFps);
     const std::vector<int> moments = ChooseMoments(random, length, o.frames);
-    const PersonRenderer renderer(MakePerson(seed, o.variety));
+    const Person person = MakePerson(seed, o.variety);
+    std::optional<PersonRenderer> renderer;
     std::vector<PersonRenderer> others;
     for (int k = 0; k < o.lookalikes; ++k) {
       // Below the held-out seeds, whoever is drawn: a lookalike lends only the shape of a face.
@@ -119,7 +121,13 @@ absl::Status WriteShard(const DataOptions& o, int64_t shard) {
       const FaceState state = o.separate_clips
                                   ? PortraitState(seed, f)
                                   : clip[static_cast<size_t>(moments[static_cast<size_t>(f)])];
-      const Render render = renderer.Draw(state, o.size, o.supersampling);
+      if (o.changed_looks) {
+        renderer.emplace(
+            ChangeLooks(person, StepSeed(kLooksStream, seed * 64 + static_cast<uint64_t>(f))));
+      } else if (!renderer) {
+        renderer.emplace(person);
+      }
+      const Render render = renderer->Draw(state, o.size, o.supersampling);
       uint8_t* planes = frames[i][f].data_ptr<uint8_t>();
       for (int64_t p = 0; p < pixels; ++p) {
         for (int c = 0; c < 3; ++c) {
@@ -171,6 +179,9 @@ absl::Status WriteDataCache(const DataOptions& options, std::ostream& log) {
     return absl::InvalidArgumentError(
         absl::StrCat("need people >= 1, 2 <= frames <= ", kMinClip,
                      ", size >= 8, captions >= 1, partial captions >= 0, threads >= 1"));
+  }
+  if (options.changed_looks && !options.separate_clips) {
+    return absl::InvalidArgumentError("changed looks are for frames of separate clips");
   }
   if (options.first_seed < kFirstHeldOutSeed &&
       options.first_seed + static_cast<uint64_t>(options.people) > kFirstHeldOutSeed) {

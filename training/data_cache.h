@@ -37,6 +37,7 @@ struct DataOptions {
   int captions = 4;    // phrasings of each person's caption
   // Every frame is from a clip of its own: portraits, in poses as different as clips are.
   bool separate_clips = false;
+  bool changed_looks = false;  // and every frame shows the person with other looks (ChangeLooks)
   bool detailed_captions = false;  // every second phrasing
   int partial_captions = 0;        // so many kPartial ones on top
   Variety variety = Variety::kPlain;

@@ -94,6 +94,8 @@ void AddDataStage(CLI::App& app, std::vector<Subcommand>& stages) {
   AddVarietyOption(*command, options->variety);
   command->add_flag("--separate-clips", options->separate_clips,
                     "every frame from a clip of its own: portraits for `sdit --portraits`");
+  command->add_flag("--changed-looks", options->changed_looks,
+                    "with --separate-clips: every frame has other hair, clothes, glasses, ...");
   command
       ->add_option(
           "--seed", options->first_seed,

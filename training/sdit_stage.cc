@@ -33,7 +33,8 @@ struct SditFlags : RunFlags {
   std::string start_from;
   bool new_clip = false;
   std::string autoencoder, clip, latents, held_out_latents;
-  std::string portraits, portrait_latents, held_out_portraits, held_out_portrait_latents;
+  std::string portraits, portrait_latents, changed_portraits, changed_portrait_latents;
+  std::string held_out_portraits, held_out_portrait_latents;
   SditTrainingOptions training;
 };
 
@@ -80,9 +81,10 @@ absl::Status Train(SditFlags flags, const StageContext& context) {
   auto training = PrepareSditData(data->training, latents->latents, scaling_factor, *clip);
   if (!training.ok()) return training.status();
   // Kept here because the prepared data point to them.
-  PreparedFolder portraits, held_out, held_out_portraits;
+  PreparedFolder portraits, changed_portraits, held_out, held_out_portraits;
   for (const auto& [folder, file, target] :
        {std::tuple{flags.portraits, flags.portrait_latents, &portraits},
+        std::tuple{flags.changed_portraits, flags.changed_portrait_latents, &changed_portraits},
         std::tuple{flags.held_out, flags.held_out_latents, &held_out},
         std::tuple{flags.held_out_portraits, flags.held_out_portrait_latents,
                    &held_out_portraits}}) {
@@ -91,6 +93,7 @@ absl::Status Train(SditFlags flags, const StageContext& context) {
     if (!status.ok()) return status;
   }
   if (portraits.prepared) training->portraits = &*portraits.prepared;
+  if (changed_portraits.prepared) training->changed = &*changed_portraits.prepared;
   if (held_out.prepared && held_out_portraits.prepared) {
     held_out.prepared->portraits = &*held_out_portraits.prepared;
   }
@@ -144,6 +147,9 @@ void AddSditStage(CLI::App& app, std::vector<Subcommand>& stages) {
   command->add_option("--portraits", flags->portraits,
                       "folder of `data --separate-clips` with the same people, for sources");
   command->add_option("--portrait-latents", flags->portrait_latents, "its file of `encode`");
+  command->add_option("--changed-portraits", flags->changed_portraits,
+                      "the same of `data --separate-clips --changed-looks`, to learn edits from");
+  command->add_option("--changed-portrait-latents", flags->changed_portrait_latents);
   command->add_option("--held-out-portraits", flags->held_out_portraits);
   command->add_option("--held-out-portrait-latents", flags->held_out_portrait_latents);
   command->add_option("--start-from", flags->start_from,
@@ -194,6 +200,10 @@ void AddSditStage(CLI::App& app, std::vector<Subcommand>& stages) {
       ->capture_default_str();
   command
       ->add_option("--portrait-source", o.portrait_source, "share of rows, if there are portraits")
+      ->capture_default_str();
+  command
+      ->add_option("--changed-source", o.changed_source,
+                   "share of rows with source tokens, if there are changed portraits")
       ->capture_default_str();
   command->add_option("--text-identity", o.text_identity)->capture_default_str();
   command->add_option("--drop-identity", o.drop_identity)->capture_default_str();

@@ -231,9 +231,11 @@ absl::StatusOr<std::unique_ptr<SditTrainee>> SditTrainee::Create(SditTrainingOpt
         "sampling begins there: choose one of the two");
   }
   for (const SditData* set : {&data, held_out}) {
-    if (set != nullptr && set->portraits != nullptr &&
-        set->portraits->people->seeds != set->people->seeds) {
-      return absl::InvalidArgumentError("the portraits show other people");
+    if (set == nullptr) continue;
+    for (const SditData* portraits : {set->portraits, set->changed}) {
+      if (portraits != nullptr && portraits->people->seeds != set->people->seeds) {
+        return absl::InvalidArgumentError("the portraits show other people");
+      }
     }
   }
   auto schedule = Schedule::Create(options.schedule(), kTrainSteps, "");
@@ -325,21 +327,23 @@ SditRows SditTrainee::DrawRows(int64_t number) const {
       }
     }
 
-    const SditData& source_data = portrait ? *data_.portraits : data_;
-    if (portrait) source = below(source_data.num_frames());
+    const bool keep_source = !chance(options_.drop_source_tokens);
+    const bool changed = data_.changed != nullptr && keep_source && chance(options_.changed_source);
+    const SditData& source_data = changed ? *data_.changed : portrait ? *data_.portraits : data_;
+    if (changed || portrait) source = below(source_data.num_frames());
     const Landmarks source_landmarks =
         augmentation.Source(CachedLandmarks(*source_data.people, person, source), random);
     rows.source_latent[b] = source_data.latents[person][source];
     StoreNormalized(source_landmarks, rows.source_landmarks[b][0]);
     if (config_.landmark_map) StoreMap(source_landmarks, side, rows.source_landmark_map[b]);
 
-    const bool keep_source = !chance(options_.drop_source_tokens);
     const bool from_text = chance(keep_source ? options_.text_identity : 0.5);
     const int64_t phrasing = below(data_.text_identity.size(1));
     rows.keep_source[b] = keep_source;
     rows.keep_identity[b] = !chance(options_.drop_identity);
-    rows.identity[b] = from_text ? data_.text_identity[person][phrasing]
-                                 : source_data.image_identity[person][source];
+    const torch::Tensor& pictures = changed ? data_.image_identity[person][below(F)]
+                                            : source_data.image_identity[person][source];
+    rows.identity[b] = from_text ? data_.text_identity[person][phrasing] : pictures;
   }
   return rows;
 }

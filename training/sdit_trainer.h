@@ -58,7 +58,10 @@ struct SditTrainingOptions {
   double ema = 0.999;
   double expressive_weight = 1;  // lambda: eyes and mouth count 1 + lambda times
 
-  double portrait_source = 0.5;     // the source is from another clip, if there are portraits
+  double portrait_source = 0.5;  // the source is from another clip, if there are portraits
+  // The source is a portrait with other looks, if there are such, and G says what they are to be:
+  // that is what an edit asks for.
+  double changed_source = 0.3;
   double far_source = 0.5;          // else it is the farther of the clip's first and last frame
   double text_identity = 0.3;       // G from a caption instead of the picture
   double drop_identity = 0.1;       // G = null_clip
@@ -101,6 +104,8 @@ struct SditData {
   const DataCache* people = nullptr;
   // The same people in other clips; may be null. Their frames serve as sources.
   const SditData* portraits = nullptr;
+  // The same people with other looks (ChangeLooks); may be null.
+  const SditData* changed = nullptr;
 
   int64_t num_people() const { return latents.size(0); }
   int64_t num_frames() const { return latents.size(1); }

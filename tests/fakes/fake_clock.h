@@ -9,8 +9,8 @@
 
 namespace reenact::testing {
 
-// Stands still until the test moves it. Thread-safe. For code that only reads the time: a wait ends when its condition is true, or at
-// once if its deadline has come; Advance() wakes nobody.
+// Stands still until the test moves it. Thread-safe. For code that only reads the time: a wait ends
+// when its condition is true, or at once if its deadline has come; Advance() wakes nobody.
 class FakeClock final : public Clock {
  public:
   absl::Time TimeNow() override {

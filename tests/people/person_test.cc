@@ -86,6 +86,32 @@ TEST(PersonTest, VarietyLeavesTheRestOfAPersonAsItIs) {
   EXPECT_NEAR(lights, 0.65 * kCount, 0.1 * kCount);
 }
 
+TEST(PersonTest, ChangedLooksLeaveTheFaceAndFitTogether) {
+  std::map<std::string, int> changes;
+  constexpr int kCount = 1000;
+  for (uint64_t seed = 0; seed < kCount; ++seed) {
+    const Person person = MakePerson(seed), changed = ChangeLooks(person, seed + 7);
+    EXPECT_EQ(Caption(changed), Caption(ChangeLooks(person, seed + 7)));
+    EXPECT_EQ(changed.man, person.man);
+    EXPECT_EQ(changed.age, person.age);
+    EXPECT_EQ(changed.skin.color.g, person.skin.color.g);
+    EXPECT_EQ(changed.eyes.name, person.eyes.name);
+    EXPECT_EQ(changed.shape.nose_length, person.shape.nose_length);
+    EXPECT_EQ(changed.light_direction, person.light_direction);
+    EXPECT_TRUE(changed.hat == Hat::kNone || changed.fringe_length == 0) << seed;
+    EXPECT_TRUE(changed.man || (changed.beard == Beard::kNone && !changed.moustache)) << seed;
+    EXPECT_TRUE(changed.beard != Beard::kFull || changed.moustache) << seed;
+    changes["hair"] += changed.hair.color.g != person.hair.color.g;
+    changes["glasses"] += changed.glasses != person.glasses;
+    changes["beard"] += changed.beard != person.beard;
+    changes["clothes"] += changed.clothes.color.g != person.clothes.color.g;
+    changes["background"] += changed.background.color.g != person.background.color.g;
+  }
+  for (const auto& [what, count] : changes) {
+    EXPECT_NEAR(count, kCount * (what == "beard" ? 0.25 : 0.5), 0.09 * kCount) << what;
+  }
+}
+
 TEST(PersonTest, LooksComeInAllKindsAndFitTogether) {
   std::set<HairStyle> styles;
   std::set<int> skins;

@@ -404,6 +404,19 @@ class Turns : public ::testing::Test {
     config.receive_timeout = absl::Minutes(1);
     return config;
   }
+  // Stands still; what looks at it may find that something else happens just then.
+  struct LookedAtClock final : Clock {
+    absl::Time TimeNow() override {
+      if (const auto look = std::exchange(on_look, nullptr)) look();
+      return clock.TimeNow();
+    }
+    bool AwaitWithDeadline(Mutex* mu, const absl::Condition& condition,
+                           absl::Time deadline) override {
+      return clock.AwaitWithDeadline(mu, condition, deadline);
+    }
+    std::function<void()> on_look;
+    FakeClock clock;
+  };
   FakeEngine::Options Hooks() {
     FakeEngine::Options options;
     options.on_read = [this](const MotionRequest&) { return on_read_ ? on_read_() : OkStatus(); };
@@ -416,7 +429,7 @@ class Turns : public ::testing::Test {
 
   std::function<absl::Status()> on_read_;
   std::function<void()> on_gone_;
-  FakeClock clock_;
+  LookedAtClock clock_;
   FakeEngine engine_{Hooks()};
   Metrics metrics_;
   ExtractionRunner runner_{Config(), engine_, clock_, metrics_, /*num_threads=*/0};
@@ -514,8 +527,11 @@ TEST_F(Turns, WhoHasTheSummaryIsToldOfSuccess) {
   while (runner_.RunTurn()) {
   }
   EXPECT_TRUE(runner_.NextAnswer(extraction).response.has_template_chunk());
+  // As from another thread, while the summary is being taken.
+  clock_.on_look = [this] {
+    runner_.EndAll(absl::UnavailableError("the server is shutting down"));
+  };
   EXPECT_TRUE(runner_.NextAnswer(extraction).response.has_summary());
-  runner_.EndAll(absl::UnavailableError("the server is shutting down"));
 
   const auto answer = runner_.NextAnswer(extraction);
 
@@ -529,16 +545,16 @@ TEST_F(Turns, ACallerWhoCannotSendIsNotSilent) {
   EXPECT_FALSE(runner_.WantsInput(extraction));
 
   // It takes its time until the input is read; only then can the caller go on.
-  clock_.Advance(absl::Minutes(2));
+  clock_.clock.Advance(absl::Minutes(2));
   runner_.EndOverdue();
   while (runner_.RunTurn()) {
   }
   EXPECT_TRUE(runner_.WantsInput(extraction));
-  clock_.Advance(absl::Seconds(59));
+  clock_.clock.Advance(absl::Seconds(59));
   runner_.EndOverdue();
   EXPECT_EQ(runner_.NextAnswer(extraction).next, ExtractionRunner::Next::kNothing);
 
-  clock_.Advance(absl::Seconds(1));
+  clock_.clock.Advance(absl::Seconds(1));
   runner_.EndOverdue();
   const auto answer = runner_.NextAnswer(extraction);
   EXPECT_EQ(answer.next, ExtractionRunner::Next::kEnded);
@@ -556,50 +572,54 @@ TEST_F(Turns, TakesTurns) {
   EXPECT_EQ(runner_.NextAnswer(second).response.template_chunk(), "motion 0;.");
 }
 
-// Threads take the turns while the callers do what they like at any moment. A turn was once begun
-// under one lock and got its input under the next one: an end between the two left it with neither
-// a request nor an object of the engine's. An engine's object that could not be made did the same
-// to the turn after it.
-TEST(ExtractionThreadsTest, CallersMayEndItAtAnyMoment) {
+// Two threads take the turns of many extractions while each second one is ended just when its first
+// turn comes. A turn was once begun under one lock and got its input under the next one: an end
+// between the two left it with neither a request nor an object of the engine's. An object that
+// could not be made did the same to the turn after it.
+TEST(ExtractionThreadsTest, AnEndMayComeAtAnyMoment) {
   constexpr absl::Duration kTime = absl::Seconds(1);
-  constexpr int kNumCallers = 2;
-  ASSERT_THAT(SetLogLevel("error"), IsOk());  // there are many, and each would be logged
+  constexpr int kNumExtractions = 64;         // at a time
+  constexpr int kMaxDelay = 400;              // turns of a loop: about as long as a turn takes
+  ASSERT_THAT(SetLogLevel("error"), IsOk());  // else each of the many would be logged
+  std::atomic<int> newest{-1};                // of those whose first turn has begun
   FakeEngine::Options options;
-  options.on_extract = [](const MotionRequest& request) {
-    return request.copy_audio ? absl::OkStatus()
-                              : absl::FailedPreconditionError("driver_face: no face");
+  options.on_extract = [&newest](const MotionRequest& request) {
+    newest = request.driver_face.index;
+    return request.driver_face.index == kNumExtractions - 1 ? absl::InternalError("no object")
+                                                            : absl::OkStatus();
   };
   FakeEngine engine(options);
   Metrics metrics;
   ServerConfig config;
-  config.max_extractions = 1000;
+  config.max_extractions = kNumExtractions;
   {
     ExtractionRunner runner(config, engine, Clock::Real(), metrics, /*num_threads=*/2);
-    std::atomic<int64_t> num_ended{0};
-    std::vector<std::thread> callers;
-    for (int caller = 0; caller < kNumCallers; ++caller) {
-      callers.emplace_back([&] {
-        const absl::Time until = absl::Now() + kTime;
-        for (int i = 0; absl::Now() < until; ++i) {
-          MotionRequest request;
-          request.copy_audio = i % 2 == 0;  // else its engine's object cannot be made
-          const auto extraction = runner.Admit(request, "", absl::InfiniteFuture(), {});
-          ASSERT_THAT(extraction, IsOk());
-          // From no time at all to some turns.
-          for (int piece = 0; piece < i % 16; ++piece) runner.PushInput(*extraction, "x");
-          if (i % 3 == 0) runner.FinishInput(*extraction);
-          runner.End(*extraction, absl::CancelledError("enough"));
-          const auto answer = runner.NextAnswer(*extraction);
-          EXPECT_EQ(answer.next, ExtractionRunner::Next::kEnded);
-          ++num_ended;
-        }
-      });
+    const absl::Time until = absl::Now() + kTime;
+    for (int round = 0; round == 0 || absl::Now() < until; ++round) {
+      newest = -1;
+      std::vector<std::shared_ptr<ExtractionRunner::Extraction>> extractions;
+      for (int i = 0; i < kNumExtractions; ++i) {
+        MotionRequest request;
+        request.driver_face.index = i;
+        auto admitted = runner.Admit(request, "", absl::InfiniteFuture(), {});
+        ASSERT_THAT(admitted, IsOk());
+        runner.PushInput(*admitted, "x");
+        extractions.push_back(*std::move(admitted));
+      }
+      for (int i = 1; i < kNumExtractions - 1; i += 2) {
+        // Those before it may have had their turn long ago.
+        for (int look = 0; look < 100'000 && newest < i - 1; ++look) std::this_thread::yield();
+        std::atomic<int> delay{(round * 31 + i) * 7919 % kMaxDelay};
+        while (delay > 0) --delay;
+        runner.End(extractions[i], absl::CancelledError("enough"));
+        EXPECT_EQ(runner.NextAnswer(extractions[i]).next, ExtractionRunner::Next::kEnded);
+      }
+      for (const auto& extraction : extractions) {
+        runner.End(extraction, absl::CancelledError("enough"));
+      }
+      ASSERT_TRUE(runner.AwaitIdle(absl::Now() + kTestTimeout));
+      EXPECT_EQ(engine.num_extractions(), 0);
     }
-    for (std::thread& caller : callers) caller.join();
-
-    EXPECT_GT(num_ended, kNumCallers);
-    EXPECT_TRUE(runner.AwaitIdle(absl::Now() + kTestTimeout));
-    EXPECT_EQ(engine.num_extractions(), 0);
   }
   EXPECT_THAT(engine.violations(), IsEmpty());
   ASSERT_THAT(SetLogLevel("info"), IsOk());

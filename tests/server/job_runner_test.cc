@@ -955,8 +955,8 @@ TEST_F(GrowingJobTest, RunningJobsEndWhileTheyReceive) {
     runner_.reset();
     Use(config, {});
     const auto caller = NewCaller();
-    ASSERT_THAT(
-        caller->Admit(clock_.TimeNow() + absl::Minutes(30), Live(SkipPolicy::kWait)), IsOk());
+    ASSERT_THAT(caller->Admit(clock_.TimeNow() + absl::Minutes(30), Live(SkipPolicy::kWait)),
+                IsOk());
     SendFrames(*caller, 1, 5);
     ASSERT_TRUE(caller->AwaitCount(kFrame, 4));
 

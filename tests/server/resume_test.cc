@@ -572,8 +572,8 @@ TEST_F(ResumeTest, SilenceWhileMediaIsDueEndsTheJob) {
   begun.Send(PictureConfig()).SendChunk("med");
 
   for (TestCall* call : {&silent, &begun}) {
-    EXPECT_THAT(call->Finish(), GrpcStatusIs(grpc::StatusCode::DEADLINE_EXCEEDED,
-                                             "no driving media came for 1s"));
+    EXPECT_THAT(call->Finish(),
+                GrpcStatusIs(grpc::StatusCode::DEADLINE_EXCEEDED, "no driving media came for 1s"));
   }
   ExpectNormalJobSucceeds();
 }

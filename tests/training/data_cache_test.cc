@@ -78,6 +78,27 @@ TEST(DataCacheTest, PortraitsOfAPersonDifferMoreThanMomentsOfAClip) {
   EXPECT_GT(spread(portraits->landmarks), spread(testing::TinyData().landmarks));
 }
 
+TEST(DataCacheTest, ChangedLooksArePortraitsInOtherColours) {
+  DataOptions options = TinyDataOptions(FreshFolder());
+  options.separate_clips = true;
+  std::ostringstream log;
+  ASSERT_TRUE(WriteDataCache(options, log).ok());
+  const auto portraits = ReadDataCache(options.out);
+  options.changed_looks = true;
+  ASSERT_TRUE(WriteDataCache(options, log).ok());  // over the others, whose options are not these
+  const auto changed = ReadDataCache(options.out);
+  ASSERT_TRUE(portraits.ok() && changed.ok());
+
+  EXPECT_EQ(changed->seeds, portraits->seeds);
+  EXPECT_EQ(changed->captions, portraits->captions);  // of the people themselves
+  EXPECT_TRUE(torch::equal(changed->landmarks, portraits->landmarks));
+  const torch::Tensor same = changed->frames.eq(portraits->frames).flatten(2).all(2);  // [P,F]
+  EXPECT_FALSE(same.any().item<bool>());
+
+  options.separate_clips = false;
+  EXPECT_EQ(WriteDataCache(options, log).code(), absl::StatusCode::kInvalidArgument);
+}
+
 TEST(DataCacheTest, ReadsOnlyAsManyPeopleAsAsked) {
   const std::string folder = FreshFolder();
   std::ostringstream log;

@@ -358,17 +358,47 @@ TEST(SditTraineeTest, PortraitsServeAsSourcesAtTheirRate) {
   EXPECT_NEAR(from_portraits / 800, options.portrait_source, 0.06);
 }
 
+TEST(SditTraineeTest, WithASourceOfOtherLooksGTellsTheOwnOnes) {
+  SditData with_changed = Data(), changed = Data();
+  changed.latents = torch::full_like(changed.latents, 7);
+  changed.image_identity = torch::full_like(changed.image_identity, 5);
+  with_changed.changed = &changed;
+  SditTrainingOptions options = TinyOptions();
+  options.clips = 8;
+  options.drop_source_tokens = 0.5;
+  options.changed_source = 0.4;
+  const auto trainee = SditTrainee::Create(options, with_changed, nullptr, AutoencoderKL(nullptr));
+  ASSERT_TRUE(trainee.ok()) << trainee.status();
+
+  int kept = 0, from_changed = 0;
+  for (int64_t step = 0; step < 100; ++step) {
+    const SditRows rows = (*trainee)->DrawRows(step);
+    for (int64_t b = 0; b < options.clips; ++b) {
+      const bool is_changed = rows.source_latent[b].eq(7).all().item<bool>();
+      kept += rows.keep_source[b].item<bool>() ? 1 : 0;
+      from_changed += is_changed ? 1 : 0;
+      EXPECT_TRUE(!is_changed || rows.keep_source[b].item<bool>());
+      EXPECT_FALSE(rows.identity[b].eq(5).any().item<bool>());
+    }
+  }
+
+  EXPECT_NEAR(from_changed, 0.4 * kept, 40);
+}
+
 TEST(SditTraineeTest, PortraitsOfOtherPeopleAreRefused) {
   DataCache strangers = TinyData();
   strangers.seeds[0] += 1;
   SditData with_portraits = Data(), portraits = Data();
   portraits.people = &strangers;
-  with_portraits.portraits = &portraits;
+  for (const SditData** set : {&with_portraits.portraits, &with_portraits.changed}) {
+    with_portraits.portraits = with_portraits.changed = nullptr;
+    *set = &portraits;
 
-  const auto trainee =
-      SditTrainee::Create(TinyOptions(), with_portraits, nullptr, AutoencoderKL(nullptr));
+    const auto trainee =
+        SditTrainee::Create(TinyOptions(), with_portraits, nullptr, AutoencoderKL(nullptr));
 
-  EXPECT_EQ(trainee.status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(trainee.status().code(), absl::StatusCode::kInvalidArgument);
+  }
 }
 
 TEST(SditTraineeTest, TwoMicroBatchesHaveTheGradientOfTheDoubleBatch) {

@@ -103,6 +103,11 @@ struct Person {
 
 Person MakePerson(uint64_t seed, Variety variety = Variety::kPlain);
 
+// The same face with other looks: each of hair colour, hair style (with the hat), glasses, beard,
+// clothes and background is changed with probability 0.4, and at least one is. The face's shape,
+// skin, eyes, age and light stay.
+Person ChangeLooks(const Person& person, uint64_t seed);
+
 // kShort names what is seen at a glance; kDetailed adds the face's build, brows, make-up, light and
 // camera. kPartial names one to four things only, as callers do, what is missing ("no glasses")
 // too.

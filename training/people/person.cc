@@ -158,4 +158,47 @@ Person MakePerson(uint64_t seed, Variety variety) {
   return person;
 }
 
+Person ChangeLooks(const Person& person, uint64_t seed) {
+  Random random(seed, 5);
+  std::array<bool, 6> change{};
+  for (bool& one : change) one = random.Chance(0.4f);
+  const int num_changeable = person.man ? 6 : 5;  // the last one is the beard
+  change[static_cast<size_t>(random.Index(num_changeable))] = true;
+  const auto [hair_color, hair_style, glasses, clothes, background, beard] = change;
+
+  // Looks that go together are taken from one person, of the same sex.
+  Person other = MakePerson(random.Next());
+  while (other.man != person.man) other = MakePerson(random.Next());
+  Person changed = person;
+  if (hair_color) changed.hair = other.hair;
+  if (hair_style) {
+    changed.hair_style = other.hair_style;
+    changed.fringe_length = other.fringe_length;
+    changed.fringe_parting = other.fringe_parting;
+    changed.hat = other.hat;
+    changed.hat_paint = other.hat_paint;
+  }
+  if (glasses) {
+    // Most people have none: an even choice among the other three shows more of them.
+    const int step = 1 + random.Index(3);
+    changed.glasses = static_cast<Glasses>((static_cast<int>(person.glasses) + step) % 4);
+    changed.glasses_color = other.glasses_color;
+  }
+  if (beard && person.man) {
+    const int step = 1 + random.Index(2);
+    changed.beard = static_cast<Beard>((static_cast<int>(person.beard) + step) % 3);
+    changed.moustache = changed.beard == Beard::kFull || other.moustache;
+  }
+  if (clothes) {
+    changed.clothes = other.clothes;
+    changed.striped_clothes = other.striped_clothes;
+    changed.collar = other.collar;
+  }
+  if (background) {
+    changed.background = other.background;
+    changed.backdrop = other.backdrop;
+  }
+  return changed;
+}
+
 }  // namespace reenact
