@@ -1,6 +1,8 @@
 // `autoencoder`: trains it and writes autoencoder.safetensors and pictures to judge it by.
 #include <iostream>
 #include <memory>
+#include <nlohmann/json.hpp>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
@@ -30,15 +32,18 @@ absl::Status Train(AutoencoderFlags flags, const StageContext& context) {
   auto trainee =
       AutoencoderTrainee::Create(flags.training, data->training, data->held_out_or_null());
   if (!trainee.ok()) return trainee.status();
+  nlohmann::json started_from;
   if (!flags.start_from.empty()) {
     const auto start = ReadAutoencoder(flags.start_from);
     if (!start.ok()) return start.status();
     const absl::Status status = (*trainee)->StartFrom(StateDict(*start->network));
     if (!status.ok()) return status;
+    started_from = start->training;
   }
   if (!data->held_out) flags.run.evaluate_minutes = 0;
-  const auto summary = RunTraining(flags.run, **trainee, std::cout);
+  auto summary = RunTraining(flags.run, **trainee, std::cout);
   if (!summary.ok()) return summary.status();
+  summary->started_from = std::move(started_from);
   if (!flags.IsFirstProcess()) return absl::OkStatus();
   if (data->held_out) {
     const absl::Status status =

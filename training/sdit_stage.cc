@@ -111,8 +111,9 @@ absl::Status Train(SditFlags flags, const StageContext& context) {
     const absl::Status status = (*trainee)->StartFrom(*start, *weights, flags.new_clip);
     if (!status.ok()) return status;
   }
-  const auto summary = RunTraining(flags.run, **trainee, std::cout);
+  auto summary = RunTraining(flags.run, **trainee, std::cout);
   if (!summary.ok()) return summary.status();
+  if (start) summary->started_from = start->training;
   if (!flags.IsFirstProcess()) return absl::OkStatus();
   SDiT folded = (*trainee)->Folded();
   return WriteSdit(flags.run.out, (*trainee)->config(), folded,

@@ -16,7 +16,9 @@ namespace {
 using nlohmann::json;
 
 json TrainingRecord(const RunSummary& summary) {
-  return {{"steps", summary.step}, {"minutes", std::round(summary.seconds / 6) / 10}};
+  json record = {{"steps", summary.step}, {"minutes", std::round(summary.seconds / 6) / 10}};
+  if (!summary.started_from.is_null()) record["started_from"] = summary.started_from;
+  return record;
 }
 
 absl::Status Write(const std::string& path, const torch::nn::Module& module, const json& about) {

@@ -14,6 +14,7 @@
 #include <atomic>
 #include <cstdint>
 #include <iosfwd>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 #include <vector>
@@ -69,6 +70,8 @@ struct RunSummary {
   int64_t step = 0;       // steps done, earlier runs included
   double seconds = 0;     // time spent, likewise
   bool finished = false;  // false: stopped by `stop`
+  // The training record of the run whose weights this one began from; null: it began from none.
+  nlohmann::json started_from;
 };
 
 // Trains until a bound is reached, going on from the checkpoint in the output folder if there is

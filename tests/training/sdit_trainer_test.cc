@@ -261,10 +261,13 @@ TEST(TrainedSditTest, RemembersItsProcessAndOldFilesAreLinear) {
   SDiT network = trainee->Folded();
   const DiffusionProcess process{
       .prediction = Prediction::kX0, .schedule = kLinearZeroTerminalSnr, .scaling_factor = 0.75};
-  ASSERT_TRUE(WriteSdit(folder, trainee->config(), network, process, RunSummary{.step = 1}).ok());
+  const RunSummary summary{.step = 5, .seconds = 90, .started_from = {{"steps", 3}}};
+  ASSERT_TRUE(WriteSdit(folder, trainee->config(), network, process, summary).ok());
 
   auto read = ReadSdit(folder);
   ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->training,
+            nlohmann::json({{"steps", 5}, {"minutes", 1.5}, {"started_from", {{"steps", 3}}}}));
   EXPECT_EQ(read->process.prediction, Prediction::kX0);
   EXPECT_EQ(read->process.schedule, kLinearZeroTerminalSnr);
   EXPECT_EQ(read->process.scaling_factor, 0.75);
