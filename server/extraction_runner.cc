@@ -369,21 +369,20 @@ void ExtractionRunner::Turn(const Handle& extraction, Input input) {
   if (failure.ok() && reading == MotionExtraction::Reading::kDone) {
     summary = extraction->engine->Summary();
   }
-  if (!failure.ok() || summary.has_value()) {
-    // Before its end can be seen.
-    std::unique_ptr<MotionExtraction> unneeded;
-    MutexLock lock(&mu_);
-    unneeded = std::move(extraction->engine);
-  }
-  std::unique_ptr<MotionExtraction> unneeded;
   bool failed = false;
   Remains remains;
-  {
+  while (true) {
+    std::unique_ptr<MotionExtraction> unneeded;  // outlives the lock
     MutexLock lock(&mu_);
     if (made != nullptr) extraction->engine = std::move(made);
+    const bool over = !failure.ok() || summary.has_value() || extraction->end.has_value();
+    if (over && extraction->engine != nullptr) {
+      // First its object goes; then the end can be seen, and its place be taken.
+      unneeded = std::move(extraction->engine);
+      continue;
+    }
     extraction->busy = false;
     if (extraction->end.has_value()) {  // by another thread meanwhile
-      unneeded = std::move(extraction->engine);
       live_.erase(extraction);
     } else if (!failure.ok()) {
       // With the same lock: there must be no further turn, which would have no engine to work with.
@@ -395,8 +394,8 @@ void ExtractionRunner::Turn(const Handle& extraction, Input input) {
       extraction->summary = std::move(summary);
       Schedule(extraction);
     }
+    break;
   }
-  unneeded.reset();
   if (failed) return TellEnd(extraction, failure);
   Notify(extraction);
 }

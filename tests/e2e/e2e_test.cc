@@ -156,6 +156,15 @@ class E2eTest : public ::testing::Test {
     return job;
   }
 
+  // Waits until the server steps no job any more, for a minute at most: a job may be over while its
+  // last step still runs.
+  static bool AwaitIdleDevice() {
+    const absl::Time deadline = absl::Now() + absl::Minutes(1);
+    while (server_->Metric("reenact_jobs_running") != 0 && absl::Now() < deadline) {
+    }
+    return absl::Now() < deadline;
+  }
+
   // `reenact` with `arguments`.
   static std::vector<std::string> Reenact(std::vector<std::string> arguments) {
     arguments.insert(arguments.begin(), REENACT_PROGRAM);
@@ -601,6 +610,7 @@ TEST_F(EndTest, ClientGoneFreesTheMemory) {
 
     const v1::Job ended = WaitForEnd(seen.job_id);
     EXPECT_EQ(ended.state(), v1::JOB_STATE_CANCELLED);
+    ASSERT_TRUE(AwaitIdleDevice());
     EXPECT_LT(ended.progress().step(), ended.progress().total_steps());
     // One step may have been running, and progress may have been on its way. Progress counts rows,
     // a step has at most eight.
@@ -623,6 +633,7 @@ TEST_F(EndTest, ClientGoneStopsTheSteps) {
     job.reset();
 
     EXPECT_EQ(WaitForEnd(seen.job_id).state(), v1::JOB_STATE_CANCELLED);
+    ASSERT_TRUE(AwaitIdleDevice());
     const double steps = server_->Metric("reenact_steps_total");
     ASSERT_GT(steps, 0) << "no metrics";
     for (int i = 0; i < 100; ++i) ASSERT_TRUE(server_->client().GetJob(seen.job_id).ok());
@@ -748,10 +759,13 @@ TEST_F(GoodInputTest, TwoClientsAtOnceGetWhatEachGetsAlone) {
     return server_->Metric("reenact_step_jobs_sum") - server_->Metric("reenact_step_jobs_count");
   };
   const double shared_before = sharing();
-  Subprocess five(run(5, "together5.mp4"));
-  Subprocess six(run(6, "together6.mp4"));
-  ASSERT_EQ(five.Wait(), 0) << five.err();
-  ASSERT_EQ(six.Wait(), 0) << six.err();
+  // On a busy machine the first may be done when the second has only started.
+  for (int attempt = 0; attempt < 10 && sharing() <= shared_before; ++attempt) {
+    Subprocess five(run(5, "together5.mp4"));
+    Subprocess six(run(6, "together6.mp4"));
+    ASSERT_EQ(five.Wait(), 0) << five.err();
+    ASSERT_EQ(six.Wait(), 0) << six.err();
+  }
 
   EXPECT_GT(sharing(), shared_before) << "the two never met, so nothing was tested";
   const auto content = [](const std::string& name) { return ReadFile(folder_->File(name)); };
