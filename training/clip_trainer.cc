@@ -143,6 +143,9 @@ MicroBatch ClipTrainee::LossOf(int64_t number) {
     batch.loss =
         batch.loss + options_.consistency * static_cast<double>(options_.batch) * (across + within);
   }
+  if (options_.alignment > 0) {
+    batch.loss = batch.loss + options_.alignment * (1 - cosine.diagonal().mean());
+  }
   return batch;
 }
 

@@ -37,6 +37,10 @@ struct ClipTrainingOptions {
   int64_t batch = 128;
   int64_t group = 8;          // people of a batch who are similar (CaptionNeighbours); 1: none
   double consistency = 0.25;  // weight of each consistency term; 0: none
+  // Weight of a picture's distance from its caption (1 - cosine): the contrast alone leaves
+  // pictures and captions in two separate clouds, which the sDiT would have to learn one by one. 0:
+  // none.
+  double alignment = 1;
   double learning_rate = 1e-3;
   int64_t warmup_steps = 100;
   double final_lr_ratio = 0.02;

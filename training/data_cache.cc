@@ -24,6 +24,7 @@ namespace reenact {
 namespace {
 
 constexpr double kFps = 30;
+constexpr int kMaxLooks = 32;
 // A clip is this long, in frames; the frames kept are drawn from it without replacement.
 constexpr int kMinClip = 30, kMaxClip = 120;
 // Streams of StepSeed() for what is drawn beside the person.
@@ -34,12 +35,31 @@ std::string ShardPath(const std::string& folder, int64_t shard) {
   return absl::StrFormat("%s/people-%05d.safetensors", folder, shard);
 }
 
+// Who is at place `index` of the whole cache.
+struct Entry {
+  uint64_t seed = 0;
+  Person person;
+};
+
+Entry EntryAt(const DataOptions& o, int64_t index) {
+  Entry entry = {.seed = o.first_seed + static_cast<uint64_t>(index / o.looks)};
+  entry.person = MakePerson(entry.seed, o.variety);
+  const auto look = static_cast<uint64_t>(index % o.looks);
+  // Streams beyond those of changed_looks, whose number is a frame's.
+  if (look > 0) {
+    entry.person =
+        ChangeLooks(entry.person, StepSeed(kLooksStream, entry.seed * 64 + kMinClip + look));
+  }
+  return entry;
+}
+
+int64_t NumEntries(const DataOptions& o) { return o.people * o.looks; }
+
 std::map<std::string, std::string> ShardMetadata(const DataOptions& o, int64_t first,
                                                  int64_t count) {
   nlohmann::json captions = nlohmann::json::array();
   for (int64_t i = 0; i < count; ++i) {
-    const uint64_t seed = o.first_seed + static_cast<uint64_t>(first + i);
-    const Person person = MakePerson(seed, o.variety);
+    const auto [seed, person] = EntryAt(o, first + i);
     nlohmann::json phrasings = nlohmann::json::array();
     for (int k = 0; k < o.captions; ++k) {
       phrasings.push_back(Caption(
@@ -56,8 +76,9 @@ std::map<std::string, std::string> ShardMetadata(const DataOptions& o, int64_t f
           {"size", absl::StrCat(o.size)},
           {"options",
            absl::StrCat(
-               "people ", o.first_seed + static_cast<uint64_t>(first), "+", count, " frames ",
-               o.frames, " supersampling ", o.supersampling, " lookalikes ", o.lookalikes,
+               "people ", o.first_seed + static_cast<uint64_t>(first), "+", count,
+               o.looks > 1 ? absl::StrCat(" looks ", o.looks) : "", " frames ", o.frames,
+               " supersampling ", o.supersampling, " lookalikes ", o.lookalikes,
                o.separate_clips ? " separate clips" : "", o.changed_looks ? " changed looks" : "",
                o.partial_captions > 0 ? absl::StrCat(" partial captions ", o.partial_captions) : "",
                o.variety == Variety::kRich ? " rich" : "")},
@@ -94,7 +115,7 @@ void StoreLandmarks(const Landmarks& landmarks, float* out) {
 
 absl::Status WriteShard(const DataOptions& o, int64_t shard) {
   const int64_t first = shard * kPeoplePerShard;
-  const int64_t count = std::min(kPeoplePerShard, o.people - first);
+  const int64_t count = std::min(kPeoplePerShard, NumEntries(o) - first);
   const int64_t side = o.size, pixels = side * side;
   auto frames = torch::empty({count, o.frames, 3, side, side}, torch::kUInt8);
   auto masks = torch::empty({count, o.frames, side, side}, torch::kUInt8);
@@ -102,14 +123,13 @@ absl::Status WriteShard(const DataOptions& o, int64_t shard) {
   auto lookalikes = torch::empty({count, o.frames, o.lookalikes, kNumLandmarks, 3});
   auto seeds = torch::empty({count}, torch::kInt64);
   for (int64_t i = 0; i < count; ++i) {
-    const uint64_t seed = o.first_seed + static_cast<uint64_t>(first + i);
+    const auto [seed, person] = EntryAt(o, first + i);
     seeds[i] = static_cast<int64_t>(seed);
     std::mt19937_64 random(StepSeed(kChoiceStream, seed));
     const int length = std::max(
         o.frames, kMinClip + static_cast<int>(random() % uint64_t{kMaxClip - kMinClip + 1}));
     const std::vector<FaceState> clip = MakeClip(StepSeed(kClipStream, seed), length, kFps);
     const std::vector<int> moments = ChooseMoments(random, length, o.frames);
-    const Person person = MakePerson(seed, o.variety);
     std::optional<PersonRenderer> renderer;
     std::vector<PersonRenderer> others;
     for (int k = 0; k < o.lookalikes; ++k) {
@@ -158,8 +178,8 @@ bool ShardIsCurrent(const DataOptions& o, int64_t shard) {
   if (!std::filesystem::exists(path)) return false;
   const auto file = ReadSafetensors(path);
   const int64_t first = shard * kPeoplePerShard;
-  return file.ok() &&
-         file->metadata == ShardMetadata(o, first, std::min(kPeoplePerShard, o.people - first));
+  return file.ok() && file->metadata ==
+                          ShardMetadata(o, first, std::min(kPeoplePerShard, NumEntries(o) - first));
 }
 
 // What the drawing threads share.
@@ -175,10 +195,11 @@ struct Progress {
 absl::Status WriteDataCache(const DataOptions& options, std::ostream& log) {
   if (options.people < 1 || options.frames < 2 || options.frames > kMinClip || options.size < 8 ||
       options.lookalikes < 0 || options.captions < 1 || options.partial_captions < 0 ||
-      options.threads < 1) {
+      options.looks < 1 || options.looks > kMaxLooks || options.threads < 1) {
     return absl::InvalidArgumentError(
         absl::StrCat("need people >= 1, 2 <= frames <= ", kMinClip,
-                     ", size >= 8, captions >= 1, partial captions >= 0, threads >= 1"));
+                     ", size >= 8, captions >= 1, partial captions >= 0, 1 <= looks <= ", kMaxLooks,
+                     ", threads >= 1"));
   }
   if (options.changed_looks && !options.separate_clips) {
     return absl::InvalidArgumentError("changed looks are for frames of separate clips");
@@ -191,7 +212,7 @@ absl::Status WriteDataCache(const DataOptions& options, std::ostream& log) {
   std::filesystem::create_directories(options.out, error);
   if (error) return absl::InvalidArgumentError(absl::StrCat(options.out, ": ", error.message()));
 
-  const int64_t shards = (options.people + kPeoplePerShard - 1) / kPeoplePerShard;
+  const int64_t shards = (NumEntries(options) + kPeoplePerShard - 1) / kPeoplePerShard;
   const absl::Time started = absl::Now();
   Progress progress;
   const auto work = [&] {

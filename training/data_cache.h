@@ -38,6 +38,9 @@ struct DataOptions {
   // Every frame is from a clip of its own: portraits, in poses as different as clips are.
   bool separate_clips = false;
   bool changed_looks = false;  // and every frame shows the person with other looks (ChangeLooks)
+  // Each person comes so many times, from the second on with other looks, and counts as so many
+  // people: pairs that differ in a few things, which captions have to tell apart.
+  int looks = 1;
   bool detailed_captions = false;  // every second phrasing
   int partial_captions = 0;        // so many kPartial ones on top
   Variety variety = Variety::kPlain;

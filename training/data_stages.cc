@@ -94,6 +94,10 @@ void AddDataStage(CLI::App& app, std::vector<Subcommand>& stages) {
   AddVarietyOption(*command, options->variety);
   command->add_flag("--separate-clips", options->separate_clips,
                     "every frame from a clip of its own: portraits for `sdit --portraits`");
+  command
+      ->add_option("--looks", options->looks,
+                   "draw each person with so many looks, each counted as a person, for `clip`")
+      ->capture_default_str();
   command->add_flag("--changed-looks", options->changed_looks,
                     "with --separate-clips: every frame has other hair, clothes, glasses, ...");
   command

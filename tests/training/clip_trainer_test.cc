@@ -64,6 +64,7 @@ double Inconsistency(ClipTrainee& trainee) {
 TEST(ClipTraineeTest, ConsistencyMakesCaptionsAsAlikeAsTheirPictures) {
   ClipTrainingOptions options = TinyOptions();
   options.consistency = 0;
+  options.alignment = 0;
   const auto without = Make(options);
   options.consistency = 0.25;
   const auto with = Make(options);
@@ -72,6 +73,22 @@ TEST(ClipTraineeTest, ConsistencyMakesCaptionsAsAlikeAsTheirPictures) {
   }
 
   EXPECT_LT(Inconsistency(*with), 0.5 * Inconsistency(*without));
+}
+
+TEST(ClipTraineeTest, AlignmentBringsPicturesToTheirCaptions) {
+  const auto distance = [](double alignment) {
+    ClipTrainingOptions options = TinyOptions();
+    options.alignment = alignment;
+    const auto trainee = Make(options);
+    testing::TrainSteps(*trainee, 0, 60, 60);
+    const auto tokenizer = ClipTokenizer::FromMerges(trainee->merges(), options.max_merges);
+    const torch::Tensor pictures = EmbedPictures(trainee->averaged(), TinyData()).select(1, 0);
+    const torch::Tensor texts =
+        EmbedCaptions(trainee->averaged(), TinyData(), *tokenizer).select(1, 0);
+    return (pictures - texts).square().sum(1).mean().item<double>();
+  };
+
+  EXPECT_LT(distance(4), 0.7 * distance(0));
 }
 
 TEST(ClipTraineeTest, ResumesExactly) {

@@ -99,6 +99,31 @@ TEST(DataCacheTest, ChangedLooksArePortraitsInOtherColours) {
   EXPECT_EQ(WriteDataCache(options, log).code(), absl::StatusCode::kInvalidArgument);
 }
 
+TEST(DataCacheTest, APersonOfSeveralLooksCountsAsSeveralPeople) {
+  DataOptions options = TinyDataOptions(FreshFolder());
+  options.people = 20;
+  options.looks = 3;  // more than a shard holds
+  options.frames = 2;
+  std::ostringstream log;
+  ASSERT_TRUE(WriteDataCache(options, log).ok());
+
+  const auto data = ReadDataCache(options.out);
+
+  ASSERT_TRUE(data.ok()) << data.status();
+  ASSERT_EQ(data->num_people(), 60);
+  std::set<std::string> captions;
+  for (size_t i = 0; i < 60; ++i) {
+    const uint64_t seed = i / 3;
+    EXPECT_EQ(data->seeds[i], seed);
+    if (i % 3 == 0) EXPECT_EQ(data->captions[i][0], Caption(MakePerson(seed)));
+    captions.insert(data->captions[i][0]);
+  }
+  EXPECT_GT(captions.size(), 45u);  // what changes may be what no caption names
+
+  options.looks = 33;
+  EXPECT_EQ(WriteDataCache(options, log).code(), absl::StatusCode::kInvalidArgument);
+}
+
 TEST(DataCacheTest, ReadsOnlyAsManyPeopleAsAsked) {
   const std::string folder = FreshFolder();
   std::ostringstream log;
