@@ -210,6 +210,11 @@ void AddSditStage(CLI::App& app, std::vector<Subcommand>& stages) {
   command->add_option("--drop-identity", o.drop_identity)->capture_default_str();
   command->add_option("--drop-source-tokens", o.drop_source_tokens)->capture_default_str();
   command
+      ->add_option("--single-frames", o.single_frames,
+                   "share of steps with single frames of more people instead of rows")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  command
       ->add_option("--hidden-source-draws", o.hidden_source_draws,
                    "the time step of a row without source tokens is the noisiest of so many draws")
       ->check(CLI::Range(1, 16))

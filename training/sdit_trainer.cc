@@ -57,8 +57,8 @@ void StoreMap(const Landmarks& landmarks, int64_t tokens_side, torch::Tensor tar
 }
 
 // Rows with every tensor of its shape, zeros, and everything kept.
-SditRows EmptyRows(const SDiTConfig& config, int64_t rows) {
-  const int64_t T = config.num_frames, C = config.latent_channels, h = config.latent_size;
+SditRows EmptyRows(const SDiTConfig& config, int64_t rows, int64_t T) {
+  const int64_t C = config.latent_channels, h = config.latent_size;
   const int64_t S = config.tokens_side() * config.tokens_side();
   const auto flags = torch::ones({rows}, torch::kBool);
   return {.latents = torch::zeros({rows, T, C, h, h}),
@@ -271,14 +271,27 @@ SditTrainee::SditTrainee(SditTrainingOptions options, SDiTConfig config, SditWhi
   if (!autoencoder_.is_empty()) autoencoder_->to(options_.device);
 }
 
+bool SditTrainee::IsSingleFrames(int64_t number) const {
+  std::mt19937_64 random(StepSeed(options_.seed + 2, static_cast<uint64_t>(number)));
+  return DrawUniform(random) < options_.single_frames;
+}
+
+uint64_t SditTrainee::RowSeed(uint64_t stream, int64_t number, int64_t b) const {
+  const bool single = IsSingleFrames(number);
+  const int64_t rows = options_.clips * (single ? config_.num_frames : 1);
+  return StepSeed(options_.seed + stream + (single ? 3 : 0),
+                  static_cast<uint64_t>(number * rows + b));
+}
+
 SditRows SditTrainee::DrawRows(int64_t number) const {
-  const int64_t T = config_.num_frames, F = data_.num_frames(), side = config_.tokens_side();
+  const int64_t T = IsSingleFrames(number) ? 1 : config_.num_frames;
+  const int64_t F = data_.num_frames(), side = config_.tokens_side();
   const int64_t num_lookalikes = data_.people->lookalikes.size(2);
 
-  SditRows rows = EmptyRows(config_, options_.clips);
-  for (int64_t b = 0; b < options_.clips; ++b) {
-    std::mt19937_64 random(
-        StepSeed(options_.seed, static_cast<uint64_t>(number * options_.clips + b)));
+  const int64_t num_rows = options_.clips * config_.num_frames / T;
+  SditRows rows = EmptyRows(config_, num_rows, T);
+  for (int64_t b = 0; b < num_rows; ++b) {
+    std::mt19937_64 random(RowSeed(0, number, b));
     const auto below = [&random](int64_t bound) {
       return static_cast<int64_t>(random() % static_cast<uint64_t>(bound));
     };
@@ -349,11 +362,11 @@ SditRows SditTrainee::DrawRows(int64_t number) const {
 }
 
 SditNoise SditTrainee::DrawNoise(int64_t number, const SditRows& rows) const {
-  SditNoise drawn = {.t = torch::empty({options_.clips}, torch::kInt64),
+  const int64_t num_rows = rows.latents.size(0);
+  SditNoise drawn = {.t = torch::empty({num_rows}, torch::kInt64),
                      .noise = torch::empty(rows.latents.sizes())};
-  for (int64_t b = 0; b < options_.clips; ++b) {
-    std::mt19937_64 random(
-        StepSeed(options_.seed + 1, static_cast<uint64_t>(number * options_.clips + b)));
+  for (int64_t b = 0; b < num_rows; ++b) {
+    std::mt19937_64 random(RowSeed(1, number, b));
     const int draws = rows.keep_source[b].item<bool>() ? 1 : options_.hidden_source_draws;
     uint64_t t = 0;
     for (int i = 0; i < draws; ++i) t = std::max(t, random() % uint64_t{kTrainSteps});
@@ -598,7 +611,7 @@ SditRows EvaluationRows(const SditData& data, const SDiTConfig& config,
                         const std::vector<int64_t>& people, const std::vector<int64_t>& drivers) {
   const auto frames = EvaluationFrames(data.num_frames(), config.num_frames);
   const int64_t side = config.tokens_side();
-  SditRows rows = EmptyRows(config, static_cast<int64_t>(people.size()));
+  SditRows rows = EmptyRows(config, static_cast<int64_t>(people.size()), config.num_frames);
   for (int64_t b = 0; b < static_cast<int64_t>(people.size()); ++b) {
     const int64_t person = people[static_cast<size_t>(b)];
     const int64_t driver = drivers[static_cast<size_t>(b)];

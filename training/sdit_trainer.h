@@ -49,6 +49,9 @@ struct SditTrainingOptions {
   bool zero_terminal_snr = false;
 
   int64_t clips = 4;  // rows of a step
+  // Share of steps with single frames of T times as many people instead: what G means is learned
+  // from people, of whom a row has one (pictures beside videos, Ho et al. 2022).
+  double single_frames = 0;
   double learning_rate = 1.2e-3;
   double mapping_lr_ratio = 1;  // the paper: 0.1
   int64_t warmup_steps = 100;
@@ -194,7 +197,7 @@ class SditTrainee : public Trainee {
   torch::Tensor MapAveraged(const torch::Tensor& G, const torch::Tensor& L,
                             bool keep_landmarks = true);
   const SDiTConfig& config() const { return config_; }
-  // The rows of micro-batch `number`.
+  // The rows of micro-batch `number`: `clips` of T frames, or T * `clips` of one.
   SditRows DrawRows(int64_t number) const;
   SditNoise DrawNoise(int64_t number, const SditRows& rows) const;
   // Leaves the gradient of step `step` in the parameters().
@@ -206,6 +209,9 @@ class SditTrainee : public Trainee {
               Schedule schedule, const SditData& data, const SditData* held_out,
               AutoencoderKL autoencoder);
   MicroBatch LossOf(int64_t number);
+  // Whether micro-batch `number` is one of single frames, and the seed of its row `b`.
+  bool IsSingleFrames(int64_t number) const;
+  uint64_t RowSeed(uint64_t stream, int64_t number, int64_t b) const;
 
   const SditTrainingOptions options_;
   const SDiTConfig config_;

@@ -71,7 +71,7 @@ struct RunSummary {
   double seconds = 0;     // time spent, likewise
   bool finished = false;  // false: stopped by `stop`
   // The training record of the run whose weights this one began from; null: it began from none.
-  nlohmann::json started_from;
+  nlohmann::json started_from = nullptr;
 };
 
 // Trains until a bound is reached, going on from the checkpoint in the output folder if there is

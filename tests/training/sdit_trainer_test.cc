@@ -192,6 +192,28 @@ TEST(SditTraineeTest, WithoutSourceTokensTheNoisiestOfTheDrawsCounts) {
   EXPECT_LT(after.max().item<int64_t>(), 1000);
 }
 
+TEST(SditTraineeTest, SingleFramesAreOfMorePeopleAtTheirRate) {
+  SditTrainingOptions options = TinyOptions();
+  options.single_frames = 0.4;
+  const auto trainee = Make(options);
+  const int64_t T = trainee->config().num_frames;
+  int single = 0;
+  for (int64_t number = 0; number < 200; ++number) {
+    const SditRows rows = trainee->DrawRows(number);
+    const bool is_single = rows.latents.size(1) == 1;
+    single += is_single ? 1 : 0;
+    EXPECT_EQ(rows.latents.size(0) * rows.latents.size(1), options.clips * T);
+    EXPECT_EQ(rows.landmarks.size(0), rows.latents.size(0));
+    EXPECT_EQ(rows.landmarks.size(1), rows.latents.size(1));
+    EXPECT_EQ(static_cast<int64_t>(rows.seeds.size()), rows.latents.size(0));
+    EXPECT_EQ(trainee->DrawNoise(number, rows).noise.sizes(), rows.latents.sizes());
+  }
+  EXPECT_NEAR(single, 80, 25);
+
+  const std::vector<double> losses = testing::TrainSteps(*trainee, 0, 120, 120);
+  EXPECT_LT(testing::Mean(losses, 100, 20), 0.8 * testing::Mean(losses, 0, 20));
+}
+
 TEST(SditTraineeTest, DoesNotStartFromAnotherNetwork) {
   const auto first = Make(TinyOptions());
   const Finished finished = Finish(*first, testing::FreshFolder());
