@@ -42,7 +42,8 @@ fi
 videos=out/pictures
 mkdir -p "$videos" "$out"
 
-strength=1 # of edits
+strength=0.6     # of edits: short texts differ more than the captions of two such people
+text_guidance=2  # of descriptions alone
 max_bytes=400000
 # Where the demonstration's motion is furthest: head to both sides, mouth open, smile, nod, blink.
 moments=0.143,0.286,0.428,0.571,0.714,0.857
@@ -108,7 +109,7 @@ make_text() {
   local generated=()
   for caption in "${captions[@]}"; do
     local name=text.${#generated[@]}
-    make "$name" --text "$caption" --driving demo/driving.mp4
+    make "$name" --text "$caption" --guidance "$text_guidance" --driving demo/driving.mp4
     generated+=("$videos/$name.mp4")
   done
   picture text --driving demo/driving.mp4 --generated "${generated[@]}" --label "${captions[@]}" \
