@@ -42,13 +42,12 @@ struct Entry {
 };
 
 Entry EntryAt(const DataOptions& o, int64_t index) {
-  Entry entry = {.seed = o.first_seed + static_cast<uint64_t>(index / o.looks)};
-  entry.person = MakePerson(entry.seed, o.variety);
+  const uint64_t seed = o.first_seed + static_cast<uint64_t>(index / o.looks);
+  Entry entry = {.seed = seed, .person = MakePerson(seed, o.variety)};
   const auto look = static_cast<uint64_t>(index % o.looks);
   // Streams beyond those of changed_looks, whose number is a frame's.
   if (look > 0) {
-    entry.person =
-        ChangeLooks(entry.person, StepSeed(kLooksStream, entry.seed * 64 + kMinClip + look));
+    entry.person = ChangeLooks(entry.person, StepSeed(kLooksStream, seed * 64 + kMinClip + look));
   }
   return entry;
 }
@@ -76,7 +75,7 @@ std::map<std::string, std::string> ShardMetadata(const DataOptions& o, int64_t f
           {"size", absl::StrCat(o.size)},
           {"options",
            absl::StrCat(
-               "people ", o.first_seed + static_cast<uint64_t>(first), "+", count,
+               "people ", o.first_seed + static_cast<uint64_t>(first / o.looks), "+", count,
                o.looks > 1 ? absl::StrCat(" looks ", o.looks) : "", " frames ", o.frames,
                " supersampling ", o.supersampling, " lookalikes ", o.lookalikes,
                o.separate_clips ? " separate clips" : "", o.changed_looks ? " changed looks" : "",

@@ -115,7 +115,9 @@ TEST(DataCacheTest, APersonOfSeveralLooksCountsAsSeveralPeople) {
   for (size_t i = 0; i < 60; ++i) {
     const uint64_t seed = i / 3;
     EXPECT_EQ(data->seeds[i], seed);
-    if (i % 3 == 0) EXPECT_EQ(data->captions[i][0], Caption(MakePerson(seed)));
+    if (i % 3 == 0) {
+      EXPECT_EQ(data->captions[i][0], Caption(MakePerson(seed)));
+    }
     captions.insert(data->captions[i][0]);
   }
   EXPECT_GT(captions.size(), 45u);  // what changes may be what no caption names

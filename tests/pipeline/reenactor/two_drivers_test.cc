@@ -12,9 +12,9 @@
 
 #include "pipeline/face/face_landmarker.h"
 #include "pipeline/media/image_codec.h"
-#include "pipeline/media/video_writer.h"
 #include "pipeline/reenactor/face_models.h"
 #include "pipeline/reenactor/reenactor.h"
+#include "tests/support/encode_clip.h"
 #include "training/people/people.h"
 
 namespace reenact {
@@ -65,17 +65,10 @@ double Correlation(const std::vector<double>& a, const std::vector<double>& b) {
 
 std::string Driving() {
   VideoWriter::Options options;
-  options.width = 2 * kSide;
-  options.height = kSide;
   options.time_base_den = 25;
   options.crf = 10;
-  auto writer = VideoWriter::Create(std::move(options));
-  EXPECT_TRUE(writer.ok()) << writer.status();
-  std::string bytes;
-  const auto add = [&](absl::StatusOr<std::vector<VideoWriter::Piece>> pieces) {
-    EXPECT_TRUE(pieces.ok()) << pieces.status();
-    for (const auto& piece : *pieces) bytes += piece.data;
-  };
+  std::vector<Image> images;
+  std::vector<int64_t> times = {0};
   for (int i = 0; i < kFrames; ++i) {
     const Image left = Draw(11, YawOf(0, i)), right = Draw(24, YawOf(1, i));
     Image both;
@@ -87,10 +80,10 @@ std::string Driving() {
         both.rgb.insert(both.rgb.end(), row, row + ptrdiff_t{3} * kSide);
       }
     }
-    add((*writer)->Write(both, i, 1));
+    images.push_back(std::move(both));
+    times.push_back(i + 1);
   }
-  add((*writer)->Finish());
-  return bytes;
+  return testing::EncodeClip(std::move(options), images, times);
 }
 
 FaceSelection Nth(int index) {

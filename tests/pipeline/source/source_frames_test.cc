@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "pipeline/media/video_reader.h"
 #include "pipeline/media/video_writer.h"
+#include "tests/support/encode_clip.h"
 
 namespace reenact {
 namespace {
@@ -22,26 +23,17 @@ constexpr int kWidth = 48, kHeight = 32;
 std::string Clip(int count, VideoCodec codec = VideoCodec::kLossless, int frames_per_group = 7) {
   VideoWriter::Options options;
   options.codec = codec;
-  options.width = kWidth;
-  options.height = kHeight;
   options.time_base_den = 10;
   options.frames_per_fragment = frames_per_group;
-  auto writer = VideoWriter::Create(std::move(options));
-  EXPECT_TRUE(writer.ok()) << writer.status();
-  std::string bytes;
-  const auto add = [&](absl::StatusOr<std::vector<VideoWriter::Piece>> pieces) {
-    ASSERT_TRUE(pieces.ok()) << pieces.status();
-    for (const auto& piece : *pieces) bytes += piece.data;
-  };
-  int64_t pts = 0;
+  std::vector<Image> images;
+  std::vector<int64_t> times = {0};
   for (int i = 0; i < count; ++i) {
-    Image image{kWidth, kHeight,
-                std::vector<uint8_t>(size_t{kWidth} * kHeight * 3, static_cast<uint8_t>(4 * i))};
-    add((*writer)->Write(image, pts, 1 + i % 3));
-    pts += 1 + i % 3;
+    images.push_back(
+        {kWidth, kHeight,
+         std::vector<uint8_t>(size_t{kWidth} * kHeight * 3, static_cast<uint8_t>(4 * i))});
+    times.push_back(times.back() + 1 + i % 3);
   }
-  add((*writer)->Finish());
-  return bytes;
+  return testing::EncodeClip(std::move(options), images, times);
 }
 
 struct Times {
