@@ -36,7 +36,7 @@ absl::Status Train(AutoencoderFlags flags, const StageContext& context) {
   if (!flags.start_from.empty()) {
     const auto start = ReadAutoencoder(flags.start_from);
     if (!start.ok()) return start.status();
-    const absl::Status status = (*trainee)->StartFrom(StateDict(*start->network));
+    const absl::Status status = (*trainee)->StartFrom(start->config, StateDict(*start->network));
     if (!status.ok()) return status;
     started_from = start->training;
   }
@@ -78,8 +78,10 @@ void AddAutoencoderStage(CLI::App& app, std::vector<Subcommand>& stages) {
   command->add_option("--kl-weight", o.kl_weight)->capture_default_str();
   command->add_option("--expressive-weight", o.expressive_weight, "of eyes and mouth")
       ->capture_default_str();
-  command->add_option("--start-from", flags->start_from,
-                      "folder of an earlier run to begin from; a checkpoint goes first");
+  command->add_option(
+      "--start-from", flags->start_from,
+      "folder of an earlier run to begin from, with as many latent channels or fewer; "
+      "a checkpoint goes first");
   command->add_flag("--decoder-only", o.decoder_only, "keep the encoder, so latents stay valid");
   command->add_option("--bfloat16", o.bfloat16)->capture_default_str();
   stages.push_back(

@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "pipeline/weights/load.h"
 #include "training/state.h"
+#include "training/widen_latents.h"
 
 namespace reenact {
 namespace {
@@ -111,8 +112,8 @@ MicroBatch AutoencoderTrainee::LossOf(int64_t number) {
     batch.seeds.push_back(data_.seeds[static_cast<size_t>(person)]);
   }
   const torch::Tensor x = ToUnitRange(torch::stack(crops).to(options_.device));
-  const torch::Tensor weight = 1 + (options_.expressive_weight - 1) *
-                                       torch::stack(masks).to(options_.device).to(torch::kFloat32);
+  const torch::Tensor weight =
+      PixelWeight(torch::stack(masks).to(options_.device).to(torch::kFloat32), options_);
 
   Moments moments;
   torch::Tensor reconstruction;
@@ -178,9 +179,20 @@ absl::Status AutoencoderTrainee::Load(const TensorMap& tensors) {
   return LoadTraining(tensors, *model_, *averaged_, average_, optimizer_);
 }
 
-absl::Status AutoencoderTrainee::StartFrom(const TensorMap& weights) {
-  absl::Status status = LoadWeights(*model_, weights);
-  status.Update(LoadWeights(*averaged_, weights));
+absl::Status AutoencoderTrainee::StartFrom(const AutoencoderKLConfig& about,
+                                           const TensorMap& weights) {
+  if (about.latent_channels > config_.latent_channels) {
+    return absl::InvalidArgumentError(absl::StrCat("the run to start from has ",
+                                                   about.latent_channels,
+                                                   " latent channels, more "
+                                                   "than the ",
+                                                   config_.latent_channels, " of this one"));
+  }
+  torch::manual_seed(options_.seed);
+  const TensorMap widened =
+      WidenAutoencoder(weights, about.latent_channels, config_.latent_channels);
+  absl::Status status = LoadWeights(*model_, widened);
+  status.Update(LoadWeights(*averaged_, widened));
   return status;
 }
 
@@ -189,6 +201,14 @@ std::string AutoencoderTrainee::Description() const {
                       absl::StrJoin(options_.block_out_channels, ","), " layers ",
                       options_.layers_per_block, " groups ", options_.norm_num_groups,
                       options_.decoder_only ? " decoder only" : "", " seed ", options_.seed);
+}
+
+torch::Tensor PixelWeight(const torch::Tensor& masks, const AutoencoderTrainingOptions& options) {
+  const torch::Tensor weight = 1 + (options.expressive_weight - 1) * masks;
+  if (options.surround == 0) return weight;
+  const torch::Tensor near = F::max_pool2d(
+      masks, F::MaxPool2dFuncOptions(2 * options.surround + 1).stride(1).padding(options.surround));
+  return torch::maximum(weight, 1 + (std::sqrt(options.expressive_weight) - 1) * near);
 }
 
 torch::Tensor ToUnitRange(const torch::Tensor& pictures) {

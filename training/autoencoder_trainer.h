@@ -1,8 +1,9 @@
 // Trains the autoencoder (Stable Diffusion's AutoencoderKL) on crops of the people.
 //
 // loss = L1 + 0.5 MSE + 1.0 L1 of 8x8 block means + kl_weight * KL; the first two count
-// `expressive_weight` times in eyes and mouth. The block means are there because per-pixel losses
-// learn edges long before the colours of large areas.
+// `expressive_weight` times in eyes and mouth, and somewhat more around them (PixelWeight). The
+// block means are there because per-pixel losses learn edges long before the colours of large
+// areas.
 #pragma once
 
 #include <torch/torch.h>
@@ -36,6 +37,9 @@ struct AutoencoderTrainingOptions {
   double ema = 0.998;
   double kl_weight = 3e-5;
   double expressive_weight = 5;
+  // What lies up to so many pixels around eyes and mouth counts the square root of that: brows,
+  // frames of glasses, beards. 0: nothing.
+  int64_t surround = 9;
   // Leaves the encoder as it is: latents made before stay valid while pictures get better.
   bool decoder_only = false;
   bool bfloat16 = true;
@@ -69,8 +73,9 @@ class AutoencoderTrainee : public Trainee {
   absl::StatusOr<Gradient> BackPropagate(int64_t step);
   const std::vector<NamedParameter>& parameters() const { return optimizer_.parameters(); }
 
-  // Begins from a trained autoencoder of the same configuration instead of random weights.
-  absl::Status StartFrom(const TensorMap& weights);
+  // Begins from a trained autoencoder of the same configuration, or of fewer latent channels
+  // (WidenAutoencoder), instead of random weights.
+  absl::Status StartFrom(const AutoencoderKLConfig& about, const TensorMap& weights);
   // The averaged weights: what is used after training.
   AutoencoderKL& averaged() { return averaged_; }
   const AutoencoderKLConfig& config() const { return config_; }
@@ -90,6 +95,9 @@ class AutoencoderTrainee : public Trainee {
   AdamW optimizer_;
   MovingAverage average_;
 };
+
+// What each pixel counts in the loss; `masks` [N,1,H,W] float32, 1 in eyes and mouth, else 0.
+torch::Tensor PixelWeight(const torch::Tensor& masks, const AutoencoderTrainingOptions& options);
 
 // uint8 [N,3,H,W] pictures as the autoencoder takes them: float32 in [-1, 1].
 torch::Tensor ToUnitRange(const torch::Tensor& pictures);

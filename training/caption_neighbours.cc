@@ -5,9 +5,7 @@
 #include <map>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
-#include "absl/strings/string_view.h"
+#include "training/caption_terms.h"
 #include "training/landmark_augmentation.h"
 
 namespace reenact {
@@ -18,16 +16,9 @@ CaptionNeighbours::CaptionNeighbours(const std::vector<std::vector<std::string>>
   for (size_t person = 0; person < captions.size(); ++person) {
     if (captions[person].empty()) continue;
     std::vector<int64_t>& terms = terms_[person];
-    absl::string_view before;
-    for (const absl::string_view word :
-         absl::StrSplit(captions[person][0], absl::ByAnyChar(" ,"), absl::SkipEmpty())) {
-      terms.push_back(
-          ids.try_emplace(absl::StrCat(before, " ", word), static_cast<int64_t>(ids.size()))
-              .first->second);
-      before = word;
+    for (const std::string& term : CaptionTerms(captions[person][0])) {
+      terms.push_back(ids.try_emplace(term, static_cast<int64_t>(ids.size())).first->second);
     }
-    std::sort(terms.begin(), terms.end());
-    terms.erase(std::unique(terms.begin(), terms.end()), terms.end());
     people_.resize(ids.size());
     for (const int64_t term : terms) people_[term].push_back(static_cast<int64_t>(person));
   }

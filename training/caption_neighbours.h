@@ -21,8 +21,7 @@ class CaptionNeighbours {
                             std::vector<bool>& taken) const;
 
  private:
-  // A term is two words that follow each other: red hair and a red shirt share none.
-  std::vector<std::vector<int64_t>> terms_;   // [P], each once
+  std::vector<std::vector<int64_t>> terms_;   // [P] CaptionTerms(), each once
   std::vector<std::vector<int64_t>> people_;  // [term]: whose caption has it
 };
 

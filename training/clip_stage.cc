@@ -52,6 +52,8 @@ void AddClipStage(CLI::App& app, std::vector<Subcommand>& stages) {
       ->capture_default_str();
   command->add_option("--alignment", o.alignment, "weight of a picture's distance from its caption")
       ->capture_default_str();
+  command->add_option("--naming", o.naming, "weight of the captions' terms read from an embedding")
+      ->capture_default_str();
   command->add_option("--learning-rate", o.learning_rate)->capture_default_str();
   command->add_option("--weight-decay", o.weight_decay)->capture_default_str();
   command->add_option("--warmup-steps", o.warmup_steps)->capture_default_str();

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "pipeline/models/clip_preprocess.h"
+#include "pipeline/weights/load.h"
 #include "training/bpe_trainer.h"
 #include "training/state.h"
 
@@ -15,6 +16,8 @@ namespace {
 
 constexpr int64_t kEmbedBatch = 64;
 const double kMaxLogitScale = std::log(100.0);  // as CLIP
+constexpr char kNamingPrefix[] = "naming.";
+constexpr double kNamingScale = 10;  // of unit embeddings, so that small weights can be certain
 
 ClipConfig ConfigFrom(const ClipTrainingOptions& options, const ClipTokenizer& tokenizer) {
   ClipConfig config;
@@ -47,6 +50,31 @@ Clip Build(const ClipConfig& config, const ClipTrainingOptions& options) {
   Clip model(config);
   InitializeWeights(model);
   return OnDevice(std::move(model), options.device);
+}
+
+// Begins with about how often each term holds. Each has a direction of its own from the start: were
+// the weights 0, a thing that is not in the embedding yet would have no way into it.
+torch::nn::Linear BuildNaming(const TermTable& terms, int64_t embedding, torch::Device device) {
+  torch::nn::Linear naming(embedding, static_cast<int64_t>(terms.terms.size()));
+  torch::NoGradGuard no_grad;
+  naming->weight.normal_(0, 1 / std::sqrt(static_cast<double>(embedding)));
+  naming->bias.copy_(torch::logit(terms.holds.mean(0)));
+  return OnDevice(std::move(naming), device);
+}
+
+// What it costs to know of each term no more than how often it holds, in nats.
+torch::Tensor Entropy(const TermTable& terms) {
+  const torch::Tensor share = terms.holds.mean(0);
+  return -(share * share.log() + (1 - share) * (1 - share).log());
+}
+
+std::vector<NamedParameter> Trained(const Clip& model, const torch::nn::Linear& naming) {
+  std::vector<NamedParameter> parameters = NamedParameters(*model);
+  for (NamedParameter& parameter : NamedParameters(*naming)) {
+    parameter.name = absl::StrCat(kNamingPrefix, parameter.name);
+    parameters.push_back(std::move(parameter));
+  }
+  return parameters;
 }
 
 // The share of rows whose largest entry is on the diagonal.
@@ -88,10 +116,13 @@ ClipTrainee::ClipTrainee(ClipTrainingOptions options, ClipConfig config, std::st
       held_out_(held_out),
       pictures_(ClipPictures(data, options_.image_size)),
       tokens_(ClipTokens(data, tokenizer_)),
+      terms_(TabulateTerms(data.captions)),
+      term_entropy_(Entropy(terms_).to(options_.device)),
       neighbours_(data.captions),
       model_(Build(config_, options_)),
+      naming_(BuildNaming(terms_, options_.projection_dim, options_.device)),
       averaged_(OnDevice(Clip(config_), options_.device)),
-      optimizer_(NamedParameters(*model_), {.beta1 = 0.9,
+      optimizer_(Trained(model_, naming_), {.beta1 = 0.9,
                                             .beta2 = 0.98,
                                             .weight_decay = options_.weight_decay,
                                             .clip_norm = options_.gradient.clip_norm}),
@@ -117,8 +148,9 @@ MicroBatch ClipTrainee::LossOf(int64_t number) {
   const auto below = [&random](int64_t bound) {
     return static_cast<int64_t>(random() % static_cast<uint64_t>(bound));
   };
-  std::vector<torch::Tensor> pictures, ids;
+  std::vector<torch::Tensor> pictures, ids, holds;
   for (const int64_t person : DrawPeople(number)) {
+    holds.push_back(terms_.holds[person]);
     pictures.push_back(pictures_[person][below(pictures_.size(1))]);
     ids.push_back(tokens_[person][below(tokens_.size(1))]);
     batch.seeds.push_back(data_.seeds[static_cast<size_t>(person)]);
@@ -145,6 +177,13 @@ MicroBatch ClipTrainee::LossOf(int64_t number) {
   }
   if (options_.alignment > 0) {
     batch.loss = batch.loss + options_.alignment * (1 - cosine.diagonal().mean());
+  }
+  if (options_.naming > 0 && !terms_.terms.empty()) {
+    const torch::Tensor truth = torch::stack(holds).to(options_.device);
+    const torch::Tensor read = naming_->forward(kNamingScale * torch::cat({image, text}));
+    batch.loss = batch.loss + options_.naming * torch::binary_cross_entropy_with_logits(
+                                                    read, torch::cat({truth, truth}))
+                                                    .mul(static_cast<double>(terms_.terms.size()));
   }
   return batch;
 }
@@ -176,10 +215,15 @@ std::vector<std::pair<std::string, double>> ClipTrainee::Evaluate() {
 
 void ClipTrainee::Save(TensorMap& tensors) const {
   SaveTraining(*model_, *averaged_, average_, optimizer_, tensors);
+  for (const auto& [name, tensor] : StateDict(*naming_)) {
+    tensors[absl::StrCat(kNamingPrefix, name)] = tensor;
+  }
 }
 
 absl::Status ClipTrainee::Load(const TensorMap& tensors) {
-  return LoadTraining(tensors, *model_, *averaged_, average_, optimizer_);
+  absl::Status status = LoadTraining(tensors, *model_, *averaged_, average_, optimizer_);
+  status.Update(LoadWeights(*naming_, WithoutPrefix(tensors, kNamingPrefix)));
+  return status;
 }
 
 std::string ClipTrainee::Description() const {

@@ -5,6 +5,9 @@
 // the glasses, not which of two colours is the hair's. So a batch is made of groups of similar
 // people. And an embedding of a caption should stand where the one of its picture does, so that
 // differences of captions move pictures: the consistency terms of Goel et al. 2022 (CyCLIP).
+// Small things, which few pairs turn on, are learned sooner when they are asked for by name: one
+// linear layer reads from either embedding what the captions say (Huang et al. 2024, SuperClass,
+// for pictures alone), so that a thing moves both embeddings the same way.
 #pragma once
 
 #include <torch/torch.h>
@@ -20,6 +23,7 @@
 #include "pipeline/models/clip.h"
 #include "pipeline/models/clip_tokenizer.h"
 #include "training/caption_neighbours.h"
+#include "training/caption_terms.h"
 #include "training/data_cache.h"
 #include "training/gradient_step.h"
 #include "training/training_run.h"
@@ -41,6 +45,9 @@ struct ClipTrainingOptions {
   // pictures and captions in two separate clouds, which the sDiT would have to learn one by one. 0:
   // none.
   double alignment = 1;
+  // Weight of the terms (CaptionTerms) read from each embedding, each as a share of what it costs
+  // to know only how often it holds, so that the rare ones count as much; 0: none.
+  double naming = 0.05;
   double learning_rate = 1e-3;
   int64_t warmup_steps = 100;
   double final_lr_ratio = 0.02;
@@ -89,8 +96,11 @@ class ClipTrainee : public Trainee {
   const DataCache* held_out_;
   torch::Tensor pictures_;  // uint8 [P,F,3,S,S]
   torch::Tensor tokens_;    // int64 [P,phrasings,77]
+  const TermTable terms_;
+  const torch::Tensor term_entropy_;  // float32 [T]
   const CaptionNeighbours neighbours_;
   Clip model_;
+  torch::nn::Linear naming_;  // from an embedding to the logit of each term
   Clip averaged_;
   AdamW optimizer_;
   MovingAverage average_;

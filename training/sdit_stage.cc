@@ -154,10 +154,12 @@ void AddSditStage(CLI::App& app, std::vector<Subcommand>& stages) {
   command->add_option("--held-out-portraits", flags->held_out_portraits);
   command->add_option("--held-out-portrait-latents", flags->held_out_portrait_latents);
   command->add_option("--start-from", flags->start_from,
-                      "folder of an earlier run to begin from; a checkpoint goes first");
-  command->add_flag("--new-clip", flags->new_clip,
-                    "with --start-from: --clip is not what that run read, so the layer of G begins "
-                    "anew");
+                      "folder of an earlier run to begin from, with as many latent channels or "
+                      "fewer; a checkpoint goes first");
+  command
+      ->add_flag("--new-clip", flags->new_clip,
+                 "--clip is not what the run to start from read, so the layer of G begins anew")
+      ->needs("--start-from");
   SditTrainingOptions& o = flags->training;
   command->add_option("--width", o.hidden_size)->capture_default_str();
   command->add_option("--depth", o.depth)->capture_default_str();

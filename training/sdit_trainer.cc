@@ -14,6 +14,7 @@
 #include "pipeline/weights/load.h"
 #include "training/autoencoder_trainer.h"
 #include "training/state.h"
+#include "training/widen_latents.h"
 
 namespace reenact {
 namespace {
@@ -503,12 +504,15 @@ absl::Status SditTrainee::Load(const TensorMap& tensors) {
 }
 
 absl::Status SditTrainee::StartFrom(const TrainedSdit& about, TensorMap weights, bool new_clip) {
-  if (ToJson(about.config) != ToJson(config_) || about.process.prediction != options_.prediction) {
+  SDiTConfig widened = about.config;
+  widened.latent_channels = std::max(widened.latent_channels, config_.latent_channels);
+  if (ToJson(widened) != ToJson(config_) || about.process.prediction != options_.prediction) {
     return absl::InvalidArgumentError(
         absl::StrCat("the run to start from trained ", ToJson(about.config).dump(), " to predict ",
                      PredictionName(about.process.prediction), ", this one trains ",
                      ToJson(config_).dump(), " to predict ", PredictionName(options_.prediction)));
   }
+  weights = WidenSdit(std::move(weights), "sdit.", about.config, config_.latent_channels);
   if (new_clip) {
     const TensorMap own = StateDict(*model_);
     for (const char* name : {"identity_mean", "identity_basis", "whitened_identity.weight",

@@ -45,6 +45,23 @@ TEST(AutoencoderTraineeTest, TrainingRaisesHeldOutFidelity) {
   EXPECT_GT(trainee->Evaluate()[0].second, before + 2);
 }
 
+TEST(PixelWeightTest, CountsEyesAndMouthMostAndWhatLiesAroundThemMore) {
+  torch::Tensor masks = torch::zeros({1, 1, 9, 9});
+  masks[0][0][4][4] = 1;
+  AutoencoderTrainingOptions options;
+  options.expressive_weight = 9;
+  options.surround = 2;
+
+  const torch::Tensor weight = PixelWeight(masks, options)[0][0];
+
+  EXPECT_EQ(weight[4][4].item<float>(), 9);
+  EXPECT_EQ(weight[2][6].item<float>(), 3);
+  EXPECT_EQ(weight[4][7].item<float>(), 1);
+  EXPECT_EQ(weight.sum().item<float>(), 9 + 24 * 3 + 56);
+  options.surround = 0;
+  EXPECT_EQ(PixelWeight(masks, options).sum().item<float>(), 9 + 80);
+}
+
 TEST(AutoencoderTraineeTest, ResumesExactly) {
   testing::ExpectExactResume([] { return Make(TinyOptions()); }, 4, 9);
 }

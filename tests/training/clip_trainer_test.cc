@@ -91,6 +91,20 @@ TEST(ClipTraineeTest, AlignmentBringsPicturesToTheirCaptions) {
   EXPECT_LT(distance(4), 0.7 * distance(0));
 }
 
+TEST(ClipTraineeTest, NamingReadsWhatTheCaptionsSay) {
+  ClipTrainingOptions options = TinyOptions();
+  options.consistency = 0;
+  options.alignment = 0;
+  options.naming = 1;
+  const auto trainee = Make(options);
+
+  const std::vector<double> losses = testing::TrainSteps(*trainee, 0, 120, 120);
+
+  // It begins with how often each term holds; the contrast is ln 6 = 1.79 of this at most.
+  EXPECT_GT(losses[0], 10);
+  EXPECT_LT(testing::Mean(losses, 110, 10), 0.4 * losses[0]);
+}
+
 TEST(ClipTraineeTest, ResumesExactly) {
   testing::ExpectExactResume([] { return Make(); }, 3, 7);
 }

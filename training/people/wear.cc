@@ -141,7 +141,7 @@ GlassesParts MakeGlasses(const Person& person, const FaceVertices& face) {
   const bool square = person.glasses == Glasses::kSquare;
   const float roundness = square ? 0.55f : 1, radius_x = square ? 2.3f : 2.15f,
               radius_y = square ? 1.55f : 1.85f;
-  const float wire = person.glasses == Glasses::kThin ? 0.1f : 0.17f;
+  const float wire = person.glasses == Glasses::kThin ? 0.12f : 0.28f;  // acetate, 6 mm
   const float z = std::max(face[6].z, face[168].z) + 0.75f;
   // The lenses bend back towards the temples.
   const auto on_front = [&](float x, float y) { return Vec3{x, y, z - 0.035f * x * x}; };
