@@ -65,6 +65,7 @@ TEST(ClipTraineeTest, ConsistencyMakesCaptionsAsAlikeAsTheirPictures) {
   ClipTrainingOptions options = TinyOptions();
   options.consistency = 0;
   options.alignment = 0;
+  options.naming = 0;
   const auto without = Make(options);
   options.consistency = 0.25;
   const auto with = Make(options);
@@ -79,6 +80,7 @@ TEST(ClipTraineeTest, AlignmentBringsPicturesToTheirCaptions) {
   const auto distance = [](double alignment) {
     ClipTrainingOptions options = TinyOptions();
     options.alignment = alignment;
+    options.naming = 0;
     const auto trainee = Make(options);
     testing::TrainSteps(*trainee, 0, 60, 60);
     const auto tokenizer = ClipTokenizer::FromMerges(trainee->merges(), options.max_merges);

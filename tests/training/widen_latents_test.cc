@@ -115,7 +115,7 @@ TEST(WidenSditTest, ATrainingGoesOnWithMoreChannels) {
       SditTrainee::Create(testing::TinySditOptions(), wider, &wider, AutoencoderKL(nullptr));
   ASSERT_TRUE(second.ok()) << second.status();
 
-  const TrainedSdit about{.config = first->config(), .training = {}};
+  const TrainedSdit about{.config = first->config(), .process = {}, .training = {}};
   ASSERT_TRUE((*second)->StartFrom(about, WithoutPrefix(state, "average.")).ok());
 
   const std::vector<double> losses = testing::TrainSteps(**second, 0, 60, 60);
