@@ -20,6 +20,7 @@ struct BundleFlags {
   Sampler sampler = Sampler::kDdim;
   int max_num_steps = 100;
   double guidance_scale = 1;
+  bool shared_noise = false;
   bool half = true;
 };
 
@@ -42,6 +43,7 @@ absl::Status Assemble(const BundleFlags& flags) {
   config.default_num_steps = flags.num_steps;
   config.max_num_steps = flags.max_num_steps;
   config.default_guidance_scale = flags.guidance_scale;
+  config.shared_noise = flags.shared_noise;
   config.sdit = sdit->config;
   config.autoencoder = autoencoder->config;
   config.autoencoder.scaling_factor = sdit->process.scaling_factor;
@@ -76,6 +78,8 @@ void AddBundleStage(CLI::App& app, std::vector<Subcommand>& stages) {
   command->add_option("--max-num-steps", flags->max_num_steps)->capture_default_str();
   command->add_option("--guidance-scale", flags->guidance_scale, "default; 1: off")
       ->capture_default_str();
+  command->add_flag("--shared-noise", flags->shared_noise,
+                    "sample all frames of a video from the same noise");
   command->add_option("--half", flags->half, "store weights as float16")->capture_default_str();
   stages.push_back({command, [flags](const StageContext&) { return Assemble(*flags); }});
 }

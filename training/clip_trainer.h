@@ -47,7 +47,7 @@ struct ClipTrainingOptions {
   double alignment = 1;
   // Weight of the terms (CaptionTerms) read from each embedding, each as a share of what it costs
   // to know only how often it holds, so that the rare ones count as much; 0: none.
-  double naming = 0.05;
+  double naming = 0.3;
   double learning_rate = 1e-3;
   int64_t warmup_steps = 100;
   double final_lr_ratio = 0.02;

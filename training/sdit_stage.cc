@@ -221,6 +221,11 @@ void AddSditStage(CLI::App& app, std::vector<Subcommand>& stages) {
                    "the time step of a row without source tokens is the noisiest of so many draws")
       ->check(CLI::Range(1, 16))
       ->capture_default_str();
+  command
+      ->add_option("--shared-noise", o.shared_noise,
+                   "share of rows whose frames all have the same noise")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
   command->add_option("--drop-landmarks", o.drop_landmarks)->capture_default_str();
   command->add_option("--lookalike", o.lookalike, "share of rows driven by another face")
       ->capture_default_str();

@@ -73,7 +73,8 @@ struct SditTrainingOptions {
   // are, the more of what they become is left to G.
   int hidden_source_draws = 1;
   double drop_landmarks = 0.05;
-  double lookalike = 0.4;  // driving landmarks are another person's with the same motion
+  double shared_noise = 0.5;  // all frames have the same noise, as with BundleConfig::shared_noise
+  double lookalike = 0.4;     // driving landmarks are another person's with the same motion
   AugmentationOptions augmentation;
   int64_t whitened_components = 96;
   double whitening_floor = 0.002;

@@ -43,7 +43,7 @@ constexpr char kLandmarkConvention[] = "mediapipe-478";
 
 // What the paper leaves open and this program decides, in words, so that a bundle made for another
 // reading is refused instead of misread. Where a choice can vary it has a field of its own: sampler
-// and steps (`defaults`), width of the mapping network (`sdit`), and guidance.
+// and steps (`defaults`), width of the mapping network (`sdit`), guidance and noise.
 //
 // The paper's other open points are no bundle's. How a network was trained (initialisation:
 // InitializeWeights of sdit.h; weights of the loss; weight decay) is the trainer's, which notes its
@@ -66,11 +66,14 @@ constexpr Choice kChoices[] = {
     {"anchor_slot", "T / 2 rounded down"},
 };
 
-// The choice of two: which channels guidance changes.
-constexpr char kGuidanceKey[] = "guidance";
-constexpr char kGuideAll[] = "without identity, all channels";
-constexpr char kGuideThree[] = "without identity, three channels";
+// A choice of two, the first by default.
+struct Alternative {
+  const char *key, *first, *second;
+};
+constexpr Alternative kGuidance = {"guidance", "without identity, all channels",
+                                   "without identity, three channels"};
 constexpr int64_t kDitGuidedChannels = 3;
+constexpr Alternative kNoise = {"noise", "per frame", "shared by all frames"};
 
 // The bytes and the two markers of CLIP's vocabulary that are not merges: 256 bytes, each inside a
 // word and at its end, start and end of text.
@@ -364,16 +367,18 @@ ParsedConfig ParseConfig(const std::string& text, Problems& problems) {
           choices.Add(choice.key, absl::StrCat("must be \"", choice.value, "\""));
         }
       }
-      if (object->is_object() && object->contains(kGuidanceKey)) {
+      const auto is_second = [&](const Alternative& choice) {
+        if (!object->is_object() || !object->contains(choice.key)) return false;
         std::string value;
-        choices.Read(kGuidanceKey, &value);
-        if (value == kGuideThree) {
-          config.guided_channels = kDitGuidedChannels;
-        } else if (value != kGuideAll) {
-          choices.Add(kGuidanceKey,
-                      absl::StrCat("must be \"", kGuideAll, "\" or \"", kGuideThree, "\""));
+        choices.Read(choice.key, &value);
+        if (value != choice.first && value != choice.second) {
+          choices.Add(choice.key,
+                      absl::StrCat("must be \"", choice.first, "\" or \"", choice.second, "\""));
         }
-      }
+        return value == choice.second;
+      };
+      if (is_second(kGuidance)) config.guided_channels = kDitGuidedChannels;
+      config.shared_noise = is_second(kNoise);
       choices.RejectOthers();
     }
   }
@@ -498,7 +503,8 @@ json ConfigToJson(const BundleConfig& config, const std::map<std::string, std::s
   clip["merges"] = kMergesFile;
   json choices = json::object();
   for (const Choice& choice : kChoices) choices[choice.key] = choice.value;
-  choices[kGuidanceKey] = config.guided_channels > 0 ? kGuideThree : kGuideAll;
+  choices[kGuidance.key] = config.guided_channels > 0 ? kGuidance.second : kGuidance.first;
+  choices[kNoise.key] = config.shared_noise ? kNoise.second : kNoise.first;
   return {{"format_version", kBundleFormatVersion},
           {"name", config.name},
           {"licence", config.licence},

@@ -23,8 +23,8 @@
 //                   temporal_position, condition, mapping, identity, edit, edit_direction,
 //                   landmarks, crop, timestep, anchor_slot); another value than this program's is
 //                   an error. And guidance: "without identity, all channels" or, as DiT's published
-//                   samples were made, "without identity, three channels". Default: this
-//                   program's, and all channels
+//                   samples were made, "without identity, three channels"; noise: "per frame" or
+//                   "shared by all frames". Default: this program's, and the first of two
 //   training        free text and numbers: how it was made
 //   files           {name: SHA-256} of sdit.safetensors, autoencoder.safetensors, clip.safetensors,
 //                   the merges, and the .tflite files if they lie in the folder
@@ -64,6 +64,9 @@ struct BundleConfig {
   int default_num_steps = 50;
   double default_guidance_scale = 1;
   int64_t guided_channels = 0;  // SamplingOptions::guided_channels: 0 (all) or 3
+  // All frames of a video are sampled from the same noise: they flicker less, and what the noise
+  // gets wrong is wrong in all of them.
+  bool shared_noise = false;
   int max_num_steps = 250;
   bool accepts_text = true;
   SDiTConfig sdit;

@@ -42,9 +42,10 @@ absl::StatusOr<FaceClip> FaceClip::Start(const Shared& shared, size_t face, Clip
   options.guided_channels = config.guided_channels;
   const int64_t channels = config.sdit.latent_channels;
   const int64_t size = config.sdit.latent_size;
-  const NoiseSource noise = [seed = request.seed, channels, size](int frame, int step) {
-    return FrameNoise(seed, static_cast<uint64_t>(frame), static_cast<uint64_t>(step),
-                      {channels, size, size});
+  const NoiseSource noise = [seed = request.seed, shared_noise = config.shared_noise, channels,
+                             size](int frame, int step) {
+    return FrameNoise(seed, shared_noise ? 0 : static_cast<uint64_t>(frame),
+                      static_cast<uint64_t>(step), {channels, size, size});
   };
   if (!plan.windows.empty()) {
     auto denoiser = WindowDenoiser::Create(

@@ -29,7 +29,9 @@ std::unique_ptr<ClipTrainee> Make(const ClipTrainingOptions& options = TinyOptio
 }
 
 TEST(ClipTraineeTest, LossFallsBelowChance) {
-  const auto trainee = Make();
+  ClipTrainingOptions options = TinyOptions();
+  options.naming = 0;
+  const auto trainee = Make(options);
 
   const std::vector<double> losses = testing::TrainSteps(*trainee, 0, 120, 120);
 

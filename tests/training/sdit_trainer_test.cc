@@ -192,6 +192,23 @@ TEST(SditTraineeTest, WithoutSourceTokensTheNoisiestOfTheDrawsCounts) {
   EXPECT_LT(after.max().item<int64_t>(), 1000);
 }
 
+TEST(SditTraineeTest, FramesOfSomeRowsHaveTheSameNoise) {
+  SditTrainingOptions options = TinyOptions();
+  options.clips = 100;
+  options.shared_noise = 0.3;
+  const auto trainee = Make(options);
+  const SditRows rows = trainee->DrawRows(3);
+
+  const torch::Tensor noise = trainee->DrawNoise(3, rows).noise;
+
+  int shared = 0;
+  for (int64_t b = 0; b < options.clips; ++b) {
+    shared += torch::equal(noise[b][0], noise[b][1]) ? 1 : 0;
+  }
+  EXPECT_NEAR(shared, 30, 14);  // three standard deviations
+  EXPECT_NEAR(noise.std().item<double>(), 1, 0.05);
+}
+
 TEST(SditTraineeTest, SingleFramesAreOfMorePeopleAtTheirRate) {
   SditTrainingOptions options = TinyOptions();
   options.single_frames = 0.4;

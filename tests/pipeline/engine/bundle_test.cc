@@ -244,6 +244,25 @@ TEST_F(BundleTest, GuidanceOfThreeChannelsIsAChoice) {
   EXPECT_EQ(read->guided_channels, 3);
 }
 
+TEST_F(BundleTest, NoiseSharedByAllFramesIsAChoice) {
+  BundleConfig config = SmallBundleConfig();
+  EXPECT_FALSE(config.shared_noise);
+  json text = json::parse(BundleConfigToJson(config, {{"sdit.safetensors", ""}}));
+  EXPECT_EQ(text["choices"]["noise"], "per frame");
+  config.shared_noise = true;
+  text = json::parse(BundleConfigToJson(config, {{"sdit.safetensors", ""}}));
+  EXPECT_EQ(text["choices"]["noise"], "shared by all frames");
+  const auto read = BundleConfigFromJson(text.dump(), nullptr);
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_TRUE(read->shared_noise);
+
+  text["choices"]["noise"] = "sometimes";
+  EXPECT_THAT(std::string(BundleConfigFromJson(text.dump(), nullptr).status().message()),
+              HasSubstr("choices.noise must be \"per frame\" or \"shared by all frames\""));
+  text["choices"].erase("noise");
+  EXPECT_FALSE(BundleConfigFromJson(text.dump(), nullptr)->shared_noise);
+}
+
 TEST_F(BundleTest, ZeroTerminalSnrNeedsAPredictionThatWorksThere) {
   EXPECT_EQ(Config()["schedule"]["name"], "linear");
   EditConfig([](json& config) { config["schedule"]["name"] = kLinearZeroTerminalSnr; });

@@ -178,6 +178,35 @@ TEST_F(LongVideoTest, EveryMethodMakesEveryFrameByAPlanOfItsOwn) {
   }
 }
 
+// Mean difference of the bytes of each two frames that follow each other.
+double ChangeFromFrameToFrame(const std::vector<Output>& frames) {
+  double sum = 0, count = 0;
+  for (size_t i = 1; i < frames.size(); ++i) {
+    for (size_t k = 0; k < frames[i].data.size(); ++k) {
+      sum += std::abs(static_cast<uint8_t>(frames[i].data[k]) -
+                      static_cast<uint8_t>(frames[i - 1].data[k]));
+      ++count;
+    }
+  }
+  return sum / count;
+}
+
+TEST_F(LongVideoTest, SharedNoiseKeepsFramesAlike) {
+  const std::string folder = testing::WriteRandomModel("shared_noise", /*shared_noise=*/true);
+  auto engine = CreateReenactor(testing::RandomModelOptions(folder));
+  ASSERT_TRUE(engine.ok()) << engine.status();
+  for (const auto method : {LongVideoMethod::kAnchored, LongVideoMethod::kIndependent}) {
+    Running shared = Start(**engine, Request(method), *one_scene_);
+    ASSERT_NE(shared.job, nullptr);
+    Finish(**engine, {&shared});
+    const Running per_frame = Run(Request(method), *one_scene_);
+    ASSERT_EQ(shared.outputs.size(), per_frame.outputs.size());
+    EXPECT_LT(ChangeFromFrameToFrame(shared.outputs),
+              0.7 * ChangeFromFrameToFrame(per_frame.outputs));
+  }
+  fs::remove_all(folder);
+}
+
 TEST_F(LongVideoTest, NarrowWindowsAreLessWork) {
   JobRequest request = Request(LongVideoMethod::kMultiDiffusion);
   const double whole = Run(request, *one_scene_).job->plan().gflop_per_row_step;

@@ -16,11 +16,13 @@ namespace reenact::testing {
 
 // The model's bundle in a folder of its own: ctest runs the cases as processes side by side. To be
 // removed by the caller.
-inline std::string WriteRandomModel(const std::string& test) {
+inline std::string WriteRandomModel(const std::string& test, bool shared_noise = false) {
   const std::filesystem::path folder =
       std::filesystem::path(::testing::TempDir()) / absl::StrCat(test, "_", getpid());
   std::filesystem::remove_all(folder);
-  const absl::Status status = WriteRandomBundle(folder.string(), SmallBundleConfig(), 3);
+  BundleConfig config = SmallBundleConfig();
+  config.shared_noise = shared_noise;
+  const absl::Status status = WriteRandomBundle(folder.string(), config, 3);
   EXPECT_TRUE(status.ok()) << status;
   return folder.string();
 }
