@@ -113,7 +113,7 @@ make_text() {
     generated+=("$videos/$name.mp4")
   done
   picture text --driving demo/driving.mp4 --generated "${generated[@]}" --label "${captions[@]}" \
-    --at "$moments" --size 128
+    --at "$moments" --size 120
 }
 
 make_edit() {
