@@ -182,11 +182,9 @@ absl::Status AutoencoderTrainee::Load(const TensorMap& tensors) {
 absl::Status AutoencoderTrainee::StartFrom(const AutoencoderKLConfig& about,
                                            const TensorMap& weights) {
   if (about.latent_channels > config_.latent_channels) {
-    return absl::InvalidArgumentError(absl::StrCat("the run to start from has ",
-                                                   about.latent_channels,
-                                                   " latent channels, more "
-                                                   "than the ",
-                                                   config_.latent_channels, " of this one"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("the run to start from has ", about.latent_channels,
+                     " latent channels, more than the ", config_.latent_channels, " of this one"));
   }
   torch::manual_seed(options_.seed);
   const TensorMap widened =

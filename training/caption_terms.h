@@ -8,9 +8,9 @@
 
 namespace reenact {
 
-// Each two words that follow each other in one item of the caption's enumerations, and the item's
-// first word with "" before it, sorted, each once: red hair and a red shirt share only " a" or "
-// red".
+// Each two words that follow each other in one item of the caption's enumerations, and a space with
+// the item's first word; sorted, each once. Red hair and a blue shirt share none with blue hair and
+// a red shirt but the words that items begin with.
 std::vector<std::string> CaptionTerms(const std::string& caption);
 
 // What holds of whom.

@@ -52,20 +52,14 @@ Clip Build(const ClipConfig& config, const ClipTrainingOptions& options) {
   return OnDevice(std::move(model), options.device);
 }
 
-// Begins with about how often each term holds. Each has a direction of its own from the start: were
-// the weights 0, a thing that is not in the embedding yet would have no way into it.
+// Begins with about how often each term holds. Each has a direction of its own from the start: with
+// weights of 0, what is not in the embedding yet would have no way into it.
 torch::nn::Linear BuildNaming(const TermTable& terms, int64_t embedding, torch::Device device) {
   torch::nn::Linear naming(embedding, static_cast<int64_t>(terms.terms.size()));
   torch::NoGradGuard no_grad;
   naming->weight.normal_(0, 1 / std::sqrt(static_cast<double>(embedding)));
   naming->bias.copy_(torch::logit(terms.holds.mean(0)));
   return OnDevice(std::move(naming), device);
-}
-
-// What it costs to know of each term no more than how often it holds, in nats.
-torch::Tensor Entropy(const TermTable& terms) {
-  const torch::Tensor share = terms.holds.mean(0);
-  return -(share * share.log() + (1 - share) * (1 - share).log());
 }
 
 std::vector<NamedParameter> Trained(const Clip& model, const torch::nn::Linear& naming) {
@@ -117,7 +111,6 @@ ClipTrainee::ClipTrainee(ClipTrainingOptions options, ClipConfig config, std::st
       pictures_(ClipPictures(data, options_.image_size)),
       tokens_(ClipTokens(data, tokenizer_)),
       terms_(TabulateTerms(data.captions)),
-      term_entropy_(Entropy(terms_).to(options_.device)),
       neighbours_(data.captions),
       model_(Build(config_, options_)),
       naming_(BuildNaming(terms_, options_.projection_dim, options_.device)),
@@ -181,9 +174,9 @@ MicroBatch ClipTrainee::LossOf(int64_t number) {
   if (options_.naming > 0 && !terms_.terms.empty()) {
     const torch::Tensor truth = torch::stack(holds).to(options_.device);
     const torch::Tensor read = naming_->forward(kNamingScale * torch::cat({image, text}));
-    batch.loss = batch.loss + options_.naming * torch::binary_cross_entropy_with_logits(
-                                                    read, torch::cat({truth, truth}))
-                                                    .mul(static_cast<double>(terms_.terms.size()));
+    const torch::Tensor cost = torch::binary_cross_entropy_with_logits(
+        read, torch::cat({truth, truth}), {}, {}, at::Reduction::None);
+    batch.loss = batch.loss + options_.naming * cost.sum(1).mean();
   }
   return batch;
 }

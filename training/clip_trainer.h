@@ -45,9 +45,7 @@ struct ClipTrainingOptions {
   // pictures and captions in two separate clouds, which the sDiT would have to learn one by one. 0:
   // none.
   double alignment = 1;
-  // Weight of the terms (CaptionTerms) read from each embedding, each as a share of what it costs
-  // to know only how often it holds, so that the rare ones count as much; 0: none.
-  double naming = 0.3;
+  double naming = 0.3;  // weight of each term (TermTable) read from each embedding; 0: none
   double learning_rate = 1e-3;
   int64_t warmup_steps = 100;
   double final_lr_ratio = 0.02;
@@ -97,7 +95,6 @@ class ClipTrainee : public Trainee {
   torch::Tensor pictures_;  // uint8 [P,F,3,S,S]
   torch::Tensor tokens_;    // int64 [P,phrasings,77]
   const TermTable terms_;
-  const torch::Tensor term_entropy_;  // float32 [T]
   const CaptionNeighbours neighbours_;
   Clip model_;
   torch::nn::Linear naming_;  // from an embedding to the logit of each term

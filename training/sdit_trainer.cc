@@ -373,8 +373,9 @@ SditNoise SditTrainee::DrawNoise(int64_t number, const SditRows& rows) const {
     for (int i = 0; i < draws; ++i) t = std::max(t, random() % uint64_t{kTrainSteps});
     drawn.t[b] = static_cast<int64_t>(t);
     drawn.noise[b].copy_(RowNoise(random(), rows.latents[b].sizes()));
-    if (DrawUniform(random) < options_.shared_noise)
+    if (DrawUniform(random) < options_.shared_noise) {
       drawn.noise[b].copy_(drawn.noise[b][0].clone());
+    }
   }
   return drawn;
 }
