@@ -78,6 +78,11 @@ void AddAutoencoderStage(CLI::App& app, std::vector<Subcommand>& stages) {
   command->add_option("--kl-weight", o.kl_weight)->capture_default_str();
   command->add_option("--expressive-weight", o.expressive_weight, "of eyes and mouth")
       ->capture_default_str();
+  command
+      ->add_option("--surround", o.surround,
+                   "pixels around them that count the square root of that")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   command->add_option(
       "--start-from", flags->start_from,
       "folder of an earlier run to begin from, with as many latent channels or fewer; "

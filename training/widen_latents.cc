@@ -58,18 +58,25 @@ TensorMap WidenAutoencoder(TensorMap weights, int64_t from, int64_t to) {
 TensorMap WidenSdit(TensorMap weights, const std::string& prefix, const SDiTConfig& from,
                     int64_t to) {
   if (from.latent_channels == to) return weights;
-  torch::Tensor& in = weights.at(absl::StrCat(prefix, "x_embedder.proj.weight"));
-  in = Spread(in, 1, Places(from.latent_channels, from.latent_channels, to), to);
+  // What a damaged checkpoint lacks is left to LoadWeights() to name.
+  const auto widen = [&](const std::string& name, const auto& widened) {
+    const auto found = weights.find(absl::StrCat(prefix, name));
+    if (found != weights.end()) found->second = widened(found->second);
+  };
+  widen("x_embedder.proj.weight", [&](const torch::Tensor& in) {
+    return Spread(in, 1, Places(from.latent_channels, from.latent_channels, to), to);
+  });
   const int64_t outputs = from.out_channels();
-  const torch::Tensor places = Places(outputs, from.latent_channels, to);
-  const int64_t new_outputs = outputs / from.latent_channels * to;
-  for (const char* suffix : {"weight", "bias"}) {  // [p * p * outputs, ...]
-    torch::Tensor& out = weights.at(absl::StrCat(prefix, "final_layer.linear.", suffix));
+  const auto widen_outputs = [&](const torch::Tensor& out) {  // [p * p * outputs, ...]
     std::vector<int64_t> shape = out.sizes().vec();
     shape[0] = outputs;
     shape.insert(shape.begin(), out.size(0) / outputs);
-    out = Spread(out.reshape(shape), 1, places, new_outputs).flatten(0, 1);
-  }
+    return Spread(out.reshape(shape), 1, Places(outputs, from.latent_channels, to),
+                  outputs / from.latent_channels * to)
+        .flatten(0, 1);
+  };
+  widen("final_layer.linear.weight", widen_outputs);
+  widen("final_layer.linear.bias", widen_outputs);
   return weights;
 }
 

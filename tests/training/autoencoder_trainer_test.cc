@@ -1,34 +1,19 @@
 #include "training/autoencoder_trainer.h"
 
-#include "tests/training/tiny_data.h"
+#include "tests/training/tiny_autoencoder.h"
 
 namespace reenact {
 namespace {
 
+using testing::MakeTinyAutoencoder;
+using testing::TinyAutoencoderOptions;
 using testing::TinyData;
-
-AutoencoderTrainingOptions TinyOptions() {
-  AutoencoderTrainingOptions options;
-  options.block_out_channels = {8, 16};
-  options.norm_num_groups = 4;
-  options.crop = 16;
-  options.batch = 4;
-  options.warmup_steps = 5;
-  options.ema = 0.9;
-  return options;
-}
-
-std::unique_ptr<AutoencoderTrainee> Make(const AutoencoderTrainingOptions& options) {
-  auto trainee = AutoencoderTrainee::Create(options, TinyData(), &TinyData());
-  if (!trainee.ok()) throw std::runtime_error(trainee.status().ToString());
-  return *std::move(trainee);
-}
 
 TEST(AutoencoderTraineeTest, LossFallsWithAndWithoutBfloat16) {
   for (const bool bfloat16 : {false, true}) {
-    AutoencoderTrainingOptions options = TinyOptions();
+    AutoencoderTrainingOptions options = TinyAutoencoderOptions();
     options.bfloat16 = bfloat16;
-    const auto trainee = Make(options);
+    const auto trainee = MakeTinyAutoencoder(options);
 
     const std::vector<double> losses = testing::TrainSteps(*trainee, 0, 60, 60);
 
@@ -37,7 +22,7 @@ TEST(AutoencoderTraineeTest, LossFallsWithAndWithoutBfloat16) {
 }
 
 TEST(AutoencoderTraineeTest, TrainingRaisesHeldOutFidelity) {
-  const auto trainee = Make(TinyOptions());
+  const auto trainee = MakeTinyAutoencoder(TinyAutoencoderOptions());
   const double before = trainee->Evaluate()[0].second;
 
   testing::TrainSteps(*trainee, 0, 60, 60);
@@ -63,13 +48,13 @@ TEST(PixelWeightTest, CountsEyesAndMouthMostAndWhatLiesAroundThemMore) {
 }
 
 TEST(AutoencoderTraineeTest, ResumesExactly) {
-  testing::ExpectExactResume([] { return Make(TinyOptions()); }, 4, 9);
+  testing::ExpectExactResume([] { return MakeTinyAutoencoder(TinyAutoencoderOptions()); }, 4, 9);
 }
 
 TEST(AutoencoderTraineeTest, DecoderOnlyLeavesLatentsAlone) {
-  AutoencoderTrainingOptions options = TinyOptions();
+  AutoencoderTrainingOptions options = TinyAutoencoderOptions();
   options.decoder_only = true;
-  const auto trainee = Make(options);
+  const auto trainee = MakeTinyAutoencoder(options);
   const torch::Tensor before = EncodeAll(trainee->averaged(), TinyData(), false);
 
   const std::vector<double> losses = testing::TrainSteps(*trainee, 0, 60, 60);
@@ -79,7 +64,7 @@ TEST(AutoencoderTraineeTest, DecoderOnlyLeavesLatentsAlone) {
 }
 
 TEST(AutoencoderTraineeTest, RefusesCropsThatDoNotFit) {
-  AutoencoderTrainingOptions options = TinyOptions();
+  AutoencoderTrainingOptions options = TinyAutoencoderOptions();
   options.crop = 40;  // more than the 32 pixels there are
 
   const auto trainee = AutoencoderTrainee::Create(options, TinyData(), nullptr);
