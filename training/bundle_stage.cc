@@ -65,9 +65,10 @@ absl::Status Assemble(const BundleFlags& flags) {
 void AddBundleStage(CLI::App& app, std::vector<Subcommand>& stages) {
   auto flags = std::make_shared<BundleFlags>();
   CLI::App* command = app.add_subcommand("bundle", "assemble a bundle from the trained parts");
-  command->add_option("--autoencoder", flags->autoencoder, "folder of `autoencoder`")->required();
-  command->add_option("--clip", flags->clip, "folder of `clip`")->required();
-  command->add_option("--sdit", flags->sdit, "folder of `sdit`")->required();
+  command->add_option("--autoencoder", flags->autoencoder, "folder of `autoencoder`, or a bundle")
+      ->required();
+  command->add_option("--clip", flags->clip, "folder of `clip`, or a bundle")->required();
+  command->add_option("--sdit", flags->sdit, "folder of `sdit`, or a bundle")->required();
   command->add_option("--out", flags->out, "bundle folder")->required();
   command->add_option("--name", flags->name)->capture_default_str();
   command->add_option("--licence", flags->licence)->capture_default_str();

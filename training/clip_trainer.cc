@@ -263,6 +263,24 @@ torch::Tensor ClipTokens(const DataCache& data, const ClipTokenizer& tokenizer) 
   return torch::stack(people);
 }
 
+namespace {
+
+// int64 [N,77] -> [N,projection_dim], unit length. Texts that come often are embedded once.
+torch::Tensor EmbedTokens(Clip& clip, const torch::Tensor& tokens) {
+  torch::NoGradGuard no_grad;
+  const torch::Device device = DeviceOf(*clip);
+  const auto [ids, places, counts] = torch::unique_dim(tokens, 0, true, /*return_inverse=*/true);
+  std::vector<torch::Tensor> embeddings;
+  for (int64_t i = 0; i < ids.size(0); i += kEmbedBatch) {
+    const auto batch = ids.narrow(0, i, std::min(kEmbedBatch, ids.size(0) - i));
+    const torch::Tensor trimmed = TrimPadding(batch, clip->config().text.eos_token_id);
+    embeddings.push_back(NormalizeEmbedding(clip->text_embeds(trimmed.to(device))).cpu());
+  }
+  return torch::cat(embeddings).index_select(0, places);
+}
+
+}  // namespace
+
 torch::Tensor EmbedPictures(Clip& clip, const DataCache& data) {
   torch::NoGradGuard no_grad;
   const torch::Device device = DeviceOf(*clip);
@@ -278,17 +296,24 @@ torch::Tensor EmbedPictures(Clip& clip, const DataCache& data) {
 }
 
 torch::Tensor EmbedCaptions(Clip& clip, const DataCache& data, const ClipTokenizer& tokenizer) {
-  torch::NoGradGuard no_grad;
-  const torch::Device device = DeviceOf(*clip);
   const torch::Tensor tokens = ClipTokens(data, tokenizer);
-  const torch::Tensor ids = tokens.view({-1, tokens.size(2)});
-  std::vector<torch::Tensor> embeddings;
-  for (int64_t i = 0; i < ids.size(0); i += kEmbedBatch) {
-    const auto batch = ids.narrow(0, i, std::min(kEmbedBatch, ids.size(0) - i));
-    const torch::Tensor trimmed = TrimPadding(batch, clip->config().text.eos_token_id);
-    embeddings.push_back(NormalizeEmbedding(clip->text_embeds(trimmed.to(device))).cpu());
+  return EmbedTokens(clip, tokens.flatten(0, 1)).unflatten(0, {tokens.size(0), tokens.size(1)});
+}
+
+torch::Tensor EmbedEdits(Clip& clip, const DataCache& data, const ClipTokenizer& tokenizer) {
+  std::vector<torch::Tensor> from, to;
+  for (const auto& frames : data.edits) {
+    for (const auto& phrasings : frames) {
+      for (const EditTexts& edit : phrasings) {
+        from.push_back(torch::tensor(tokenizer.Encode(edit.from), torch::kInt64));
+        to.push_back(torch::tensor(tokenizer.Encode(edit.to), torch::kInt64));
+      }
+    }
   }
-  return torch::cat(embeddings).view({tokens.size(0), tokens.size(1), -1});
+  TORCH_CHECK(!from.empty(), "the cache has no edits");
+  const torch::Tensor directions =
+      EmbedTokens(clip, torch::stack(to)) - EmbedTokens(clip, torch::stack(from));
+  return directions.view({data.num_people(), data.num_frames(), -1, directions.size(1)});
 }
 
 }  // namespace reenact

@@ -114,5 +114,8 @@ torch::Tensor ClipTokens(const DataCache& data, const ClipTokenizer& tokenizer);
 torch::Tensor EmbedPictures(Clip& clip, const DataCache& data);  // [P,F,projection_dim]
 torch::Tensor EmbedCaptions(Clip& clip, const DataCache& data,
                             const ClipTokenizer& tokenizer);  // [P,phrasings,projection_dim]
+// Of the edits of a cache that has some, the direction each goes: to - from.
+torch::Tensor EmbedEdits(Clip& clip, const DataCache& data,
+                         const ClipTokenizer& tokenizer);  // [P,F,phrasings,projection_dim]
 
 }  // namespace reenact

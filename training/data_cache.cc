@@ -25,6 +25,7 @@ namespace {
 
 constexpr double kFps = 30;
 constexpr int kMaxLooks = 32;
+constexpr uint64_t kEditPhrasings = 4;  // of every frame's change of looks
 // A clip is this long, in frames; the frames kept are drawn from it without replacement.
 constexpr int kMinClip = 30, kMaxClip = 120;
 // Streams of StepSeed() for what is drawn beside the person.
@@ -54,6 +55,32 @@ Entry EntryAt(const DataOptions& o, int64_t index) {
 
 int64_t NumEntries(const DataOptions& o) { return o.people * o.looks; }
 
+// How the person at `entry` looks in frame `f`, with changed_looks.
+Person ChangedPerson(const Entry& entry, int f) {
+  return ChangeLooks(entry.person,
+                     StepSeed(kLooksStream, entry.seed * 64 + static_cast<uint64_t>(f)));
+}
+
+nlohmann::json Edits(const DataOptions& o, int64_t first, int64_t count) {
+  nlohmann::json people = nlohmann::json::array();
+  for (int64_t i = 0; i < count; ++i) {
+    const Entry entry = EntryAt(o, first + i);
+    nlohmann::json frames = nlohmann::json::array();
+    for (int f = 0; f < o.frames; ++f) {
+      const Person changed = ChangedPerson(entry, f);
+      nlohmann::json phrasings = nlohmann::json::array();
+      for (uint64_t k = 0; k < kEditPhrasings; ++k) {
+        const EditTexts edit =
+            DescribeEdit(changed, entry.person, StepSeed(entry.seed, f * kEditPhrasings + k));
+        phrasings.push_back({edit.from, edit.to});
+      }
+      frames.push_back(std::move(phrasings));
+    }
+    people.push_back(std::move(frames));
+  }
+  return people;
+}
+
 std::map<std::string, std::string> ShardMetadata(const DataOptions& o, int64_t first,
                                                  int64_t count) {
   nlohmann::json captions = nlohmann::json::array();
@@ -71,17 +98,20 @@ std::map<std::string, std::string> ShardMetadata(const DataOptions& o, int64_t f
     }
     captions.push_back(std::move(phrasings));
   }
-  return {{"format", kDataFormat},
-          {"size", absl::StrCat(o.size)},
-          {"options",
-           absl::StrCat(
-               "people ", o.first_seed + static_cast<uint64_t>(first / o.looks), "+", count,
-               o.looks > 1 ? absl::StrCat(" looks ", o.looks) : "", " frames ", o.frames,
-               " supersampling ", o.supersampling, " lookalikes ", o.lookalikes,
-               o.separate_clips ? " separate clips" : "", o.changed_looks ? " changed looks" : "",
-               o.partial_captions > 0 ? absl::StrCat(" partial captions ", o.partial_captions) : "",
-               o.variety == Variety::kRich ? " rich" : "")},
-          {"captions", captions.dump()}};
+  std::map<std::string, std::string> metadata = {
+      {"format", kDataFormat},
+      {"size", absl::StrCat(o.size)},
+      {"options",
+       absl::StrCat(
+           "people ", o.first_seed + static_cast<uint64_t>(first / o.looks), "+", count,
+           o.looks > 1 ? absl::StrCat(" looks ", o.looks) : "", " frames ", o.frames,
+           " supersampling ", o.supersampling, " lookalikes ", o.lookalikes,
+           o.separate_clips ? " separate clips" : "", o.changed_looks ? " changed looks" : "",
+           o.partial_captions > 0 ? absl::StrCat(" partial captions ", o.partial_captions) : "",
+           o.variety == Variety::kRich ? " rich" : "")},
+      {"captions", captions.dump()}};
+  if (o.changed_looks) metadata["edits"] = Edits(o, first, count).dump();
+  return metadata;
 }
 
 // The moments of a clip that are kept: distinct, in order, anywhere in the clip.
@@ -122,7 +152,8 @@ absl::Status WriteShard(const DataOptions& o, int64_t shard) {
   auto lookalikes = torch::empty({count, o.frames, o.lookalikes, kNumLandmarks, 3});
   auto seeds = torch::empty({count}, torch::kInt64);
   for (int64_t i = 0; i < count; ++i) {
-    const auto [seed, person] = EntryAt(o, first + i);
+    const Entry entry = EntryAt(o, first + i);
+    const auto& [seed, person] = entry;
     seeds[i] = static_cast<int64_t>(seed);
     std::mt19937_64 random(StepSeed(kChoiceStream, seed));
     const int length = std::max(
@@ -141,8 +172,7 @@ absl::Status WriteShard(const DataOptions& o, int64_t shard) {
                                   ? PortraitState(seed, f)
                                   : clip[static_cast<size_t>(moments[static_cast<size_t>(f)])];
       if (o.changed_looks) {
-        renderer.emplace(
-            ChangeLooks(person, StepSeed(kLooksStream, seed * 64 + static_cast<uint64_t>(f))));
+        renderer.emplace(ChangedPerson(entry, f));
       } else if (!renderer) {
         renderer.emplace(person);
       }
@@ -170,6 +200,30 @@ absl::Status WriteShard(const DataOptions& o, int64_t shard) {
                            {"lookalikes", lookalikes},
                            {"seeds", seeds}},
                           ShardMetadata(o, first, count));
+}
+
+// Adds a shard's edits to the cache: one or more of each frame of `count` people, everywhere as
+// many.
+absl::Status ReadEdits(const std::string& text, int64_t count, DataCache& cache) {
+  const auto people = nlohmann::json::parse(text, nullptr, false);
+  const auto fits = [](const nlohmann::json& list, int64_t size) {
+    return list.is_array() && static_cast<int64_t>(list.size()) == size;
+  };
+  const absl::Status damaged = absl::InvalidArgumentError("its edits do not fit its frames");
+  if (!fits(people, count)) return damaged;
+  for (const nlohmann::json& frames : people) {
+    if (!fits(frames, cache.num_frames())) return damaged;
+    auto& edits = cache.edits.emplace_back();
+    for (const nlohmann::json& phrasings : frames) {
+      if (!fits(phrasings, kEditPhrasings)) return damaged;
+      std::vector<EditTexts>& of_frame = edits.emplace_back();
+      for (const nlohmann::json& edit : phrasings) {
+        if (!fits(edit, 2) || !edit[0].is_string() || !edit[1].is_string()) return damaged;
+        of_frame.push_back({edit[0].get<std::string>(), edit[1].get<std::string>()});
+      }
+    }
+  }
+  return absl::OkStatus();
 }
 
 bool ShardIsCurrent(const DataOptions& o, int64_t shard) {
@@ -308,12 +362,20 @@ absl::StatusOr<DataCache> ReadDataCache(const std::string& folder, int64_t max_p
       }
       if (phrasings.empty()) return damaged("a person without a caption");
     }
+    if (const auto text = file->metadata.find("edits"); text != file->metadata.end()) {
+      const absl::Status status = ReadEdits(text->second, count, cache);
+      if (!status.ok()) return damaged(std::string(status.message()));
+    }
     filled += count;
+  }
+  if (!cache.edits.empty() && cache.edits.size() != cache.seeds.size()) {
+    return absl::InvalidArgumentError(absl::StrCat(folder, ": some shards have no edits"));
   }
   if (max_people > 0) filled = std::min(filled, max_people);
   for (const auto& [name, target] : parts) *target = target->narrow(0, 0, filled);
   cache.seeds.resize(static_cast<size_t>(filled));
   cache.captions.resize(static_cast<size_t>(filled));
+  if (!cache.edits.empty()) cache.edits.resize(static_cast<size_t>(filled));
   return cache;
 }
 

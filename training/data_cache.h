@@ -67,6 +67,8 @@ struct DataCache {
   torch::Tensor masks;       // uint8   [P,F,S,S]
   std::vector<uint64_t> seeds;
   std::vector<std::vector<std::string>> captions;  // [P][phrasing]
+  // Only of changed looks: [P][F][phrasing], from what a frame shows to how the person looks.
+  std::vector<std::vector<std::vector<EditTexts>>> edits;
 
   int64_t num_people() const { return frames.size(0); }
   int64_t num_frames() const { return frames.size(1); }

@@ -118,9 +118,10 @@ absl::Status Sample(const SampleFlags& flags) {
 void AddSampleStage(CLI::App& app, std::vector<Subcommand>& stages) {
   auto flags = std::make_shared<SampleFlags>();
   CLI::App* command = app.add_subcommand("sample", "draw sheets of generated held-out people");
-  command->add_option("--autoencoder", flags->autoencoder, "folder of `autoencoder`")->required();
-  command->add_option("--clip", flags->clip, "folder of `clip`")->required();
-  command->add_option("--sdit", flags->sdit, "folder of `sdit`")->required();
+  command->add_option("--autoencoder", flags->autoencoder, "folder of `autoencoder`, or a bundle")
+      ->required();
+  command->add_option("--clip", flags->clip, "folder of `clip`, or a bundle")->required();
+  command->add_option("--sdit", flags->sdit, "folder of `sdit`, or a bundle")->required();
   command->add_option("--data", flags->data, "folder of held-out people made by `data`")
       ->required();
   command->add_option("--portraits", flags->portraits,

@@ -49,12 +49,14 @@ absl::StatusOr<SditData> PrepareSditData(const DataCache& data, const torch::Ten
   if (data.size() % latents.size(3) != 0) {
     return absl::InvalidArgumentError("latents and pictures do not fit");
   }
-  return SditData{.latents = latents * scaling_factor,
-                  .scaling_factor = scaling_factor,
-                  .expressive = ExpressiveShare(data, latents.size(3)),
-                  .image_identity = EmbedPictures(clip.network, data),
-                  .text_identity = EmbedCaptions(clip.network, data, *tokenizer),
-                  .people = &data};
+  SditData prepared{.latents = latents * scaling_factor,
+                    .scaling_factor = scaling_factor,
+                    .expressive = ExpressiveShare(data, latents.size(3)),
+                    .image_identity = EmbedPictures(clip.network, data),
+                    .text_identity = EmbedCaptions(clip.network, data, *tokenizer),
+                    .people = &data};
+  if (!data.edits.empty()) prepared.edits = EmbedEdits(clip.network, data, *tokenizer);
+  return prepared;
 }
 
 }  // namespace reenact

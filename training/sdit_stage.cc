@@ -106,9 +106,7 @@ absl::Status Train(SditFlags flags, const StageContext& context) {
                           held_out.prepared ? &*held_out.prepared : nullptr, autoencoder->network);
   if (!trainee.ok()) return trainee.status();
   if (start) {
-    const auto weights = ReadTrainedSditState(flags.start_from);
-    if (!weights.ok()) return weights.status();
-    const absl::Status status = (*trainee)->StartFrom(*start, *weights, flags.new_clip);
+    const absl::Status status = (*trainee)->StartFrom(*start, flags.new_clip);
     if (!status.ok()) return status;
   }
   auto summary = RunTraining(flags.run, **trainee, std::cout);
@@ -129,7 +127,8 @@ void AddEncodeStage(CLI::App& app, std::vector<Subcommand>& stages) {
   auto flags = std::make_shared<EncodeFlags>();
   CLI::App* command = app.add_subcommand("encode", "encode all pictures with the autoencoder");
   command->add_option("--data", flags->data, "folder made by `data`")->required();
-  command->add_option("--autoencoder", flags->autoencoder, "folder of `autoencoder`")->required();
+  command->add_option("--autoencoder", flags->autoencoder, "folder of `autoencoder`, or a bundle")
+      ->required();
   command->add_option("--out", flags->out, "safetensors file to write")->required();
   command->add_option("--bfloat16", flags->bfloat16)->capture_default_str();
   stages.push_back(
@@ -140,8 +139,9 @@ void AddSditStage(CLI::App& app, std::vector<Subcommand>& stages) {
   auto flags = std::make_shared<SditFlags>();
   CLI::App* command = app.add_subcommand("sdit", "train the sequence diffusion transformer");
   flags->AddTo(*command, /*minutes=*/50);
-  command->add_option("--autoencoder", flags->autoencoder, "folder of `autoencoder`")->required();
-  command->add_option("--clip", flags->clip, "folder of `clip`")->required();
+  command->add_option("--autoencoder", flags->autoencoder, "folder of `autoencoder`, or a bundle")
+      ->required();
+  command->add_option("--clip", flags->clip, "folder of `clip`, or a bundle")->required();
   command->add_option("--latents", flags->latents, "file of `encode` for --data")->required();
   command->add_option("--held-out-latents", flags->held_out_latents,
                       "file of `encode` for --held-out");
@@ -154,8 +154,8 @@ void AddSditStage(CLI::App& app, std::vector<Subcommand>& stages) {
   command->add_option("--held-out-portraits", flags->held_out_portraits);
   command->add_option("--held-out-portrait-latents", flags->held_out_portrait_latents);
   command->add_option("--start-from", flags->start_from,
-                      "folder of an earlier run to begin from, with as many latent channels or "
-                      "fewer; a checkpoint goes first");
+                      "folder of an earlier run, or a bundle, to begin from, with as many latent "
+                      "channels or fewer; a checkpoint goes first");
   command
       ->add_flag("--new-clip", flags->new_clip,
                  "--clip is not what the run to start from read, so the layer of G begins anew")
@@ -207,6 +207,10 @@ void AddSditStage(CLI::App& app, std::vector<Subcommand>& stages) {
   command
       ->add_option("--changed-source", o.changed_source,
                    "share of rows with source tokens, if there are changed portraits")
+      ->capture_default_str();
+  command
+      ->add_option("--edited-identity", o.edited_identity,
+                   "share of those whose G is the source's moved by an edit's direction")
       ->capture_default_str();
   command->add_option("--text-identity", o.text_identity)->capture_default_str();
   command->add_option("--drop-identity", o.drop_identity)->capture_default_str();

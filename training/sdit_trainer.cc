@@ -210,6 +210,32 @@ void WhitenedSditImpl::Fold() {
   FoldWhitening(whitening_.identity, whitened_identity_, sdit_->mapping()->clip_proj());
 }
 
+absl::Status WhitenedSditImpl::Unfold(TensorMap weights, bool new_clip) {
+  torch::NoGradGuard no_grad;
+  if (new_clip) {
+    const TensorMap own = StateDict(*sdit_);
+    for (const char* name : {"null_clip", "mapping.clip_proj.weight", "mapping.clip_proj.bias"}) {
+      weights.insert_or_assign(name, own.at(name));
+    }
+  }
+  if (absl::Status status = LoadWeights(*sdit_, weights); !status.ok()) return status;
+  const auto unfold = [](torch::Tensor mean, const torch::Tensor& null, const Whitening& white,
+                         torch::nn::Linear raw, const torch::nn::Linear& whitened) {
+    mean.copy_(null);
+    UnfoldWhitening(white, raw, whitened);
+    raw->weight.zero_();
+    raw->bias.zero_();
+  };
+  const Mapping mapping = sdit_->mapping();
+  unfold(whitening_.landmarks.mean, sdit_->null_lmk(), whitening_.landmarks, mapping->lmk_proj(),
+         whitened_);
+  if (!new_clip) {
+    unfold(whitening_.identity.mean, sdit_->null_clip(), whitening_.identity, mapping->clip_proj(),
+           whitened_identity_);
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::unique_ptr<SditTrainee>> SditTrainee::Create(SditTrainingOptions options,
                                                                  const SditData& data,
                                                                  const SditData* held_out,
@@ -358,6 +384,12 @@ SditRows SditTrainee::DrawRows(int64_t number) const {
     const torch::Tensor& pictures = changed ? data_.image_identity[person][below(F)]
                                             : source_data.image_identity[person][source];
     rows.identity[b] = from_text ? data_.text_identity[person][phrasing] : pictures;
+    if (changed && source_data.edits.defined() && chance(options_.edited_identity)) {
+      const torch::Tensor& edits = source_data.edits[person][source];
+      const double strength = 0.5 + 0.5 * DrawUniform(random);
+      rows.identity[b] = NormalizeEmbedding(source_data.image_identity[person][source] +
+                                            strength * edits[below(edits.size(0))]);
+    }
   }
   return rows;
 }
@@ -506,25 +538,19 @@ absl::Status SditTrainee::Load(const TensorMap& tensors) {
   return LoadTraining(tensors, *model_, *averaged_, average_, optimizer_);
 }
 
-absl::Status SditTrainee::StartFrom(const TrainedSdit& about, TensorMap weights, bool new_clip) {
-  SDiTConfig widened = about.config;
+absl::Status SditTrainee::StartFrom(const TrainedSdit& start, bool new_clip) {
+  SDiTConfig widened = start.config;
   widened.latent_channels = std::max(widened.latent_channels, config_.latent_channels);
-  if (ToJson(widened) != ToJson(config_) || about.process.prediction != options_.prediction) {
+  if (ToJson(widened) != ToJson(config_) || start.process.prediction != options_.prediction) {
     return absl::InvalidArgumentError(
-        absl::StrCat("the run to start from trained ", ToJson(about.config).dump(), " to predict ",
-                     PredictionName(about.process.prediction), ", this one trains ",
+        absl::StrCat("the run to start from trained ", ToJson(start.config).dump(), " to predict ",
+                     PredictionName(start.process.prediction), ", this one trains ",
                      ToJson(config_).dump(), " to predict ", PredictionName(options_.prediction)));
   }
-  weights = WidenSdit(std::move(weights), "sdit.", about.config, config_.latent_channels);
-  if (new_clip) {
-    const TensorMap own = StateDict(*model_);
-    for (const char* name : {"identity_mean", "identity_basis", "whitened_identity.weight",
-                             "whitened_identity.bias", "sdit.null_clip"}) {
-      weights.insert_or_assign(name, own.at(name));
-    }
-  }
-  absl::Status status = LoadWeights(*model_, weights);
-  status.Update(LoadWeights(*averaged_, weights));
+  const TensorMap weights =
+      WidenSdit(StateDict(*start.network), start.config, config_.latent_channels);
+  absl::Status status = model_->Unfold(weights, new_clip);
+  status.Update(averaged_->Unfold(weights, new_clip));
   if (status.ok()) started_from_another_ = true;
   return status;
 }

@@ -65,7 +65,10 @@ struct SditTrainingOptions {
   // The source is a portrait with other looks, if there are such, and G says what they are to be:
   // that is what an edit asks for.
   double changed_source = 0.3;
-  double far_source = 0.5;          // else it is the farther of the clip's first and last frame
+  double far_source = 0.5;  // else it is the farther of the clip's first and last frame
+  // Then G is that portrait's, moved by an edit's direction (text(to) - text(from)) as the engine
+  // does it, at a strength between 0.5 and 1.
+  double edited_identity = 0.5;
   double text_identity = 0.3;       // G from a caption instead of the picture
   double drop_identity = 0.1;       // G = null_clip
   double drop_source_tokens = 0.1;  // then G is a caption's embedding half the time
@@ -105,6 +108,7 @@ struct SditData {
   torch::Tensor expressive;      // float32 [P,F,h,h]: share of a cell that is eyes or mouth
   torch::Tensor image_identity;  // float32 [P,F,clip_dim], unit length
   torch::Tensor text_identity;   // float32 [P,phrasings,clip_dim], unit length
+  torch::Tensor edits = {};      // float32 [P,F,phrasings,clip_dim], EmbedEdits(); may be undefined
   const DataCache* people = nullptr;
   // The same people in other clips; may be null. Their frames serve as sources.
   const SditData* portraits = nullptr;
@@ -134,6 +138,9 @@ class WhitenedSditImpl : public torch::nn::Module {
   SDiT sdit() const { return sdit_; }
   // Makes sdit() take raw landmarks and G: what is stored and used after training.
   void Fold();
+  // The reverse: goes on with `weights` of an sDiT that takes raw ones. Its null inputs become the
+  // means of the whitening. `new_clip`: all that is about G stays as it is.
+  absl::Status Unfold(TensorMap weights, bool new_clip);
 
  private:
   const SditWhitening whitening_;
@@ -185,11 +192,11 @@ class SditTrainee : public Trainee {
   absl::Status Load(const TensorMap& tensors) override;
   std::string Description() const override;
 
-  // Begins from another run's averaged weights (ReadTrainedSditState) instead of random ones, and
-  // with its whitening. `new_clip`: G came from other towers then, so its whitening and the layer
-  // that reads it begin anew. kInvalidArgument: the run had another architecture or predicted
-  // something else; then nothing is changed. Its schedule may have been another.
-  absl::Status StartFrom(const TrainedSdit& about, TensorMap weights, bool new_clip = false);
+  // Begins from the result of another run instead of random weights. `new_clip`: G came from other
+  // towers then, so the layer that reads it begins anew. kInvalidArgument: the run had another
+  // architecture or predicted something else; then nothing is changed. Its schedule may have been
+  // another.
+  absl::Status StartFrom(const TrainedSdit& start, bool new_clip = false);
 
   // A copy of the averaged network that takes raw landmarks and G, on the CPU.
   SDiT Folded() const;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "pipeline/engine/bundle.h"
 #include "pipeline/models/config_json.h"
 #include "pipeline/weights/load.h"
 #include "pipeline/weights/safetensors.h"
@@ -51,6 +52,24 @@ absl::Status Fill(torch::nn::Module& module, const TensorMap& tensors) {
   return absl::OkStatus();
 }
 
+bool IsBundle(const std::string& folder) {
+  return std::filesystem::exists(folder + "/bundle.json");
+}
+
+// A part of a bundle is read-only and lives with the bundle: a copy is neither.
+template <typename Config, typename Network>
+Network Copy(const Config& config, const Network& part) {
+  Network copy(config);
+  const absl::Status status = Fill(*copy, StateDict(*part));
+  TORCH_CHECK(status.ok(), status.ToString());
+  return copy;
+}
+
+// As far as the bundle says so.
+json TrainingOf(const Bundle& bundle, const char* part) {
+  return bundle.config.training.value(part, json::object());
+}
+
 }  // namespace
 
 absl::Status WriteAutoencoder(const std::string& folder, const AutoencoderKLConfig& config,
@@ -60,6 +79,13 @@ absl::Status WriteAutoencoder(const std::string& folder, const AutoencoderKLConf
 }
 
 absl::StatusOr<TrainedAutoencoder> ReadAutoencoder(const std::string& folder) {
+  if (IsBundle(folder)) {
+    const auto bundle = ReadBundle(folder);
+    if (!bundle.ok()) return bundle.status();
+    return TrainedAutoencoder{bundle->config.autoencoder,
+                              Copy(bundle->config.autoencoder, bundle->autoencoder),
+                              TrainingOf(*bundle, "autoencoder")};
+  }
   auto part = Read(folder + "/autoencoder.safetensors");
   if (!part.ok()) return part.status();
   auto config = AutoencoderKLConfigFromJson(part->about["config"]);
@@ -80,14 +106,22 @@ absl::Status WriteClip(const std::string& folder, const ClipConfig& config, Clip
 }
 
 absl::StatusOr<TrainedClip> ReadClip(const std::string& folder) {
-  auto part = Read(folder + "/clip.safetensors");
-  if (!part.ok()) return part.status();
-  auto config = ClipConfigFromJson(part->about["config"]);
-  if (!config.ok()) return config.status();
   std::ifstream in(folder + "/merges.txt", std::ios::binary);
   std::ostringstream merges;
   merges << in.rdbuf();
-  if (!in) return absl::NotFoundError(absl::StrCat(folder, "/merges.txt cannot be read"));
+  const auto lacks_merges = absl::NotFoundError(absl::StrCat(folder, "/merges.txt cannot be read"));
+  if (IsBundle(folder)) {
+    const auto bundle = ReadBundle(folder);
+    if (!bundle.ok()) return bundle.status();
+    if (!in) return lacks_merges;
+    return TrainedClip{bundle->config.clip, Copy(bundle->config.clip, bundle->clip), merges.str(),
+                       TrainingOf(*bundle, "clip")};
+  }
+  auto part = Read(folder + "/clip.safetensors");
+  if (!part.ok()) return part.status();
+  if (!in) return lacks_merges;
+  auto config = ClipConfigFromJson(part->about["config"]);
+  if (!config.ok()) return config.status();
   TrainedClip result{*config, Clip(*config), merges.str(), part->about["training"]};
   if (absl::Status status = Fill(*result.network, part->file.tensors); !status.ok()) return status;
   return result;
@@ -104,6 +138,16 @@ absl::Status WriteSdit(const std::string& folder, const SDiTConfig& config, SDiT
 }
 
 absl::StatusOr<TrainedSdit> ReadSdit(const std::string& folder) {
+  if (IsBundle(folder)) {
+    const auto bundle = ReadBundle(folder);
+    if (!bundle.ok()) return bundle.status();
+    const BundleConfig& config = bundle->config;
+    return TrainedSdit{config.sdit, Copy(config.sdit, bundle->sdit),
+                       DiffusionProcess{.prediction = config.prediction,
+                                        .schedule = config.schedule,
+                                        .scaling_factor = config.autoencoder.scaling_factor},
+                       TrainingOf(*bundle, "sdit")};
+  }
   auto part = Read(folder + "/sdit.safetensors");
   if (!part.ok()) return part.status();
   auto config = SDiTConfigFromJson(part->about["config"]);
@@ -120,17 +164,6 @@ absl::StatusOr<TrainedSdit> ReadSdit(const std::string& folder) {
   }
   if (absl::Status status = Fill(*result.network, part->file.tensors); !status.ok()) return status;
   return result;
-}
-
-absl::StatusOr<TensorMap> ReadTrainedSditState(const std::string& folder) {
-  const std::string path = folder + "/checkpoint.safetensors";
-  auto file = ReadSafetensors(path);
-  if (!file.ok()) return file.status();
-  TensorMap weights = WithoutPrefix(file->tensors, "average.");
-  if (weights.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(path, " holds no averaged weights"));
-  }
-  return weights;
 }
 
 }  // namespace reenact

@@ -1,5 +1,6 @@
 // The results of the trainings on disk: each a safetensors file whose metadata holds the network's
-// configuration, so that a later stage needs nothing but the folder.
+// configuration, so that a later stage needs nothing but the folder. A bundle is read as such a
+// folder too, so that a training can go on from one.
 #pragma once
 
 #include <torch/torch.h>
@@ -57,9 +58,5 @@ struct TrainedSdit {
 };
 // Without a schedule the file is from before there were two: "linear".
 absl::StatusOr<TrainedSdit> ReadSdit(const std::string& folder);
-
-// The averaged weights as training has them, before folding, from <folder>/checkpoint.safetensors:
-// what another run can begin from.
-absl::StatusOr<TensorMap> ReadTrainedSditState(const std::string& folder);
 
 }  // namespace reenact

@@ -35,4 +35,16 @@ void FoldWhitening(const Whitening& whitening, const torch::nn::Linear& whitened
   target->bias.copy_(bias);
 }
 
+void UnfoldWhitening(const Whitening& whitening, const torch::nn::Linear& raw,
+                     torch::nn::Linear target) {
+  torch::NoGradGuard no_grad;
+  const torch::Tensor weight = raw->weight.to(torch::kFloat64);
+  // The columns are orthogonal, so that this is the pseudoinverse of the basis, transposed.
+  const torch::Tensor basis = whitening.basis.to(torch::kFloat64);
+  const torch::Tensor inverse = basis / basis.square().sum(0, /*keepdim=*/true);
+  target->weight.copy_(weight.matmul(inverse));
+  target->bias.copy_(raw->bias.to(torch::kFloat64) +
+                     weight.matmul(whitening.mean.to(torch::kFloat64)));
+}
+
 }  // namespace reenact

@@ -25,4 +25,9 @@ Whitening ComputeWhitening(const torch::Tensor& samples, int64_t components, dou
 void FoldWhitening(const Whitening& whitening, const torch::nn::Linear& whitened,
                    torch::nn::Linear target);
 
+// The reverse: sets `target` (components -> D) to what makes of whitened numbers what `raw` (n ->
+// D) makes of raw ones, in the directions that the whitening keeps.
+void UnfoldWhitening(const Whitening& whitening, const torch::nn::Linear& raw,
+                     torch::nn::Linear target);
+
 }  // namespace reenact

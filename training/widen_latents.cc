@@ -55,17 +55,10 @@ TensorMap WidenAutoencoder(TensorMap weights, int64_t from, int64_t to) {
   return weights;
 }
 
-TensorMap WidenSdit(TensorMap weights, const std::string& prefix, const SDiTConfig& from,
-                    int64_t to) {
+TensorMap WidenSdit(TensorMap weights, const SDiTConfig& from, int64_t to) {
   if (from.latent_channels == to) return weights;
-  // What a damaged checkpoint lacks is left to LoadWeights() to name.
-  const auto widen = [&](const std::string& name, const auto& widened) {
-    const auto found = weights.find(absl::StrCat(prefix, name));
-    if (found != weights.end()) found->second = widened(found->second);
-  };
-  widen("x_embedder.proj.weight", [&](const torch::Tensor& in) {
-    return Spread(in, 1, Places(from.latent_channels, from.latent_channels, to), to);
-  });
+  torch::Tensor& embedder = weights.at("x_embedder.proj.weight");
+  embedder = Spread(embedder, 1, Places(from.latent_channels, from.latent_channels, to), to);
   const int64_t outputs = from.out_channels();
   const auto widen_outputs = [&](const torch::Tensor& out) {  // [p * p * outputs, ...]
     std::vector<int64_t> shape = out.sizes().vec();
@@ -75,8 +68,9 @@ TensorMap WidenSdit(TensorMap weights, const std::string& prefix, const SDiTConf
                   outputs / from.latent_channels * to)
         .flatten(0, 1);
   };
-  widen("final_layer.linear.weight", widen_outputs);
-  widen("final_layer.linear.bias", widen_outputs);
+  for (const char* name : {"final_layer.linear.weight", "final_layer.linear.bias"}) {
+    weights.at(name) = widen_outputs(weights.at(name));
+  }
   return weights;
 }
 

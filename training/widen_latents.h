@@ -4,7 +4,6 @@
 #include <torch/torch.h>
 
 #include <cstdint>
-#include <string>
 
 #include "pipeline/models/sdit.h"
 #include "training/optimizer.h"
@@ -16,9 +15,8 @@ namespace reenact {
 // the same features, as large, and the decoder does not look at them yet.
 TensorMap WidenAutoencoder(TensorMap weights, int64_t from, int64_t to);
 
-// The same for an sDiT of configuration `from`, its weights named with `prefix` before: what is
-// predicted of the first channels stays what it was, whatever is in the others; of those 0.
-TensorMap WidenSdit(TensorMap weights, const std::string& prefix, const SDiTConfig& from,
-                    int64_t to);
+// The same for an sDiT of configuration `from`: what is predicted of the first channels stays what
+// it was, whatever is in the others; of those 0.
+TensorMap WidenSdit(TensorMap weights, const SDiTConfig& from, int64_t to);
 
 }  // namespace reenact

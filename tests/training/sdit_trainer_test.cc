@@ -3,7 +3,6 @@
 #include "nlohmann/json.hpp"
 #include "pipeline/face/landmark_map.h"
 #include "pipeline/weights/load.h"
-#include "pipeline/weights/safetensors.h"
 #include "tests/training/tiny_data.h"
 #include "tests/training/tiny_sdit.h"
 #include "training/state.h"
@@ -65,42 +64,32 @@ TEST(SditTraineeTest, ResumesExactly) {
 }
 
 // What a finished run leaves behind.
-struct Finished {
-  TrainedSdit about;
-  TensorMap weights;
-};
-
-Finished Finish(const SditTrainee& trainee, const std::string& folder) {
-  SDiT folded = trainee.Folded();
-  absl::Status status =
-      WriteSdit(folder, trainee.config(), folded, DiffusionProcess{}, RunSummary{.step = 1});
-  TensorMap state;
-  trainee.Save(state);
-  for (auto& [name, tensor] : state) tensor = tensor.detach().contiguous();
-  status.Update(WriteSafetensors(folder + "/checkpoint.safetensors", state, {}));
-  if (!status.ok()) throw std::runtime_error(status.ToString());
-  auto about = ReadSdit(folder);
-  auto weights = ReadTrainedSditState(folder);
-  if (!about.ok() || !weights.ok()) throw std::runtime_error("not read");
-  return {*std::move(about), *std::move(weights)};
+TrainedSdit Finish(const SditTrainee& trainee) {
+  return {trainee.config(), trainee.Folded(), DiffusionProcess{}, {}};
 }
 
 TEST(SditTraineeTest, StartsFromTheAveragedWeightsOfAnotherRunWithAnotherWhitening) {
   const auto first = Make(TinyOptions());
   testing::TrainSteps(*first, 0, 30, 30);
-  const Finished finished = Finish(*first, testing::FreshFolder());
+  const TrainedSdit finished = Finish(*first);
   SditTrainingOptions other = TinyOptions();
   other.seed = 9;  // other weights, and other samples to whiten by
   const auto second = Make(other);
 
-  ASSERT_TRUE(second->StartFrom(finished.about, finished.weights).ok());
+  ASSERT_TRUE(second->StartFrom(finished).ok());
 
+  // Only what the other whitening leaves out of the landmarks is lost.
   const SditRows rows = first->DrawRows(99);
-  EXPECT_TRUE(torch::equal(second->MapAveraged(rows.identity, rows.landmarks),
-                           first->MapAveraged(rows.identity, rows.landmarks)));
-  SDiT before = first->Folded(), after = second->Folded();
-  const auto expected = StateDict(*before);
+  for (const bool keep_landmarks : {true, false}) {
+    const torch::Tensor before = first->MapAveraged(rows.identity, rows.landmarks, keep_landmarks);
+    const torch::Tensor lost =
+        second->MapAveraged(rows.identity, rows.landmarks, keep_landmarks) - before;
+    EXPECT_LT(lost.norm().item<double>(), 0.05 * before.norm().item<double>());
+  }
+  SDiT after = second->Folded();
+  const auto expected = StateDict(*finished.network);
   for (const auto& [name, tensor] : StateDict(*after)) {
+    if (name.find("_proj") != std::string::npos) continue;  // written in other directions
     EXPECT_TRUE(torch::equal(tensor, expected.at(name))) << name;
   }
   // The optimizer is fresh, and so is the average's count.
@@ -122,14 +111,14 @@ TEST(SditTraineeTest, StartsFromTheAveragedWeightsOfAnotherRunWithAnotherWhiteni
 TEST(SditTraineeTest, StartsFromAnotherRunAndThenResumesExactly) {
   const auto first = Make(TinyOptions());
   testing::TrainSteps(*first, 0, 10, 10);
-  const Finished finished = Finish(*first, testing::FreshFolder());
+  const TrainedSdit finished = Finish(*first);
   SditTrainingOptions other = TinyOptions();
   other.seed = 9;
 
   testing::ExpectExactResume(
       [&] {
         auto trainee = Make(other);
-        const absl::Status status = trainee->StartFrom(finished.about, finished.weights);
+        const absl::Status status = trainee->StartFrom(finished);
         if (!status.ok()) throw std::runtime_error(status.ToString());
         return trainee;
       },
@@ -138,9 +127,9 @@ TEST(SditTraineeTest, StartsFromAnotherRunAndThenResumesExactly) {
 
 TEST(SditTraineeTest, AResumedRunMustSayAgainWhatItStartedFrom) {
   const auto first = Make(TinyOptions());
-  const Finished finished = Finish(*first, testing::FreshFolder());
+  const TrainedSdit finished = Finish(*first);
   const auto second = Make(TinyOptions());
-  ASSERT_TRUE(second->StartFrom(finished.about, finished.weights).ok());
+  ASSERT_TRUE(second->StartFrom(finished).ok());
 
   EXPECT_NE(second->Description(), first->Description());
   EXPECT_THAT(second->Description(), ::testing::HasSubstr("latents scaled by 1"));
@@ -149,25 +138,33 @@ TEST(SditTraineeTest, AResumedRunMustSayAgainWhatItStartedFrom) {
 TEST(SditTraineeTest, WithNewTowersOnlyTheLayerOfGBeginsAnew) {
   const auto first = Make(TinyOptions());
   testing::TrainSteps(*first, 0, 30, 30);
-  const Finished finished = Finish(*first, testing::FreshFolder());
+  const TrainedSdit finished = Finish(*first);
   SditTrainingOptions other = TinyOptions();
   other.seed = 9;
   const auto second = Make(other);
   TensorMap fresh, begun;
   second->Save(fresh);
+  for (auto& [name, tensor] : fresh) tensor = tensor.clone();
 
-  ASSERT_TRUE(second->StartFrom(finished.about, finished.weights, /*new_clip=*/true).ok());
+  ASSERT_TRUE(second->StartFrom(finished, /*new_clip=*/true).ok());
 
   second->Save(begun);
   int num_of_g = 0;
-  for (const auto& [name, weights] : finished.weights) {
-    const bool of_g = name.find("identity") != std::string::npos || name == "sdit.null_clip";
+  const auto trained = StateDict(*finished.network);
+  for (const auto& [name, weights] : fresh) {
+    if (!name.starts_with("average.") || name.find("whitening") != std::string::npos) continue;
+    const bool of_g =
+        name.find("identity") != std::string::npos || name.find("clip") != std::string::npos;
     num_of_g += of_g ? 1 : 0;
-    EXPECT_TRUE(
-        torch::equal(begun.at("average." + name), of_g ? fresh.at("average." + name) : weights))
-        << name;
+    if (of_g) {
+      EXPECT_TRUE(torch::equal(begun.at(name), weights)) << name;
+    } else if (name.starts_with("average.sdit.") && name.find("lmk_proj") == std::string::npos) {
+      EXPECT_TRUE(torch::equal(begun.at(name), trained.at(name.substr(13)))) << name;
+    }
   }
-  EXPECT_EQ(num_of_g, 5);
+  EXPECT_EQ(num_of_g, 7);
+  EXPECT_FALSE(
+      torch::equal(begun.at("average.whitened.weight"), fresh.at("average.whitened.weight")));
 }
 
 TEST(SditTraineeTest, WithoutSourceTokensTheNoisiestOfTheDrawsCounts) {
@@ -233,28 +230,19 @@ TEST(SditTraineeTest, SingleFramesAreOfMorePeopleAtTheirRate) {
 
 TEST(SditTraineeTest, DoesNotStartFromAnotherNetwork) {
   const auto first = Make(TinyOptions());
-  const Finished finished = Finish(*first, testing::FreshFolder());
+  const TrainedSdit finished = Finish(*first);
   SditTrainingOptions heads = TinyOptions(), prediction = TinyOptions();
   heads.num_heads = 4;  // every tensor has the same shape
   prediction.prediction = Prediction::kX0;
 
   for (const SditTrainingOptions& options : {heads, prediction}) {
     const auto trainee = Make(options);
-    const absl::Status status = trainee->StartFrom(finished.about, finished.weights);
+    const absl::Status status = trainee->StartFrom(finished);
 
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
     EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr("run to start from"));
     EXPECT_THAT(trainee->Description(), ::testing::Not(::testing::HasSubstr("scaled by")));
   }
-}
-
-TEST(ReadTrainedSditStateTest, NeedsACheckpointOfATraining) {
-  const std::string folder = testing::FreshFolder();
-  EXPECT_EQ(ReadTrainedSditState(folder).status().code(), absl::StatusCode::kNotFound);
-  ASSERT_TRUE(
-      WriteSafetensors(folder + "/checkpoint.safetensors", {{"a", torch::zeros({1})}}, {}).ok());
-
-  EXPECT_EQ(ReadTrainedSditState(folder).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
 TEST(SditTraineeTest, ZeroTerminalSnrTrainsAndSamples) {
@@ -287,39 +275,11 @@ TEST(SditTraineeTest, ZeroTerminalSnrRefusesWhatLearnsNothingAtTheLastStep) {
 
 TEST(SditTraineeTest, ARunMayStartFromOneWithAnotherSchedule) {
   const auto first = Make(TinyOptions());
-  const Finished finished = Finish(*first, testing::FreshFolder());
+  const TrainedSdit finished = Finish(*first);
   SditTrainingOptions options = TinyOptions();
   options.zero_terminal_snr = true;
 
-  EXPECT_TRUE(Make(options)->StartFrom(finished.about, finished.weights).ok());
-}
-
-TEST(TrainedSditTest, RemembersItsProcessAndOldFilesAreLinear) {
-  const std::string folder = testing::FreshFolder();
-  const auto trainee = Make(TinyOptions());
-  SDiT network = trainee->Folded();
-  const DiffusionProcess process{
-      .prediction = Prediction::kX0, .schedule = kLinearZeroTerminalSnr, .scaling_factor = 0.75};
-  const RunSummary summary{.step = 5, .seconds = 90, .started_from = {{"steps", 3}}};
-  ASSERT_TRUE(WriteSdit(folder, trainee->config(), network, process, summary).ok());
-
-  auto read = ReadSdit(folder);
-  ASSERT_TRUE(read.ok()) << read.status();
-  EXPECT_EQ(read->training,
-            nlohmann::json({{"steps", 5}, {"minutes", 1.5}, {"started_from", {{"steps", 3}}}}));
-  EXPECT_EQ(read->process.prediction, Prediction::kX0);
-  EXPECT_EQ(read->process.schedule, kLinearZeroTerminalSnr);
-  EXPECT_EQ(read->process.scaling_factor, 0.75);
-
-  const std::string path = folder + "/sdit.safetensors";
-  auto file = ReadSafetensors(path);
-  ASSERT_TRUE(file.ok());
-  auto about = nlohmann::json::parse(file->metadata.at("about"));
-  about.erase("schedule");
-  ASSERT_TRUE(WriteSafetensors(path, file->tensors, {{"about", about.dump()}}).ok());
-  read = ReadSdit(folder);
-  ASSERT_TRUE(read.ok()) << read.status();
-  EXPECT_EQ(read->process.schedule, "linear");
+  EXPECT_TRUE(Make(options)->StartFrom(finished).ok());
 }
 
 TEST(SditTraineeTest, FoldedNetworkEqualsTheOneThatWasTrained) {
@@ -425,6 +385,34 @@ TEST(SditTraineeTest, WithASourceOfOtherLooksGTellsTheOwnOnes) {
   }
 
   EXPECT_NEAR(from_changed, 0.4 * kept, 40);
+}
+
+TEST(SditTraineeTest, GOfAnEditIsTheSourcesMovedByTheEditsDirection) {
+  SditData with_changed = Data(), changed = Data();
+  const int64_t P = changed.num_people(), F = changed.num_frames();
+  const torch::Tensor axes = torch::eye(testing::kTinyClipDim);
+  changed.image_identity = axes[0].expand({P, F, -1}).contiguous();
+  changed.edits = (2 * axes[1]).expand({P, F, 3, -1}).contiguous();
+  with_changed.changed = &changed;
+  SditTrainingOptions options = TinyOptions();
+  options.clips = 200;
+  options.drop_source_tokens = 0;
+  options.changed_source = 1;
+  options.edited_identity = 0.6;
+  const auto trainee = SditTrainee::Create(options, with_changed, nullptr, AutoencoderKL(nullptr));
+  ASSERT_TRUE(trainee.ok()) << trainee.status();
+
+  int edited = 0;
+  for (const torch::Tensor& G : (*trainee)->DrawRows(0).identity.unbind()) {
+    if (G.narrow(0, 2, testing::kTinyClipDim - 2).any().item<bool>()) continue;
+    ++edited;
+    EXPECT_NEAR(G.norm().item<double>(), 1, 1e-5);
+    const double strength = (G[1] / G[0]).item<double>() / 2;
+    EXPECT_GE(strength, 0.5);
+    EXPECT_LE(strength, 1);
+  }
+
+  EXPECT_NEAR(edited, 120, 25);
 }
 
 TEST(SditTraineeTest, PortraitsOfOtherPeopleAreRefused) {

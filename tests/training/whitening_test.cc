@@ -47,6 +47,28 @@ TEST(WhiteningTest, FoldedLayerEqualsTheWhitenedOne) {
   EXPECT_LT(difference.abs().max().item<double>(), 1e-4);
 }
 
+TEST(WhiteningTest, UnfoldingIsTheReverseOfFolding) {
+  const torch::Tensor samples = Samples();
+  const Whitening whitening = ComputeWhitening(samples, 12, 0.002);
+  torch::nn::Linear whitened(12, 8), folded(30, 8), unfolded(12, 8);
+  FoldWhitening(whitening, whitened, folded);
+
+  UnfoldWhitening(whitening, folded, unfolded);
+
+  EXPECT_TRUE(torch::allclose(unfolded->weight, whitened->weight, 1e-3, 1e-4));
+  EXPECT_TRUE(torch::allclose(unfolded->bias, whitened->bias, 1e-3, 1e-3));
+}
+
+TEST(WhiteningTest, UnfoldsForAnotherWhitening) {
+  const torch::Tensor samples = Samples();
+  const Whitening other = ComputeWhitening(samples.narrow(0, 0, 200), 30, 0.0001);
+  torch::nn::Linear raw(30, 8), unfolded(30, 8);
+
+  UnfoldWhitening(other, raw, unfolded);
+
+  EXPECT_TRUE(torch::allclose(unfolded(other.Apply(samples)), raw(samples), 1e-3, 1e-3));
+}
+
 TEST(LandmarkAugmentationTest, ErrorsAreOfTheSizeAskedForAndMostlyConstant) {
   const Landmarks exact = ToLandmarks(testing::TinyData().landmarks[0][0]);
   const double unit = EyeDistance(exact);

@@ -13,7 +13,7 @@ namespace {
 
 using Words = std::vector<std::string>;
 
-constexpr uint64_t kPartialCaptionStream = 31;
+constexpr uint64_t kPartialCaptionStream = 31, kEditStream = 32;
 
 template <size_t kSize>
 std::string Name(const std::array<NamedColor, kSize>& palette, const Paint& paint) {
@@ -75,6 +75,14 @@ std::string Hair(const Person& person, bool second_choice) {
   return "";
 }
 
+Words FacialHair(const Person& person, bool second_choice) {
+  Words hair;
+  if (person.beard == Beard::kFull) hair.push_back(second_choice ? "a full beard" : "a beard");
+  if (person.beard == Beard::kStubble) hair.push_back("stubble");
+  if (person.moustache && person.beard != Beard::kFull) hair.push_back("a moustache");
+  return hair;
+}
+
 // What grows and shines on the head.
 Words Features(const Person& person, bool second_choice) {
   Words features;
@@ -82,38 +90,54 @@ Words Features(const Person& person, bool second_choice) {
     features.push_back(std::move(hair));
   if (person.fringe_length > 1.5f) features.push_back(second_choice ? "bangs" : "a fringe");
   features.push_back(Name(kEyeColors, person.eyes) + " eyes");
-  if (person.beard == Beard::kFull) features.push_back(second_choice ? "a full beard" : "a beard");
-  if (person.beard == Beard::kStubble) features.push_back("stubble");
-  if (person.moustache && person.beard != Beard::kFull) features.push_back("a moustache");
+  for (std::string& one : FacialHair(person, second_choice)) features.push_back(std::move(one));
   if (person.freckles) features.push_back("freckles");
   return features;
+}
+
+// Empty if there are none.
+std::string GlassesWord(const Person& person, bool second_choice) {
+  switch (person.glasses) {
+    case Glasses::kNone:
+      return "";
+    case Glasses::kRound:
+      return "round glasses";
+    case Glasses::kSquare:
+      return "square glasses";
+    case Glasses::kThin:
+      return second_choice ? "thin-rimmed glasses" : "thin glasses";
+  }
+  return "";
+}
+
+// Empty if there is none.
+std::string HatWord(const Person& person) {
+  const std::string color = Name(kClothColors, person.hat_paint);
+  if (person.hat == Hat::kBeanie) return WithArticle(color + " beanie");
+  if (person.hat == Hat::kCap) return WithArticle(color + " cap");
+  return "";
+}
+
+std::string Shirt(const Person& person, bool second_choice) {
+  const char* pattern = person.striped_clothes                    ? "striped "
+                        : person.pattern == ClothPattern::kChecks ? "checked "
+                        : person.pattern == ClothPattern::kDots   ? "dotted "
+                                                                  : "";
+  return WithArticle(pattern + Name(kClothColors, person.clothes) +
+                     (second_choice ? " top" : " shirt"));
+}
+
+std::string BackgroundWord(const Person& person) {
+  return Name(kBackgroundColors, person.background) + " background";
 }
 
 // What is worn.
 Words Clothes(const Person& person, bool second_choice) {
   Words clothes;
-  switch (person.glasses) {
-    case Glasses::kNone:
-      break;
-    case Glasses::kRound:
-      clothes.push_back("round glasses");
-      break;
-    case Glasses::kSquare:
-      clothes.push_back("square glasses");
-      break;
-    case Glasses::kThin:
-      clothes.push_back(second_choice ? "thin-rimmed glasses" : "thin glasses");
-      break;
+  for (std::string one : {GlassesWord(person, second_choice), HatWord(person)}) {
+    if (!one.empty()) clothes.push_back(std::move(one));
   }
-  const std::string hat_color = Name(kClothColors, person.hat_paint);
-  if (person.hat == Hat::kBeanie) clothes.push_back(WithArticle(hat_color + " beanie"));
-  if (person.hat == Hat::kCap) clothes.push_back(WithArticle(hat_color + " cap"));
-  const char* pattern = person.striped_clothes                    ? "striped "
-                        : person.pattern == ClothPattern::kChecks ? "checked "
-                        : person.pattern == ClothPattern::kDots   ? "dotted "
-                                                                  : "";
-  clothes.push_back(WithArticle(pattern + Name(kClothColors, person.clothes) +
-                                (second_choice ? " top" : " shirt")));
+  clothes.push_back(Shirt(person, second_choice));
   return clothes;
 }
 
@@ -187,7 +211,7 @@ std::string PartialCaption(const Person& person, uint64_t seed) {
   things.push_back(features.front());
   things.insert(things.end(), features.begin(), features.end());
   things.push_back(Name(kSkinColors, person.skin) + " skin");
-  things.push_back(WithArticle(Name(kBackgroundColors, person.background) + " background"));
+  things.push_back(WithArticle(BackgroundWord(person)));
   const Words missing = Missing(person);
   things.insert(things.end(), missing.begin(), missing.end());
 
@@ -211,7 +235,49 @@ std::string PartialCaption(const Person& person, uint64_t seed) {
   }
 }
 
+// How a caller names each of the things that ChangeLooks() changes; always as many, empty where
+// nothing can be seen. `plain_hair`: by its colour alone.
+Words ChangeableThings(const Person& person, bool second_choice, bool plain_hair) {
+  const auto or_else = [](std::string word, const char* none) {
+    return word.empty() ? std::string(none) : std::move(word);
+  };
+  return {plain_hair ? Name(kHairColors, person.hair) + " hair" : Hair(person, second_choice),
+          or_else(GlassesWord(person, second_choice), "no glasses"),
+          or_else(HatWord(person), "no hat"),
+          or_else(Enumerate(FacialHair(person, second_choice)), "no beard"),
+          Shirt(person, second_choice),
+          WithArticle(BackgroundWord(person))};
+}
+
 }  // namespace
+
+EditTexts DescribeEdit(const Person& from, const Person& to, uint64_t seed) {
+  Random random(seed, kEditStream);
+  const bool second_choice = random.Chance(0.5f);
+  const bool plain_hair = from.hair_style == to.hair_style && from.hair_style != HairStyle::kBald &&
+                          random.Chance(0.5f);
+  const Words before = ChangeableThings(from, second_choice, plain_hair);
+  const Words after = ChangeableThings(to, second_choice, plain_hair);
+  std::vector<size_t> different;
+  for (size_t i = 0; i < before.size(); ++i) {
+    if (before[i] == after[i] || before[i].empty() || after[i].empty()) continue;
+    const auto place =
+        static_cast<std::ptrdiff_t>(random.Index(static_cast<int>(different.size()) + 1));
+    different.insert(different.begin() + place, i);
+  }
+  const bool whole = random.Chance(0.2f), sentence = random.Chance(0.3f);
+  if (different.empty() || whole) {
+    const auto phrasing = static_cast<uint64_t>(random.Index(8));
+    return {Caption(from, phrasing), Caption(to, phrasing)};
+  }
+  const auto say = [&](const Words& things) {
+    Words chosen;
+    for (const size_t i : different) chosen.push_back(things[i]);
+    if (!sentence) return Join(chosen);
+    return (from.man ? "a man with " : "a woman with ") + Enumerate(chosen);
+  };
+  return {say(before), say(after)};
+}
 
 std::string Caption(const Person& person, uint64_t phrasing, CaptionDetail detail) {
   if (detail == CaptionDetail::kPartial) return PartialCaption(person, phrasing);
@@ -219,7 +285,7 @@ std::string Caption(const Person& person, uint64_t phrasing, CaptionDetail detai
   const bool second_choice = phrasing / 4 % 2 == 1;
   const std::string who = AgeWord(person, second_choice) + (person.man ? " man" : " woman");
   const std::string skin = Name(kSkinColors, person.skin) + " skin";
-  const std::string background = Name(kBackgroundColors, person.background) + " background";
+  const std::string background = BackgroundWord(person);
   Words features = Features(person, second_choice);
   std::string scene;
   if (detail == CaptionDetail::kDetailed) {

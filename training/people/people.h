@@ -103,9 +103,9 @@ struct Person {
 
 Person MakePerson(uint64_t seed, Variety variety = Variety::kPlain);
 
-// The same face with other looks: each of hair colour, hair style (with the hat), glasses, beard,
-// clothes and background is changed with probability 0.4, and at least one is. The face's shape,
-// skin, eyes, age and light stay.
+// The same face with other looks: one of hair colour, hair style (with the hat), glasses, beard,
+// clothes and background is changed, and half the time each other one with probability 0.4. The
+// face's shape, skin, eyes, age and light stay.
 Person ChangeLooks(const Person& person, uint64_t seed);
 
 // kShort names what is seen at a glance; kDetailed adds the face's build, brows, make-up, light and
@@ -117,6 +117,16 @@ enum class CaptionDetail { kPartial, kShort, kDetailed };
 // choices; all of them name the same attributes. For kPartial it is the seed of the choice.
 std::string Caption(const Person& person, uint64_t phrasing = 0,
                     CaptionDetail detail = CaptionDetail::kShort);
+
+// Two descriptions that say what changes from one's looks to another's, as a caller of an edit
+// would: "no glasses" to "round glasses".
+struct EditTexts {
+  std::string from, to;
+};
+
+// Of the things ChangeLooks() changes, those that differ, in the same words and order in both
+// texts; sometimes, and where none of them differs, two whole captions.
+EditTexts DescribeEdit(const Person& from, const Person& to, uint64_t seed);
 
 // Head rotation in degrees. Positive yaw turns the nose to the picture's right, positive pitch
 // lowers it, positive roll leans the crown to the picture's left.

@@ -161,7 +161,8 @@ Person MakePerson(uint64_t seed, Variety variety) {
 Person ChangeLooks(const Person& person, uint64_t seed) {
   Random random(seed, 5);
   std::array<bool, 6> change{};
-  for (bool& one : change) one = random.Chance(0.4f);
+  const float chance = random.Chance(0.5f) ? 0.0f : 0.4f;
+  for (bool& one : change) one = random.Chance(chance);
   const int num_changeable = person.man ? 6 : 5;  // the last one is the beard
   change[static_cast<size_t>(random.Index(num_changeable))] = true;
   const auto [hair_color, hair_style, glasses, clothes, background, beard] = change;
