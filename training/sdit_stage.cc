@@ -215,6 +215,8 @@ void AddSditStage(CLI::App& app, std::vector<Subcommand>& stages) {
   command->add_option("--text-identity", o.text_identity)->capture_default_str();
   command->add_option("--drop-identity", o.drop_identity)->capture_default_str();
   command->add_option("--drop-source-tokens", o.drop_source_tokens)->capture_default_str();
+  command->add_option("--drop-single-source-tokens", o.drop_single_source_tokens,
+                      "the same of single frames; by default as much");
   command
       ->add_option("--single-frames", o.single_frames,
                    "share of steps with single frames of more people instead of rows")

@@ -79,15 +79,14 @@ SditRows EmptyRows(const SDiTConfig& config, int64_t rows, int64_t T) {
 // Everything but noise, time and conditions C.
 SDiTInput InputFrom(const SDiTConfig& config, const SditRows& rows) {
   SDiTInput input;
-  if (config.source != SourceTokens::kNone) {
-    input.source_latent = rows.source_latent;
-    input.source_mask = rows.keep_source;
-  }
+  if (config.landmark_map) input.landmark_map = rows.landmark_map;
+  if (config.source == SourceTokens::kNone) return input;
+  // One for all is enough where none is seen.
+  const int64_t sources = rows.keep_source.any().item<bool>() ? rows.keep_source.size(0) : 1;
+  input.source_latent = rows.source_latent.narrow(0, 0, sources);
+  input.source_mask = rows.keep_source;
   if (config.landmark_map) {
-    input.landmark_map = rows.landmark_map;
-    if (config.source != SourceTokens::kNone) {
-      input.source_landmark_map = rows.source_landmark_map;
-    }
+    input.source_landmark_map = rows.source_landmark_map.narrow(0, 0, sources);
   }
   return input;
 }
@@ -311,7 +310,11 @@ uint64_t SditTrainee::RowSeed(uint64_t stream, int64_t number, int64_t b) const 
 }
 
 SditRows SditTrainee::DrawRows(int64_t number) const {
-  const int64_t T = IsSingleFrames(number) ? 1 : config_.num_frames;
+  const bool single = IsSingleFrames(number);
+  const int64_t T = single ? 1 : config_.num_frames;
+  const double drop_source =
+      single ? options_.drop_single_source_tokens.value_or(options_.drop_source_tokens)
+             : options_.drop_source_tokens;
   const int64_t F = data_.num_frames(), side = config_.tokens_side();
   const int64_t num_lookalikes = data_.people->lookalikes.size(2);
 
@@ -367,7 +370,7 @@ SditRows SditTrainee::DrawRows(int64_t number) const {
       }
     }
 
-    const bool keep_source = !chance(options_.drop_source_tokens);
+    const bool keep_source = !chance(drop_source);
     const bool changed = data_.changed != nullptr && keep_source && chance(options_.changed_source);
     const SditData& source_data = changed ? *data_.changed : portrait ? *data_.portraits : data_;
     if (changed || portrait) source = below(source_data.num_frames());
@@ -427,8 +430,9 @@ MicroBatch SditTrainee::LossOf(int64_t number) {
     const torch::Tensor G = IdentityOf(rows, model_->sdit()->null_clip());
     input.C = model_->map(G, rows.landmarks, rows.keep_landmarks);
     if (input.source_latent) {
-      input.source_C =
-          model_->map(G, rows.source_landmarks, torch::ones_like(rows.keep_landmarks)).select(1, 0);
+      input.source_C = model_->map(G, rows.source_landmarks, torch::ones_like(rows.keep_landmarks))
+                           .select(1, 0)
+                           .narrow(0, 0, input.source_latent->size(0));
     }
     output = model_->sdit()->forward(input).to(torch::kFloat32);
   }
@@ -611,7 +615,10 @@ torch::Tensor SampleRows(SDiT& sdit, const SamplingOptions& options,
   SDiTInput input = InputFrom(config, rows);
   input.C = sdit->map(
       G, torch::where(rows.keep_landmarks.view({-1, 1, 1}), rows.landmarks, sdit->null_lmk()));
-  if (input.source_latent) input.source_C = sdit->map(G, rows.source_landmarks).select(1, 0);
+  if (input.source_latent) {
+    input.source_C =
+        sdit->map(G, rows.source_landmarks).select(1, 0).narrow(0, 0, input.source_latent->size(0));
+  }
   const auto noise = [&](int step) {
     std::vector<torch::Tensor> of_rows;
     for (int64_t b = 0; b < rows.latents.size(0); ++b) {

@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -72,6 +73,9 @@ struct SditTrainingOptions {
   double text_identity = 0.3;       // G from a caption instead of the picture
   double drop_identity = 0.1;       // G = null_clip
   double drop_source_tokens = 0.1;  // then G is a caption's embedding half the time
+  // The same of single frames; none: as drop_source_tokens. With 1 their source is not computed,
+  // which is half of their cost, and nobody but G tells what they show.
+  std::optional<double> drop_single_source_tokens;
   // Without source tokens the time step is the noisiest of so many draws: the noisier the frames
   // are, the more of what they become is left to G.
   int hidden_source_draws = 1;

@@ -228,6 +228,39 @@ TEST(SditTraineeTest, SingleFramesAreOfMorePeopleAtTheirRate) {
   EXPECT_LT(testing::Mean(losses, 100, 20), 0.8 * testing::Mean(losses, 0, 20));
 }
 
+TEST(SditTraineeTest, SingleFramesMayDoWithoutTheSource) {
+  SditTrainingOptions options = TinyOptions();
+  options.single_frames = 0.5;
+  options.drop_source_tokens = 0;
+  options.drop_single_source_tokens = 1;
+  const auto trainee = Make(options);
+  for (int64_t number = 0; number < 20; ++number) {
+    const SditRows rows = trainee->DrawRows(number);
+    const bool is_single = rows.latents.size(1) == 1;
+    EXPECT_EQ(rows.keep_source.any().item<bool>(), !is_single);
+    EXPECT_EQ(rows.keep_source.all().item<bool>(), !is_single);
+  }
+
+  const std::vector<double> losses = testing::TrainSteps(*trainee, 0, 120, 120);
+  EXPECT_LT(testing::Mean(losses, 100, 20), 0.9 * testing::Mean(losses, 0, 20));
+}
+
+TEST(SampleRowsTest, RowsWithoutASourceAreTheSameBesideOnesWithOne) {
+  const auto trainee = Make(TinyOptions());
+  testing::TrainSteps(*trainee, 0, 10, 10);
+  SDiT sdit = trainee->Folded();
+  const SamplingOptions options = {.prediction = Prediction::kV};
+  SditRows rows = EvaluationRows(Data(), trainee->config(), {0, 1}, {0, 1});
+  rows.keep_source[0] = false;
+
+  const torch::Tensor beside = SampleRows(sdit, options, "linear", rows, 3, 1);
+  rows.keep_source[1] = false;
+  const torch::Tensor alone = SampleRows(sdit, options, "linear", rows, 3, 1);
+
+  EXPECT_TRUE(torch::allclose(beside[0], alone[0], 1e-4, 1e-4));
+  EXPECT_FALSE(torch::allclose(beside[1], alone[1], 1e-4, 1e-4));
+}
+
 TEST(SditTraineeTest, DoesNotStartFromAnotherNetwork) {
   const auto first = Make(TinyOptions());
   const TrainedSdit finished = Finish(*first);
