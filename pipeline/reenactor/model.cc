@@ -324,7 +324,7 @@ absl::StatusOr<std::vector<EmbeddedSource>> Model::EmbedSources(const JobRequest
   for (size_t face = 0; face < num_faces; ++face) {
     const absl::Time start = absl::Now();
     EmbeddedSource& source = sources[face];
-    auto identity = EmbedIdentity(bundle_, SourceOf(request, face), crops[face], source.landmarks);
+    auto identity = EmbedIdentity(bundle_, SourceOf(request, face), crops[face]);
     if (!identity.ok()) return Prefixed(PrefixOf(request, face, "source"), identity.status());
     source.G = std::move(identity->G);
     source.latent = std::move(identity->latent);

@@ -1,15 +1,11 @@
 #include "pipeline/reenactor/source_embedding.h"
 
-#include <algorithm>
-#include <array>
 #include <cstdint>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
-#include "pipeline/engine/source_edit.h"
-#include "pipeline/face/landmark_map.h"
 #include "pipeline/models/clip_preprocess.h"
 #include "pipeline/reenactor/guard.h"
 
@@ -17,9 +13,6 @@ namespace reenact {
 namespace {
 
 using torch::Tensor;
-
-// Two samples are only compared, so a few steps do, also for a model whose default is many.
-constexpr int kMaxEditSteps = 10;
 
 // E of a text, [clip_dim]. `what`: which text, for the note of one that is cut.
 Tensor EmbedText(const Bundle& bundle, absl::string_view what, const std::string& text,
@@ -34,29 +27,6 @@ Tensor EmbedText(const Bundle& bundle, absl::string_view what, const std::string
   return NormalizeEmbedding(clip->text_embeds(torch::tensor(ids, torch::kInt64).unsqueeze(0)))[0];
 }
 
-// The latent of a picture that shows `landmarks`, after its G has changed.
-absl::StatusOr<Tensor> MoveLatent(const Bundle& bundle, const Tensor& latent,
-                                  const Tensor& G_before, const Tensor& G_after,
-                                  const Landmarks& landmarks) {
-  const BundleConfig& config = bundle.config;
-  const std::array<float, 3 * kNumLandmarks> numbers = NormalizeLandmarks(landmarks);
-  SourceEdit edit = {.latent = latent,
-                     .G_before = G_before,
-                     .G_after = G_after,
-                     .landmarks = torch::tensor(at::ArrayRef<float>(numbers), torch::kFloat),
-                     .landmark_map = std::nullopt};
-  if (config.sdit.landmark_map) {
-    const auto side = static_cast<int>(config.sdit.tokens_side());
-    edit.landmark_map = torch::tensor(LandmarkMap(landmarks, side), torch::kFloat)
-                            .view({int64_t{side} * side, kLandmarkMapWidth});
-  }
-  return EditSourceLatent(bundle.sdit, edit,
-                          {.prediction = config.prediction,
-                           .num_train_steps = config.num_train_steps,
-                           .schedule = config.schedule,
-                           .num_steps = std::min(config.default_num_steps, kMaxEditSteps)});
-}
-
 }  // namespace
 
 torch::Tensor ImageToTensor(const Image& image) {
@@ -66,8 +36,7 @@ torch::Tensor ImageToTensor(const Image& image) {
 }
 
 absl::StatusOr<SourceIdentity> EmbedIdentity(const Bundle& bundle, const SourceRequest& source,
-                                             const Image& crop,
-                                             const std::optional<Landmarks>& landmarks) {
+                                             const Image& crop) {
   const bool edits = !source.edit_from.empty() || !source.edit_to.empty();
   if (edits && (crop.empty() || source.edit_from.empty() || source.edit_to.empty() ||
                 !source.text.empty())) {
@@ -100,13 +69,6 @@ absl::StatusOr<SourceIdentity> EmbedIdentity(const Bundle& bundle, const SourceR
     } else if (!source.text.empty()) {
       const Tensor text = EmbedText(bundle, "source.text", source.text, identity.notes);
       identity.G = NormalizeEmbedding(torch::lerp(of_picture, text, source.edit_strength));
-    } else {
-      return identity;
-    }
-    if (identity.latent.has_value() && source.edit_strength > 0) {
-      auto latent = MoveLatent(bundle, *identity.latent, of_picture, identity.G, *landmarks);
-      if (!latent.ok()) return latent.status();
-      identity.latent = *std::move(latent);
     }
     return identity;
   });

@@ -8,7 +8,8 @@
 //
 // E is CLIP's projected embedding at unit length, G is brought to unit length again, and a is
 // SourceRequest::edit_strength. The paper (section 4.4) says no more than that embeddings of image
-// and text are combined. Where a text changes G, the latent is moved along (source_edit.h).
+// and text are combined. The latent stays the picture's: networks with source tokens learn to
+// follow G where the two disagree (SditTrainingOptions::changed_source).
 //
 // Thread-safe: networks are only read.
 #pragma once
@@ -19,7 +20,6 @@
 
 #include "absl/status/statusor.h"
 #include "pipeline/engine/bundle.h"
-#include "pipeline/face/landmarks.h"
 #include "pipeline/image.h"
 #include "pipeline/types.h"
 #include "torch/torch.h"
@@ -33,11 +33,10 @@ struct SourceIdentity {
 };
 
 // `crop`: the picture around the face, of the model's size; empty: `source` is texts alone.
-// `landmarks`: its own, crop-normalised. kInvalidArgument: nothing to show, or an edit of nothing.
-// kInternal, kResourceExhausted: as CatchErrors.
+// kInvalidArgument: nothing to show, or an edit of nothing. kInternal, kResourceExhausted: as
+// CatchErrors.
 absl::StatusOr<SourceIdentity> EmbedIdentity(const Bundle& bundle, const SourceRequest& source,
-                                             const Image& crop,
-                                             const std::optional<Landmarks>& landmarks);
+                                             const Image& crop);
 
 // 8-bit RGB to [3, H, W] in [-1, 1].
 torch::Tensor ImageToTensor(const Image& image);

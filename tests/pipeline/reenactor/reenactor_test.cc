@@ -689,7 +689,7 @@ TEST_F(ReenactorTest, TextsChangeWhoIsShownAsStated) {
   ASSERT_TRUE(bundle.ok()) << bundle.status();
   const Image crop = ResizeImage(faces_[0], 64, 64);
   const auto embed = [&](const SourceRequest& source, const Image& picture) {
-    auto identity = EmbedIdentity(*bundle, source, picture, Landmarks());
+    auto identity = EmbedIdentity(*bundle, source, picture);
     EXPECT_TRUE(identity.ok()) << identity.status();
     return *std::move(identity);
   };
@@ -716,7 +716,7 @@ TEST_F(ReenactorTest, TextsChangeWhoIsShownAsStated) {
   const SourceIdentity edited = embed(source, crop);
   EXPECT_TRUE(near(edited.G, plain.G + 0.7 * (of_text("and") - of_text("the face"))));
   EXPECT_FALSE(near(edited.G, plain.G)) << "too little to tell";
-  EXPECT_FALSE(torch::equal(*edited.latent, *plain.latent));
+  EXPECT_TRUE(torch::equal(*edited.latent, *plain.latent));
 }
 
 TEST_F(ReenactorTest, AnEditNeedsAPictureAndBothTexts) {
