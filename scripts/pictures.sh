@@ -7,7 +7,7 @@
 #   same        a person's portrait, driven by a clip of the same person
 #   cross       three people, driven by a fourth
 #   text        three people from descriptions alone, driven by one clip
-#   edit        a portrait changed by texts: hair, glasses, clothes, skin
+#   edit        a portrait changed by texts: hair, clothes, background, glasses
 #   full_frame  a person in a whole picture, moved by a real driver, who is not shown; needs a clip of one
 #
 # BUNDLE   the model bundle; default: demo
@@ -42,7 +42,7 @@ fi
 videos=out/pictures
 mkdir -p "$videos" "$out"
 
-strength=0.6     # of edits: short texts differ more than the captions of two such people
+strength=1       # of edits
 text_guidance=2  # of descriptions alone
 max_bytes=400000
 # Where the demonstration's motion is furthest: head to both sides, mouth open, smile, nod, blink.
@@ -113,15 +113,15 @@ make_text() {
     generated+=("$videos/$name.mp4")
   done
   picture text --driving demo/driving.mp4 --generated "${generated[@]}" --label "${captions[@]}" \
-    --at "$moments" --size 120
+    --at "$moments" --size 116
 }
 
 make_edit() {
   local edits=(
     "short blond hair => short black hair"
+    "a blue shirt => a yellow shirt"
+    "pink background => teal background"
     "no glasses => round glasses"
-    "a blue shirt => a red shirt"
-    "tan skin => very dark skin"
   )
   local portrait=$videos/edit.portrait.png
   draw --portrait "$portrait" --source-seed 10000107
