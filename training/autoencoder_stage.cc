@@ -85,8 +85,7 @@ void AddAutoencoderStage(CLI::App& app, std::vector<Subcommand>& stages) {
       ->capture_default_str();
   command->add_option("--start-from", flags->start_from,
                       "folder of an earlier run, or a bundle, to begin from, with as many latent "
-                      "channels or fewer; "
-                      "a checkpoint goes first");
+                      "channels or fewer; a checkpoint goes first");
   command->add_flag("--decoder-only", o.decoder_only, "keep the encoder, so latents stay valid");
   command->add_option("--bfloat16", o.bfloat16)->capture_default_str();
   stages.push_back(

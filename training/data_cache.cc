@@ -202,8 +202,7 @@ absl::Status WriteShard(const DataOptions& o, int64_t shard) {
                           ShardMetadata(o, first, count));
 }
 
-// Adds a shard's edits to the cache: one or more of each frame of `count` people, everywhere as
-// many.
+// Adds a shard's edits to the cache: kEditPhrasings of each frame of `count` people.
 absl::Status ReadEdits(const std::string& text, int64_t count, DataCache& cache) {
   const auto people = nlohmann::json::parse(text, nullptr, false);
   const auto fits = [](const nlohmann::json& list, int64_t size) {
