@@ -77,6 +77,20 @@ double DiagonalWins(const torch::Tensor& similarity) {
   return (best == torch::arange(best.size(0))).to(torch::kFloat32).mean().item<double>();
 }
 
+// int64 [N,77] -> [N,projection_dim], unit length. Texts that come often are embedded once.
+torch::Tensor EmbedTokens(Clip& clip, const torch::Tensor& tokens) {
+  torch::NoGradGuard no_grad;
+  const torch::Device device = DeviceOf(*clip);
+  const auto [ids, places, counts] = torch::unique_dim(tokens, 0, true, /*return_inverse=*/true);
+  std::vector<torch::Tensor> embeddings;
+  for (int64_t i = 0; i < ids.size(0); i += kEmbedBatch) {
+    const auto batch = ids.narrow(0, i, std::min(kEmbedBatch, ids.size(0) - i));
+    const torch::Tensor trimmed = TrimPadding(batch, clip->config().text.eos_token_id);
+    embeddings.push_back(NormalizeEmbedding(clip->text_embeds(trimmed.to(device))).cpu());
+  }
+  return torch::cat(embeddings).index_select(0, places);
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<ClipTrainee>> ClipTrainee::Create(ClipTrainingOptions options,
@@ -262,24 +276,6 @@ torch::Tensor ClipTokens(const DataCache& data, const ClipTokenizer& tokenizer) 
   }
   return torch::stack(people);
 }
-
-namespace {
-
-// int64 [N,77] -> [N,projection_dim], unit length. Texts that come often are embedded once.
-torch::Tensor EmbedTokens(Clip& clip, const torch::Tensor& tokens) {
-  torch::NoGradGuard no_grad;
-  const torch::Device device = DeviceOf(*clip);
-  const auto [ids, places, counts] = torch::unique_dim(tokens, 0, true, /*return_inverse=*/true);
-  std::vector<torch::Tensor> embeddings;
-  for (int64_t i = 0; i < ids.size(0); i += kEmbedBatch) {
-    const auto batch = ids.narrow(0, i, std::min(kEmbedBatch, ids.size(0) - i));
-    const torch::Tensor trimmed = TrimPadding(batch, clip->config().text.eos_token_id);
-    embeddings.push_back(NormalizeEmbedding(clip->text_embeds(trimmed.to(device))).cpu());
-  }
-  return torch::cat(embeddings).index_select(0, places);
-}
-
-}  // namespace
 
 torch::Tensor EmbedPictures(Clip& clip, const DataCache& data) {
   torch::NoGradGuard no_grad;
