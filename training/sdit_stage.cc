@@ -202,6 +202,10 @@ void AddSditStage(CLI::App& app, std::vector<Subcommand>& stages) {
   command->add_option("--expressive-weight", o.expressive_weight, "lambda of the paper")
       ->capture_default_str();
   command
+      ->add_option("--surround-weight", o.surround_weight,
+                   "extra weight of latent cells with eyes or mouth and of those beside them")
+      ->capture_default_str();
+  command
       ->add_option("--portrait-source", o.portrait_source, "share of rows, if there are portraits")
       ->capture_default_str();
   command

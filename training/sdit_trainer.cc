@@ -77,6 +77,17 @@ SditRows EmptyRows(const SDiTConfig& config, int64_t rows, int64_t T) {
 }
 
 // Everything but noise, time and conditions C.
+// [1,h,h] from the share [h,h] of each cell that is eyes or mouth.
+torch::Tensor CellWeight(const torch::Tensor& expressive, const SditTrainingOptions& options) {
+  const torch::Tensor share = expressive.unsqueeze(0);
+  torch::Tensor weight = 1 + options.expressive_weight * share;
+  if (options.surround_weight > 0) {
+    const torch::Tensor near = torch::max_pool2d(share.gt(0).to(torch::kFloat32), 3, 1, 1);
+    weight += options.surround_weight * near;
+  }
+  return weight;
+}
+
 SDiTInput InputFrom(const SDiTConfig& config, const SditRows& rows) {
   SDiTInput input;
   if (config.landmark_map) input.landmark_map = rows.landmark_map;
@@ -359,7 +370,7 @@ SditRows SditTrainee::DrawRows(int64_t number) const {
     for (int64_t k = 0; k < T; ++k) {
       const int64_t frame = frames[static_cast<size_t>(k)];
       rows.latents[b][k] = data_.latents[person][frame];
-      rows.weight[b][k][0] = 1 + options_.expressive_weight * data_.expressive[person][frame];
+      rows.weight[b][k] = CellWeight(data_.expressive[person][frame], options_);
       const Landmarks exact = lookalike < 0
                                   ? CachedLandmarks(*data_.people, person, frame)
                                   : ToLandmarks(data_.people->lookalikes[person][frame][lookalike]);

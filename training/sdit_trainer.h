@@ -61,6 +61,9 @@ struct SditTrainingOptions {
   double weight_decay = 0;
   double ema = 0.999;
   double expressive_weight = 1;  // lambda: eyes and mouth count 1 + lambda times
+  // Cells of the latent grid that show some of them, and the cells beside those, count so much
+  // more: lids, brows, glasses, beards.
+  double surround_weight = 0;
 
   double portrait_source = 0.5;  // the source is from another clip, if there are portraits
   // The source is a portrait with other looks, if there are such, and G says what they are to be:

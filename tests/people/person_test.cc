@@ -186,7 +186,7 @@ TEST(PersonTest, LooksComeInAllKindsAndFitTogether) {
   EXPECT_EQ(skins.size(), kSkinColors.size());
   EXPECT_NEAR(men, kCount / 2, 60);
   EXPECT_NEAR(hats, 100, 50);
-  EXPECT_NEAR(glasses, 280, 60);
+  EXPECT_NEAR(glasses, 450, 60);
 }
 
 }  // namespace

@@ -522,6 +522,20 @@ TEST(SditTraineeTest, EyesAndMouthWeighMore) {
   EXPECT_GT(weight.max().item<double>(), 1.01);
 }
 
+TEST(SditTraineeTest, WhatSurroundsThemWeighsMoreToo) {
+  SditTrainingOptions options = TinyOptions();
+  options.expressive_weight = 3;
+  const torch::Tensor plain = Make(options)->DrawRows(0).weight;
+  options.surround_weight = 5;
+
+  const torch::Tensor extra = Make(options)->DrawRows(0).weight - plain;
+
+  const torch::Tensor near =
+      torch::max_pool2d(plain.flatten(0, 1).gt(1).to(torch::kFloat32), 3, 1, 1).view_as(plain);
+  EXPECT_TRUE(torch::allclose(extra, 5 * near));
+  EXPECT_GT(near.mean().item<double>(), plain.gt(1).to(torch::kFloat32).mean().item<double>());
+}
+
 TEST(SditTraineeTest, RowsLongerThanTheClipsAreRefused) {
   SditTrainingOptions options = TinyOptions();
   options.num_frames = 5;  // of 6, and two are needed beside

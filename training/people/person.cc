@@ -131,11 +131,12 @@ Person MakePerson(uint64_t seed, Variety variety) {
   person.fringe_length = has_fringe ? fringe : 0;
   person.fringe_parting = random.Uniform(-1, 1);
 
-  person.glasses = static_cast<Glasses>(random.Pick({.72f, .12f, .1f, .06f}));
+  person.glasses = static_cast<Glasses>(random.Pick({.55f, .2f, .17f, .08f}));
+  // Dark frames mostly, as most are.
   person.glasses_color = std::array<Rgb, 4>{{{30, 30, 34},
-                                             {120, 70, 40},
-                                             {170, 170, 176},
-                                             {160, 40, 50}}}[static_cast<size_t>(random.Index(4))];
+                                             {36, 32, 30},
+                                             {84, 48, 30},
+                                             {128, 32, 42}}}[static_cast<size_t>(random.Index(4))];
   const int beard = random.Pick({.6f, .2f, .2f});
   const bool moustache = random.Chance(0.15f);
   person.beard = person.man ? static_cast<Beard>(beard) : Beard::kNone;
