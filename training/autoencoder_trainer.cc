@@ -9,7 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "pipeline/weights/load.h"
 #include "training/state.h"
-#include "training/widen_latents.h"
+#include "training/widen.h"
 
 namespace reenact {
 namespace {

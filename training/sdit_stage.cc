@@ -173,6 +173,10 @@ void AddSditStage(CLI::App& app, std::vector<Subcommand>& stages) {
                                               {"joint", SourceTokens::kJoint}}))
       ->default_str("self");
   command->add_option("--landmark-map", o.landmark_map)->capture_default_str();
+  command
+      ->add_option("--landmark-map-frequencies", o.landmark_map_frequencies,
+                   "of the Fourier features of its places; 0: the places alone")
+      ->capture_default_str();
   command->add_option("--prediction", o.prediction, "eps (the paper), v or x0")
       ->transform(CLI::CheckedTransformer(std::map<std::string, Prediction>{
           {"eps", Prediction::kEpsilon}, {"v", Prediction::kV}, {"x0", Prediction::kX0}}))

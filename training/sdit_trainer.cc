@@ -14,7 +14,7 @@
 #include "pipeline/weights/load.h"
 #include "training/autoencoder_trainer.h"
 #include "training/state.h"
-#include "training/widen_latents.h"
+#include "training/widen.h"
 
 namespace reenact {
 namespace {
@@ -40,6 +40,7 @@ SDiTConfig ConfigFrom(const SditTrainingOptions& options, const SditData& data) 
   config.learn_sigma = options.learn_sigma;
   config.source = options.source;
   config.landmark_map = options.landmark_map;
+  if (options.landmark_map) config.landmark_map_frequencies = options.landmark_map_frequencies;
   return config;
 }
 
@@ -556,14 +557,15 @@ absl::Status SditTrainee::Load(const TensorMap& tensors) {
 absl::Status SditTrainee::StartFrom(const TrainedSdit& start, bool new_clip) {
   SDiTConfig widened = start.config;
   widened.latent_channels = std::max(widened.latent_channels, config_.latent_channels);
+  widened.landmark_map_frequencies =
+      std::max(widened.landmark_map_frequencies, config_.landmark_map_frequencies);
   if (ToJson(widened) != ToJson(config_) || start.process.prediction != options_.prediction) {
     return absl::InvalidArgumentError(
         absl::StrCat("the run to start from trained ", ToJson(start.config).dump(), " to predict ",
                      PredictionName(start.process.prediction), ", this one trains ",
                      ToJson(config_).dump(), " to predict ", PredictionName(options_.prediction)));
   }
-  const TensorMap weights =
-      WidenSdit(StateDict(*start.network), start.config, config_.latent_channels);
+  const TensorMap weights = WidenSdit(StateDict(*start.network), start.config, config_);
   absl::Status status = model_->Unfold(weights, new_clip);
   status.Update(averaged_->Unfold(weights, new_clip));
   if (status.ok()) started_from_another_ = true;

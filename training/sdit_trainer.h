@@ -42,6 +42,7 @@ struct SditTrainingOptions {
   int64_t mapping_blocks = 4;
   SourceTokens source = SourceTokens::kSelf;
   bool landmark_map = true;
+  int64_t landmark_map_frequencies = 3;
   // The paper: kEpsilon with learn_sigma. v reaches far better pictures in hours on a CPU.
   Prediction prediction = Prediction::kV;
   bool learn_sigma = false;

@@ -176,6 +176,10 @@ absl::StatusOr<SDiTConfig> SDiTConfigFrom(const Tensors& tensors, int64_t num_he
   config.num_landmarks = sizes.Get("mapping.lmk_proj.weight", 2, 1) / 3;
   config.mapping_blocks = CountIn(tensors, "mapping.blocks.");
   config.landmark_map = tensors.contains("map_embedder.weight");
+  if (config.landmark_map) {
+    config.landmark_map_frequencies =
+        (sizes.Get("map_embedder.weight", 2, 1) - kLandmarkMapChannels) / (4 * kLandmarkMapCells);
+  }
   config.source = tensors.contains("source_embed") ? SourceTokens::kSelf : SourceTokens::kNone;
   if (!sizes.ok()) return sizes.status();
   if (absl::Status status = Validate(config); !status.ok()) return status;

@@ -143,7 +143,8 @@ json ToJson(const SDiTConfig& config) {
           {"num_landmarks", config.num_landmarks},
           {"learn_sigma", config.learn_sigma},
           {"source", Name(config.source)},
-          {"landmark_map", config.landmark_map}};
+          {"landmark_map", config.landmark_map},
+          {"landmark_map_frequencies", config.landmark_map_frequencies}};
 }
 
 json ToJson(const AutoencoderKLConfig& config) {
@@ -193,6 +194,7 @@ absl::StatusOr<SDiTConfig> SDiTConfigFromJson(const json& object) {
   fields.Read("learn_sigma", &config.learn_sigma);
   fields.Read("source", &config.source);
   fields.Read("landmark_map", &config.landmark_map);
+  fields.Read("landmark_map_frequencies", &config.landmark_map_frequencies, /*required=*/false);
   if (absl::Status status = fields.Finish(); !status.ok()) return status;
   if (absl::Status status = Validate(config); !status.ok()) return status;
   return config;

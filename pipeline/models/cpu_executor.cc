@@ -68,7 +68,9 @@ class CpuExecutor : public RowExecutor {
 
   Tensor EmbedMaps(const Tensor& maps) override {
     const c10::InferenceMode inference;
-    return at::linear(maps.to(torch::kFloat32), map_weight_, map_bias_);
+    return at::linear(
+        LandmarkMapFeatures(maps.to(torch::kFloat32), config_.landmark_map_frequencies),
+        map_weight_, map_bias_);
   }
 
   ExecutorSource TraceSource(const Tensor& source_latent, const Tensor& source_C,

@@ -1,6 +1,8 @@
 #include "pipeline/models/sdit.h"
 
 #include <cmath>
+#include <numbers>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "pipeline/models/layers.h"
@@ -15,6 +17,7 @@ namespace {
 constexpr int64_t kMlpRatio = 4;
 constexpr double kMappingNormEpsilon = 1e-6;
 constexpr double kInitDeviation = 0.02;
+constexpr int64_t kMaxLandmarkMapFrequencies = 8;
 
 nn::LayerNorm MappingNorm(int64_t hidden_size) {
   return nn::LayerNorm(nn::LayerNormOptions({hidden_size}).eps(kMappingNormEpsilon));
@@ -65,7 +68,26 @@ absl::Status Validate(const SDiTConfig& config) {
   if (config.clip_dim < 1) return invalid("clip_dim must be 1 or more");
   if (config.mapping_blocks < 0) return invalid("mapping_blocks must be 0 or more");
   if (config.num_landmarks < 1) return invalid("num_landmarks must be 1 or more");
+  if (config.landmark_map_frequencies < 0 ||
+      config.landmark_map_frequencies > kMaxLandmarkMapFrequencies) {
+    return invalid("landmark_map_frequencies must be 0 to 8");
+  }
+  if (config.landmark_map_frequencies > 0 && !config.landmark_map) {
+    return invalid("landmark_map_frequencies need landmark_map");
+  }
   return absl::OkStatus();
+}
+
+Tensor LandmarkMapFeatures(const Tensor& map, int64_t frequencies) {
+  if (frequencies == 0) return map;
+  const Tensor cells = map.unflatten(-1, {kLandmarkMapCells, 3});
+  const Tensor mask = cells.narrow(-1, 0, 1), place = cells.narrow(-1, 1, 2);
+  std::vector<Tensor> features = {map};
+  for (int64_t k = 0; k < frequencies; ++k) {
+    const Tensor angle = place * (2 * std::numbers::pi * static_cast<double>(int64_t{1} << k));
+    features.push_back((torch::cat({angle.sin(), angle.cos()}, -1) * mask).flatten(-2));
+  }
+  return torch::cat(features, -1);
 }
 
 MappingImpl::MappingImpl(int64_t clip_dim, int64_t num_landmarks, int64_t hidden_size,
@@ -110,7 +132,7 @@ SDiTImpl::SDiTImpl(const SDiTConfig& config) : config_(config) {
   null_clip_ = register_parameter("null_clip", torch::zeros({config.clip_dim}));
   null_lmk_ = register_parameter("null_lmk", torch::zeros({3 * config.num_landmarks}));
   if (config.landmark_map) {
-    map_embedder_ = register_module("map_embedder", MakeLinear(kLandmarkMapChannels, D));
+    map_embedder_ = register_module("map_embedder", MakeLinear(config.landmark_map_width(), D));
   }
   if (config.source != SourceTokens::kNone) {
     source_embed_ = register_parameter("source_embed", torch::zeros({D}));
@@ -126,7 +148,12 @@ Tensor SDiTImpl::embed_picture(const Tensor& x) { return x_embedder_(x) + pos_em
 
 Tensor SDiTImpl::embed(const Tensor& x, const std::optional<Tensor>& landmark_map) {
   const auto tokens = embed_picture(x);
-  return config_.landmark_map ? tokens + map_embedder_(landmark_map.value()) : tokens;  // [N, S, D]
+  return config_.landmark_map ? tokens + embed_map(landmark_map.value()) : tokens;  // [N, S, D]
+}
+
+Tensor SDiTImpl::embed_map(const Tensor& landmark_map) {
+  const Tensor features = LandmarkMapFeatures(landmark_map, config_.landmark_map_frequencies);
+  return map_embedder_(features.to(map_embedder_->weight.scalar_type()));
 }
 
 SDiTImpl::Source SDiTImpl::embed_source(const Tensor& latent, const Tensor& C,

@@ -24,6 +24,10 @@ namespace reenact {
 // job, and the frames attend to them. kJoint: the source is one more frame of the joint attention.
 enum class SourceTokens { kNone, kSelf, kJoint };
 
+// Cells of one token in a landmark map, and its numbers: each cell is (mask, x, y).
+inline constexpr int64_t kLandmarkMapCells = 64;
+inline constexpr int64_t kLandmarkMapChannels = 3 * kLandmarkMapCells;
+
 struct SDiTConfig {
   int64_t latent_channels = 4;
   int64_t latent_size = 0;
@@ -38,20 +42,28 @@ struct SDiTConfig {
   bool learn_sigma = true;
   SourceTokens source = SourceTokens::kNone;
   bool landmark_map = false;
+  int64_t landmark_map_frequencies = 0;  // see LandmarkMapFeatures()
 
   int64_t out_channels() const { return learn_sigma ? 2 * latent_channels : latent_channels; }
   int64_t tokens_side() const { return latent_size / patch_size; }
+  // Numbers embedded of a token's landmark map.
+  int64_t landmark_map_width() const {
+    return kLandmarkMapChannels + 4 * kLandmarkMapCells * landmark_map_frequencies;
+  }
 };
 // kInvalidArgument names the field.
 absl::Status Validate(const SDiTConfig& config);
-
-// Numbers of one token in a landmark map: 8 x 8 cells of (mask, x, y).
-inline constexpr int64_t kLandmarkMapChannels = 192;
 
 // The source's keys and values in every block (kSelf): constant while a job runs.
 struct SourceTrace {
   std::vector<KeyValues> blocks;
 };
+
+// What is embedded of a landmark map [..., 192]: the map itself, then for each of the frequencies
+// f = 1, 2, 4, ... of every cell sin(2 pi f x), sin(2 pi f y), cos(2 pi f x) and cos(2 pi f y), 0
+// outside the mesh (Fourier features, Tancik et al. 2020): what is finer than a token is hardly
+// learned from the places alone. -> [..., 192 + 256 * frequencies]
+torch::Tensor LandmarkMapFeatures(const torch::Tensor& map, int64_t frequencies);
 
 // What the configuration calls for must be there (std::bad_optional_access); what it does not is
 // ignored.
@@ -122,6 +134,8 @@ class SDiTImpl : public torch::nn::Module {
   torch::Tensor embed(const torch::Tensor& x, const std::optional<torch::Tensor>& landmark_map);
   // The same without the landmark map's part, which is added to it.
   torch::Tensor embed_picture(const torch::Tensor& x);
+  // That part: [..., 192], in any floating-point type -> [..., D].
+  torch::Tensor embed_map(const torch::Tensor& landmark_map);
   // The source as one frame: tokens [B or 1, 1, S, D] and condition [B or 1, 1, D].
   struct Source {
     torch::Tensor x, c;
@@ -131,7 +145,6 @@ class SDiTImpl : public torch::nn::Module {
 
   const std::vector<DiTBlock>& blocks() const { return blocks_; }
   FinalLayer final_layer() const { return final_layer_; }
-  torch::nn::Linear map_embedder() const { return map_embedder_; }          // with landmark maps
   torch::Tensor temporal_pos_embed() const { return temporal_pos_embed_; }  // [1, T, D]
 
   torch::Tensor null_clip() const { return null_clip_; }  // [clip_dim]

@@ -83,7 +83,7 @@ class TorchExecutor final : public RowExecutor {
 
   Tensor EmbedMaps(const Tensor& maps) override {
     const c10::InferenceMode inference;
-    return preparation_lane_.Run([&] { return sdit_->map_embedder()(Take(maps)); });
+    return preparation_lane_.Run([&] { return sdit_->embed_map(ToDevice(maps, options_.device)); });
   }
 
   ExecutorSource TraceSource(const Tensor& source_latent, const Tensor& source_C,
@@ -91,7 +91,7 @@ class TorchExecutor final : public RowExecutor {
     const c10::InferenceMode inference;
     return preparation_lane_.Run([&] {
       std::optional<Tensor> map;
-      if (source_landmark_map.has_value()) map = Take(*source_landmark_map);
+      if (source_landmark_map.has_value()) map = ToDevice(*source_landmark_map, options_.device);
       const Tensor latent = Take(source_latent), C = Take(source_C);
       ExecutorSource source;
       if (joint()) {

@@ -89,6 +89,9 @@ TEST_P(CpuExecutorTest, EqualsTheOverrideWithAHiddenSource) {
 TEST_P(CpuExecutorTest, EqualsTheOverrideWithMapsAndSource) {
   Check({.source = SourceTokens::kSelf, .landmark_map = true});
 }
+TEST_P(CpuExecutorTest, EqualsTheOverrideWithFrequenciesOfMaps) {
+  Check({.source = SourceTokens::kSelf, .landmark_map = true, .landmark_map_frequencies = 2});
+}
 TEST_P(CpuExecutorTest, EqualsTheOverrideWithMapsAlone) { Check({.landmark_map = true}); }
 
 TEST_P(CpuExecutorTest, TakesRowsOfOneFrame) {

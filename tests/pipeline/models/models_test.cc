@@ -217,6 +217,7 @@ TEST(ConfigJsonTest, GoesThroughJson) {
   sdit.clip_dim = 5;
   sdit.source = SourceTokens::kSelf;
   sdit.landmark_map = true;
+  sdit.landmark_map_frequencies = 3;
   sdit.learn_sigma = false;
 
   const auto sdit_again = SDiTConfigFromJson(ToJson(sdit));

@@ -22,6 +22,7 @@ struct Shape {
   bool learn_sigma = true;
   SourceTokens source = SourceTokens::kNone;
   bool landmark_map = false;
+  int64_t landmark_map_frequencies = 0;
 };
 
 inline SDiT RandomSDiT(const Shape& shape) {
@@ -39,6 +40,7 @@ inline SDiT RandomSDiT(const Shape& shape) {
   config.learn_sigma = shape.learn_sigma;
   config.source = shape.source;
   config.landmark_map = shape.landmark_map;
+  config.landmark_map_frequencies = shape.landmark_map_frequencies;
   SDiT sdit(config);
   // So that activations stay near 1 in every layer, as after training.
   Randomize(*sdit, /*seed=*/5, 1 / std::sqrt(static_cast<double>(config.hidden_size)));

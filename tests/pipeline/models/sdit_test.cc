@@ -1,5 +1,7 @@
 #include "pipeline/models/sdit.h"
 
+#include <cmath>
+
 #include "pipeline/models/attention.h"
 #include "pipeline/models/dit.h"
 #include "tests/pipeline/weights/golden.h"
@@ -30,6 +32,7 @@ SDiTConfig SmallConfig(SourceTokens source) {
   config.num_landmarks = 7;
   config.source = source;
   config.landmark_map = source != SourceTokens::kNone;
+  config.landmark_map_frequencies = config.landmark_map ? 1 : 0;
   return config;
 }
 
@@ -262,6 +265,38 @@ TEST(SourceTraceTest, OneTraceServesEveryRowAndStep) {
 }
 
 // With one frame, no temporal position and the label as the condition, sDiT is DiT.
+TEST(LandmarkMapFeaturesTest, AreSinesAndCosinesOfThePlacesInsideTheMesh) {
+  Tensor map = torch::zeros({2, kLandmarkMapChannels});
+  map[1][15] = 1;  // cell 5
+  map[1][16] = 0.25;
+  map[1][17] = -0.125;
+
+  const Tensor features = LandmarkMapFeatures(map, 2);
+
+  ASSERT_EQ(features.sizes(), (std::vector<int64_t>{2, 192 + 2 * 256}));
+  EXPECT_TRUE(torch::equal(features.narrow(1, 0, 192), map));
+  EXPECT_EQ(features[0].abs().max().item<double>(), 0);
+  const Tensor cells = features[1].narrow(0, 192, 512).view({2, 64, 4});
+  EXPECT_EQ(cells.abs().sum(2).gt(0).sum().item<int64_t>(), 2);
+  const double h = std::sqrt(0.5);
+  EXPECT_TRUE(Near(cells[0][5], torch::tensor({1.0f, -float(h), 0.0f, float(h)}), 1e-6));
+  EXPECT_TRUE(Near(cells[1][5], torch::tensor({0.0f, -1.0f, -1.0f, 0.0f}), 1e-6));
+  EXPECT_TRUE(torch::equal(LandmarkMapFeatures(map, 0), map));
+}
+
+TEST(LandmarkMapFeaturesTest, AreRefusedWithoutAMap) {
+  SDiTConfig config = SmallConfig(SourceTokens::kNone);
+  config.landmark_map_frequencies = 1;
+  EXPECT_NE(Validate(config).message().find("landmark_map"), absl::string_view::npos);
+  config = SmallConfig(SourceTokens::kSelf);
+  for (const int64_t frequencies : {-1, 9}) {
+    config.landmark_map_frequencies = frequencies;
+    EXPECT_NE(Validate(config).message().find("0 to 8"), absl::string_view::npos) << frequencies;
+  }
+  config.landmark_map_frequencies = 8;
+  EXPECT_TRUE(Validate(config).ok());
+}
+
 TEST(SDiTAndDiTTest, OneFrameIsDiT) {
   const torch::NoGradGuard no_grad;
   DiTConfig dit_config;

@@ -100,6 +100,9 @@ TEST_P(TorchExecutorTest, EqualsTheOverrideForHeadsOf72) { Check({.head_size = 7
 TEST_P(TorchExecutorTest, EqualsTheOverrideWithMapsAndSource) {
   Check({.source = SourceTokens::kSelf, .landmark_map = true});
 }
+TEST_P(TorchExecutorTest, EqualsTheOverrideWithFrequenciesOfMaps) {
+  Check({.source = SourceTokens::kSelf, .landmark_map = true, .landmark_map_frequencies = 2});
+}
 TEST_P(TorchExecutorTest, EqualsTheOverrideWithAHiddenSource) {
   Check({.source = SourceTokens::kSelf}, /*source_hidden=*/true);
 }

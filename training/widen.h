@@ -1,4 +1,5 @@
-// Lets networks go on with more latent channels than they were trained with, without forgetting.
+// Lets networks go on with more latent channels or landmark features than they were trained with,
+// without forgetting.
 #pragma once
 
 #include <torch/torch.h>
@@ -15,8 +16,9 @@ namespace reenact {
 // the same features, as large, and the decoder does not look at them yet.
 TensorMap WidenAutoencoder(TensorMap weights, int64_t from, int64_t to);
 
-// The same for an sDiT of configuration `from`: what is predicted of the first channels stays what
-// it was, whatever is in the others; of those 0.
-TensorMap WidenSdit(TensorMap weights, const SDiTConfig& from, int64_t to);
+// The same for an sDiT: what is predicted of the first channels stays what it was, whatever is in
+// the others; of those 0. Landmark features that `from` did not have are not looked at yet. All
+// else of the two is the same.
+TensorMap WidenSdit(TensorMap weights, const SDiTConfig& from, const SDiTConfig& to);
 
 }  // namespace reenact

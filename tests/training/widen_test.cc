@@ -1,4 +1,4 @@
-#include "training/widen_latents.h"
+#include "training/widen.h"
 
 #include <gtest/gtest.h>
 
@@ -70,7 +70,7 @@ TEST(WidenSditTest, PredictsTheOldChannelsAsBeforeWhateverTheNewOnesHold) {
     wider.latent_channels = 5;
     SDiT wide(wider);
 
-    ASSERT_TRUE(LoadWeights(*wide, WidenSdit(StateDict(*narrow), config, 5)).ok());
+    ASSERT_TRUE(LoadWeights(*wide, WidenSdit(StateDict(*narrow), config, wider)).ok());
     SDiTInput input{.x = torch::randn({2, 2, 5, 4, 4}),
                     .t = torch::tensor({3, 900}),
                     .C = torch::randn({2, 2, 32})};
@@ -87,6 +87,25 @@ TEST(WidenSditTest, PredictsTheOldChannelsAsBeforeWhateverTheNewOnesHold) {
       EXPECT_EQ(out.narrow(2, 5 * half + 3, 2).abs().max().item<double>(), 0);
     }
   }
+}
+
+TEST(WidenSditTest, ATrainingGoesOnWithFrequenciesOfLandmarkMaps) {
+  SditTrainingOptions options = testing::TinySditOptions();
+  options.landmark_map_frequencies = 0;
+  const auto first = testing::MakeTinySdit(options);
+  testing::TrainSteps(*first, 0, 30, 30);
+  options.landmark_map_frequencies = 2;
+  const auto second = testing::MakeTinySdit(options);
+
+  ASSERT_TRUE(second->StartFrom({first->config(), first->Folded(), {}, {}}).ok());
+
+  const SditRows rows = EvaluationRows(testing::TinySditData(), first->config(), {0, 1}, {0, 1});
+  SDiT before = first->Folded(), after = second->Folded();
+  EXPECT_TRUE(torch::allclose(SampleRows(before, {}, "linear", rows, 2, 1),
+                              SampleRows(after, {}, "linear", rows, 2, 1), 1e-3, 1e-3));
+  EXPECT_FALSE(first->StartFrom({second->config(), second->Folded(), {}, {}}).ok());
+  const std::vector<double> losses = testing::TrainSteps(*second, 0, 60, 60);
+  EXPECT_LT(testing::Mean(losses, 50, 10), testing::Mean(losses, 0, 10));
 }
 
 TEST(WidenSditTest, ATrainingGoesOnWithMoreChannels) {

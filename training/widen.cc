@@ -1,4 +1,4 @@
-#include "training/widen_latents.h"
+#include "training/widen.h"
 
 #include <string>
 #include <vector>
@@ -55,7 +55,13 @@ TensorMap WidenAutoencoder(TensorMap weights, int64_t from, int64_t to) {
   return weights;
 }
 
-TensorMap WidenSdit(TensorMap weights, const SDiTConfig& from, int64_t to) {
+TensorMap WidenSdit(TensorMap weights, const SDiTConfig& from, const SDiTConfig& config) {
+  if (from.landmark_map_frequencies != config.landmark_map_frequencies) {
+    torch::Tensor& maps = weights.at("map_embedder.weight");
+    const int64_t more = config.landmark_map_frequencies - from.landmark_map_frequencies;
+    maps = torch::constant_pad_nd(maps, {0, 4 * kLandmarkMapCells * more});
+  }
+  const int64_t to = config.latent_channels;
   if (from.latent_channels == to) return weights;
   torch::Tensor& embedder = weights.at("x_embedder.proj.weight");
   embedder = Spread(embedder, 1, Places(from.latent_channels, from.latent_channels, to), to);
