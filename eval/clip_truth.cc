@@ -54,6 +54,19 @@ absl::StatusOr<std::vector<std::optional<Landmarks>>> TrackFaces(const std::vect
   return tracked;
 }
 
+absl::StatusOr<CropBox> DrivingCrop(absl::Span<const std::optional<Landmarks>> tracked, int width,
+                                    int height) {
+  std::vector<Landmarks> faces;
+  for (const std::optional<Landmarks>& face : tracked) {
+    if (face.has_value()) faces.push_back(*face);
+  }
+  if (faces.empty()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("no face found in any of the ", tracked.size(), " driving frames"));
+  }
+  return FaceCrop(faces, width, height);
+}
+
 absl::StatusOr<ClipTruth> MakeClipTruth(const HeldOutClip& clip,
                                         const std::vector<std::optional<Landmarks>>& tracked,
                                         int num_frames, const EvalNetworks& networks,
@@ -65,17 +78,11 @@ absl::StatusOr<ClipTruth> MakeClipTruth(const HeldOutClip& clip,
   truth.source = *std::move(source);
   truth.source_embedding = networks.Embed(truth.source);
 
-  std::vector<Landmarks> faces;
-  for (int i = 0; i < num_frames; ++i) {
-    const auto& face = tracked[static_cast<size_t>(i)];
-    if (face.has_value()) faces.push_back(*face);
-  }
-  if (faces.empty()) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("no face found in any of the ", num_frames, " driving frames"));
-  }
   const int width = clip.driving.front().width, height = clip.driving.front().height;
-  const CropBox box = FaceCrop(faces, width, height);
+  const auto crop = DrivingCrop(absl::MakeConstSpan(tracked).first(static_cast<size_t>(num_frames)),
+                                width, height);
+  if (!crop.ok()) return crop.status();
+  const CropBox& box = *crop;
   for (size_t i = 0; i < static_cast<size_t>(num_frames); ++i) {
     truth.driving.push_back(CropImage(clip.driving[i], box, size));
     truth.driving_found.emplace_back();

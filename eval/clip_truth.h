@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "eval/embedding_metrics.h"
 #include "eval/held_out_clip.h"
 #include "eval/networks.h"
@@ -45,6 +46,11 @@ absl::StatusOr<Image> CropPortrait(const Image& portrait, int size, FaceLandmark
 // The landmark network on the driving frames, in units of the picture; the landmarker's Track().
 absl::StatusOr<std::vector<std::optional<Landmarks>>> TrackFaces(const std::vector<Image>& frames,
                                                                  FaceLandmarker& landmarker);
+
+// The square of a driving video of `width` x `height` that the engine generates: around all of its
+// faces. kFailedPrecondition: there is none.
+absl::StatusOr<CropBox> DrivingCrop(absl::Span<const std::optional<Landmarks>> tracked, int width,
+                                    int height);
 
 // The first `num_frames` of the clip. `tracked` are TrackFaces() of its driving frames.
 // kFailedPrecondition: no face in the portrait, or in none of the driving frames.

@@ -73,5 +73,6 @@ struct EvalCommand {
 EvalCommand AddTable(CLI::App& app);
 EvalCommand AddFigures(CLI::App& app);
 EvalCommand AddFrechet(CLI::App& app);
+EvalCommand AddTexts(CLI::App& app);
 
 }  // namespace reenact

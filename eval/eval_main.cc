@@ -45,7 +45,7 @@ int Main(int argc, char** argv) {
   app.footer("Exit codes: 0 done; 1 it failed; 2 wrong usage or a file that cannot be used.");
   app.require_subcommand(0, 1);
   const EvalCommand table = AddTable(app);
-  const std::vector<EvalCommand> subcommands = {AddFigures(app), AddFrechet(app)};
+  const std::vector<EvalCommand> subcommands = {AddFigures(app), AddFrechet(app), AddTexts(app)};
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -27,6 +27,36 @@ FaceState PortraitState(const HeldOutOptions& options, int index) {
   return MakeClip(seed, 1, options.fps).front();
 }
 
+// `clip_seed`: of the driver, for his motion.
+absl::StatusOr<HeldOutClip> DrawClip(const HeldOutOptions& options, int index, const Person& source,
+                                     const Person& driver, uint64_t clip_seed) {
+  HeldOutClip clip;
+  clip.index = index;
+  clip.source = source;
+  clip.driver = driver;
+  const PersonRenderer source_renderer(source);
+  clip.portrait = source_renderer.Draw(PortraitState(options, index), options.size).image;
+  auto png = EncodePng(clip.portrait);
+  if (!png.ok()) return png.status();
+  clip.portrait_png = *std::move(png);
+
+  clip.states = MakeClip(Random(clip_seed, kDrivingStream).Next(), options.num_frames, options.fps);
+  const PersonRenderer driver_renderer(driver);
+  for (const FaceState& state : clip.states) {
+    Render truth = source_renderer.Draw(state, options.size);
+    clip.driving.push_back(
+        driver.seed != source.seed ? driver_renderer.Draw(state, options.size).image : truth.image);
+    clip.truth.push_back(std::move(truth.image));
+    clip.truth_landmarks.push_back(truth.landmarks);
+    clip.regions.push_back(
+        RegionPicture(source_renderer.DrawTruth(state, options.size), options.size));
+  }
+  auto mp4 = EncodeDriving(clip.driving, options.fps);
+  if (!mp4.ok()) return mp4.status();
+  clip.driving_mp4 = *std::move(mp4);
+  return clip;
+}
+
 }  // namespace
 
 Image RegionPicture(const Truth& truth, int size) {
@@ -54,6 +84,11 @@ Image RegionPicture(const Truth& truth, int size) {
 Image DrawPortrait(const HeldOutOptions& options, int index) {
   const Person person = MakePerson(PersonSeed(options, index), options.variety);
   return PersonRenderer(person).Draw(PortraitState(options, index), options.size).image;
+}
+
+absl::StatusOr<HeldOutClip> DrawHeldOutClipOf(const Person& person, const HeldOutOptions& options,
+                                              int index) {
+  return DrawClip(options, index, person, person, PersonSeed(options, index));
 }
 
 absl::StatusOr<std::string> EncodeDriving(const std::vector<Image>& frames, double fps) {
@@ -84,31 +119,9 @@ absl::StatusOr<std::string> EncodeDriving(const std::vector<Image>& frames, doub
 }
 
 absl::StatusOr<HeldOutClip> DrawHeldOutClip(const HeldOutOptions& options, int index, bool cross) {
-  HeldOutClip clip;
-  clip.index = index;
-  const uint64_t source_seed = PersonSeed(options, index),
-                 driver_seed = PersonSeed(options, cross ? index + 1 : index);
-  clip.source = MakePerson(source_seed, options.variety);
-  clip.driver = MakePerson(driver_seed, options.variety);
-  clip.portrait = DrawPortrait(options, index);
-  auto png = EncodePng(clip.portrait);
-  if (!png.ok()) return png.status();
-  clip.portrait_png = *std::move(png);
-
-  clip.states =
-      MakeClip(Random(driver_seed, kDrivingStream).Next(), options.num_frames, options.fps);
-  const PersonRenderer source(clip.source), driver(clip.driver);
-  for (const FaceState& state : clip.states) {
-    Render truth = source.Draw(state, options.size);
-    clip.driving.push_back(cross ? driver.Draw(state, options.size).image : truth.image);
-    clip.truth.push_back(std::move(truth.image));
-    clip.truth_landmarks.push_back(truth.landmarks);
-    clip.regions.push_back(RegionPicture(source.DrawTruth(state, options.size), options.size));
-  }
-  auto mp4 = EncodeDriving(clip.driving, options.fps);
-  if (!mp4.ok()) return mp4.status();
-  clip.driving_mp4 = *std::move(mp4);
-  return clip;
+  const uint64_t driver_seed = PersonSeed(options, cross ? index + 1 : index);
+  return DrawClip(options, index, MakePerson(PersonSeed(options, index), options.variety),
+                  MakePerson(driver_seed, options.variety), driver_seed);
 }
 
 }  // namespace reenact

@@ -46,6 +46,10 @@ struct HeldOutClip {
 // `cross`: the next person drives, in the clip in which he drives himself.
 absl::StatusOr<HeldOutClip> DrawHeldOutClip(const HeldOutOptions& options, int index, bool cross);
 
+// Clip `index` as its person would be with the looks of `person`, who also drives.
+absl::StatusOr<HeldOutClip> DrawHeldOutClipOf(const Person& person, const HeldOutOptions& options,
+                                              int index);
+
 // The portrait of clip `index` alone.
 Image DrawPortrait(const HeldOutOptions& options, int index);
 

@@ -113,18 +113,18 @@ make_text() {
     generated+=("$videos/$name.mp4")
   done
   picture text --driving demo/driving.mp4 --generated "${generated[@]}" --label "${captions[@]}" \
-    --at "$moments" --size 116
+    --at "$moments" --size 112
 }
 
 make_edit() {
   local edits=(
-    "short blond hair => short black hair"
-    "a blue shirt => a yellow shirt"
-    "pink background => teal background"
+    "long blond hair => long black hair"
+    "an orange shirt => a blue shirt"
+    "purple background => teal background"
     "no glasses => round glasses"
   )
   local portrait=$videos/edit.portrait.png
-  draw --portrait "$portrait" --source-seed 10000107
+  draw --portrait "$portrait" --source-seed 10000165
   make edit --source "$portrait" --driving demo/driving.mp4
   local generated=("$videos/edit.mp4") labels=("as it is")
   for edit in "${edits[@]}"; do

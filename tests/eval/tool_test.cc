@@ -76,7 +76,7 @@ TEST_F(EvalToolTest, HelpNamesTheCommands) {
 
   EXPECT_EQ(result.exit_code, 0);
   EXPECT_THAT(result.out, AllOf(HasSubstr("--bundle"), HasSubstr("figures"), HasSubstr("frechet"),
-                                HasSubstr("Exit codes")));
+                                HasSubstr("texts"), HasSubstr("Exit codes")));
 }
 
 TEST_F(EvalToolTest, ComparesFeaturesFromFiles) {
@@ -128,6 +128,27 @@ TEST_F(EvalToolTest, MeasuresTheDemoBundle) {
   for (const char* name : {"same-anchored", "cross-anchored", "true-frames", "autoencoder"}) {
     EXPECT_TRUE(DecodeImage(testing::ReadFile(absl::StrCat(out, "/", name, ".png"))).ok()) << name;
   }
+}
+
+TEST_F(EvalToolTest, MeasuresWhatTextsChange) {
+  if (!std::ifstream(std::string(kFaceModels) + "/face_detection_short_range.tflite")) {
+    if (testing::MustHaveData()) FAIL() << "the face models are not there";
+    GTEST_SKIP() << "the face models are not there";
+  }
+  const std::string out = folder_.File("texts");
+
+  const Result result = Eval({"texts", "--bundle", kDemo, "--face-models", kFaceModels, "--clips",
+                              "3", "--jobs", "2", "--out", out});
+
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("3 of 3 people"));
+  EXPECT_EQ(testing::ReadFile(out + "/texts.md"), result.out);
+  // The demo bundle shows most of a background that is asked for.
+  const std::string csv = testing::ReadFile(out + "/texts.csv");
+  EXPECT_THAT(csv, ContainsRegex("\nglasses,.*\nhair,.*\nshirt,.*\nbackground,"));
+  const size_t background = csv.find("\nbackground,");
+  ASSERT_NE(background, std::string::npos) << csv;
+  EXPECT_GT(std::stod(csv.substr(background + 12)), 0.3) << csv;
 }
 
 TEST_F(EvalToolTest, AStoppedRunGoesOnWhereItWas) {
