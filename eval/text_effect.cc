@@ -51,16 +51,21 @@ Person WithBackground(const Person& person, int index) {
   return changed;
 }
 
-// What of the clip's frames the engine generates, with other looks.
-std::vector<Image> TrueFrames(const HeldOutClip& clip, const Person& person, const CropBox& box,
-                              int size) {
+// The clip's true frames with other looks.
+std::vector<Image> FramesOf(const Person& person, const HeldOutClip& clip) {
   const PersonRenderer renderer(person);
   std::vector<Image> frames;
   for (const FaceState& state : clip.states) {
-    const Image frame = renderer.Draw(state, clip.driving.front().width).image;
-    frames.push_back(CropImage(frame, box, size));
+    frames.push_back(renderer.Draw(state, clip.driving.front().width).image);
   }
   return frames;
+}
+
+// What of them the engine generates.
+std::vector<Image> CropFrames(const std::vector<Image>& frames, const CropBox& box, int size) {
+  std::vector<Image> cropped;
+  for (const Image& frame : frames) cropped.push_back(CropImage(frame, box, size));
+  return cropped;
 }
 
 void AddFrames(const EvalJobResult& before, const EvalJobResult& after,
@@ -141,7 +146,7 @@ absl::StatusOr<std::vector<TextEffect>> MeasureTextEffects(Engine& engine,
       picture.request.source.image = clip->portrait_png;
       jobs.push_back(text);
       jobs.push_back(picture);
-      truth.push_back({TrueFrames(*clip, plain, *box, size)});
+      truth.push_back({CropFrames(clip->truth, *box, size)});
       for (const LooksChange& change : changes) {
         const Person changed = change.apply(plain, i);
         const EditTexts words = DescribeEdit(plain, changed, plain.seed);
@@ -152,7 +157,7 @@ absl::StatusOr<std::vector<TextEffect>> MeasureTextEffects(Engine& engine,
         edited.request.source.edit_strength = 1;
         jobs.push_back(text);
         jobs.push_back(std::move(edited));
-        truth.back().push_back(TrueFrames(*clip, changed, *box, size));
+        truth.back().push_back(CropFrames(FramesOf(changed, *clip), *box, size));
       }
     }
 

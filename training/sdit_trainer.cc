@@ -77,7 +77,6 @@ SditRows EmptyRows(const SDiTConfig& config, int64_t rows, int64_t T) {
           .seeds = {}};
 }
 
-// Everything but noise, time and conditions C.
 // [1,h,h] from the share [h,h] of each cell that is eyes or mouth.
 torch::Tensor CellWeight(const torch::Tensor& expressive, const SditTrainingOptions& options) {
   const torch::Tensor share = expressive.unsqueeze(0);
@@ -89,6 +88,7 @@ torch::Tensor CellWeight(const torch::Tensor& expressive, const SditTrainingOpti
   return weight;
 }
 
+// Everything but noise, time and conditions C.
 SDiTInput InputFrom(const SDiTConfig& config, const SditRows& rows) {
   SDiTInput input;
   if (config.landmark_map) input.landmark_map = rows.landmark_map;
