@@ -232,7 +232,8 @@ void AddSditStage(CLI::App& app, std::vector<Subcommand>& stages) {
       ->capture_default_str();
   command
       ->add_option("--hidden-source-draws", o.hidden_source_draws,
-                   "the time step of a row without source tokens is the noisiest of so many draws")
+                   "the time step of a row without source tokens, or with a source of other looks, "
+                   "is the noisiest of so many draws")
       ->check(CLI::Range(1, 16))
       ->capture_default_str();
   command

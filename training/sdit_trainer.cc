@@ -69,6 +69,7 @@ SditRows EmptyRows(const SDiTConfig& config, int64_t rows, int64_t T) {
           .identity = torch::zeros({rows, config.clip_dim}),
           .keep_identity = flags.clone(),
           .keep_source = flags.clone(),
+          .same_looks = flags.clone(),
           .landmarks = torch::zeros({rows, T, kLandmarkNumbers}),
           .keep_landmarks = flags.clone(),
           .landmark_map = torch::zeros({rows, T, S, kLandmarkMapWidth}),
@@ -122,6 +123,7 @@ SditRows OnDevice(const SditRows& rows, torch::Device device) {
           .identity = rows.identity.to(device),
           .keep_identity = rows.keep_identity.to(device),
           .keep_source = rows.keep_source.to(device),
+          .same_looks = rows.same_looks.to(device),
           .landmarks = rows.landmarks.to(device),
           .keep_landmarks = rows.keep_landmarks.to(device),
           .landmark_map = rows.landmark_map.to(device),
@@ -395,6 +397,7 @@ SditRows SditTrainee::DrawRows(int64_t number) const {
     const bool from_text = chance(keep_source ? options_.text_identity : 0.5);
     const int64_t phrasing = below(data_.text_identity.size(1));
     rows.keep_source[b] = keep_source;
+    rows.same_looks[b] = !changed;
     rows.keep_identity[b] = !chance(options_.drop_identity);
     const torch::Tensor& pictures = changed ? data_.image_identity[person][below(F)]
                                             : source_data.image_identity[person][source];
@@ -415,7 +418,8 @@ SditNoise SditTrainee::DrawNoise(int64_t number, const SditRows& rows) const {
                      .noise = torch::empty(rows.latents.sizes())};
   for (int64_t b = 0; b < num_rows; ++b) {
     std::mt19937_64 random(RowSeed(1, number, b));
-    const int draws = rows.keep_source[b].item<bool>() ? 1 : options_.hidden_source_draws;
+    const bool shown = rows.keep_source[b].item<bool>() && rows.same_looks[b].item<bool>();
+    const int draws = shown ? 1 : options_.hidden_source_draws;
     uint64_t t = 0;
     for (int i = 0; i < draws; ++i) t = std::max(t, random() % uint64_t{kTrainSteps});
     drawn.t[b] = static_cast<int64_t>(t);

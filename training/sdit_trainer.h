@@ -80,8 +80,8 @@ struct SditTrainingOptions {
   // The same of single frames; none: as drop_source_tokens. With 1 their source is not computed,
   // which is half of their cost, and nobody but G tells what they show.
   std::optional<double> drop_single_source_tokens;
-  // Without source tokens the time step is the noisiest of so many draws: the noisier the frames
-  // are, the more of what they become is left to G.
+  // Without source tokens, or with a source of other looks, the time step is the noisiest of so
+  // many draws: the noisier the frames are, the more of what they become is left to G.
   int hidden_source_draws = 1;
   double drop_landmarks = 0.05;
   double shared_noise = 0.5;  // all frames have the same noise, as with BundleConfig::shared_noise
@@ -165,6 +165,7 @@ struct SditRows {
   torch::Tensor identity;             // [B,clip_dim]; zeros where dropped
   torch::Tensor keep_identity;        // [B] bool
   torch::Tensor keep_source;          // [B] bool
+  torch::Tensor same_looks;           // [B] bool; not where the source has other looks than frames
   torch::Tensor landmarks;            // [B,T,1434] normalised
   torch::Tensor keep_landmarks;       // [B] bool
   torch::Tensor landmark_map;         // [B,T,S,192]; zeros where landmarks are dropped

@@ -88,6 +88,7 @@ TEST(PersonTest, VarietyLeavesTheRestOfAPersonAsItIs) {
 
 TEST(PersonTest, ChangedLooksLeaveTheFaceAndFitTogether) {
   std::map<std::string, int> changes;
+  int wearers = 0, without = 0;
   constexpr int kCount = 1000;
   for (uint64_t seed = 0; seed < kCount; ++seed) {
     const Person person = MakePerson(seed), changed = ChangeLooks(person, seed + 7);
@@ -102,14 +103,20 @@ TEST(PersonTest, ChangedLooksLeaveTheFaceAndFitTogether) {
     EXPECT_TRUE(changed.man || (changed.beard == Beard::kNone && !changed.moustache)) << seed;
     EXPECT_TRUE(changed.beard != Beard::kFull || changed.moustache) << seed;
     changes["hair"] += changed.hair.color.g != person.hair.color.g;
-    changes["glasses"] += changed.glasses != person.glasses;
+    if (changed.glasses != person.glasses) {
+      ++changes["glasses"];
+      wearers += person.glasses != Glasses::kNone;
+      without += changed.glasses == Glasses::kNone;
+    }
     changes["beard"] += changed.beard != person.beard;
     changes["clothes"] += changed.clothes.color.g != person.clothes.color.g;
     changes["background"] += changed.background.color.g != person.background.color.g;
   }
   for (const auto& [what, count] : changes) {
-    EXPECT_NEAR(count, kCount * (what == "beard" ? 0.17 : 0.33), 0.09 * kCount) << what;
+    const double share = what == "glasses" ? 0.51 : what == "beard" ? 0.15 : 0.31;
+    EXPECT_NEAR(count, kCount * share, 0.09 * kCount) << what;
   }
+  EXPECT_NEAR(without, wearers * 2 / 3, 0.1 * wearers);
 }
 
 TEST(PersonTest, AnEditNamesWhatDiffers) {

@@ -189,6 +189,23 @@ TEST(SditTraineeTest, WithoutSourceTokensTheNoisiestOfTheDrawsCounts) {
   EXPECT_LT(after.max().item<int64_t>(), 1000);
 }
 
+TEST(SditTraineeTest, WithASourceOfOtherLooksTheNoisiestOfTheDrawsCounts) {
+  SditTrainingOptions options = TinyOptions();
+  options.clips = 200;
+  options.drop_source_tokens = 0;
+  const auto plain = Make(options);
+  options.hidden_source_draws = 4;
+  const auto noisy = Make(options);
+  SditRows rows = noisy->DrawRows(3);
+  EXPECT_TRUE(rows.same_looks.all().item<bool>());
+  rows.same_looks.narrow(0, 0, 100).fill_(false);
+
+  const torch::Tensor before = plain->DrawNoise(3, rows).t, after = noisy->DrawNoise(3, rows).t;
+
+  EXPECT_TRUE(torch::equal(before.narrow(0, 100, 100), after.narrow(0, 100, 100)));
+  EXPECT_NEAR(after.narrow(0, 0, 100).to(torch::kFloat32).mean().item<double>(), 800, 60);
+}
+
 TEST(SditTraineeTest, FramesOfSomeRowsHaveTheSameNoise) {
   SditTrainingOptions options = TinyOptions();
   options.clips = 100;
@@ -413,6 +430,7 @@ TEST(SditTraineeTest, WithASourceOfOtherLooksGTellsTheOwnOnes) {
       kept += rows.keep_source[b].item<bool>() ? 1 : 0;
       from_changed += is_changed ? 1 : 0;
       EXPECT_TRUE(!is_changed || rows.keep_source[b].item<bool>());
+      EXPECT_EQ(rows.same_looks[b].item<bool>(), !is_changed);
       EXPECT_FALSE(rows.identity[b].eq(5).any().item<bool>());
     }
   }

@@ -104,8 +104,9 @@ struct Person {
 Person MakePerson(uint64_t seed, Variety variety = Variety::kPlain);
 
 // The same face with other looks: one of hair colour, hair style (with the hat), glasses, beard,
-// clothes and background is changed, and half the time each other one with probability 0.4. The
-// face's shape, skin, eyes, age and light stay.
+// clothes and background is changed, and half the time each other one with probability 0.4.
+// Glasses, the smallest in a picture, are changed most often. The face's shape, skin, eyes, age and
+// light stay.
 Person ChangeLooks(const Person& person, uint64_t seed);
 
 // kShort names what is seen at a glance; kDetailed adds the face's build, brows, make-up, light and

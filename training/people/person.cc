@@ -165,7 +165,8 @@ Person ChangeLooks(const Person& person, uint64_t seed) {
   const float chance = random.Chance(0.5f) ? 0.0f : 0.4f;
   for (bool& one : change) one = random.Chance(chance);
   const int num_changeable = person.man ? 6 : 5;  // the last one is the beard
-  change[static_cast<size_t>(random.Index(num_changeable))] = true;
+  const bool glasses_for_sure = random.Chance(0.25f);
+  change[glasses_for_sure ? 2 : static_cast<size_t>(random.Index(num_changeable))] = true;
   const auto [hair_color, hair_style, glasses, clothes, background, beard] = change;
 
   // Looks that go together are taken from one person, of the same sex.
@@ -181,9 +182,12 @@ Person ChangeLooks(const Person& person, uint64_t seed) {
     changed.hat_paint = other.hat_paint;
   }
   if (glasses) {
-    // Most people have none: an even choice among the other three shows more of them.
+    // Who wears some takes them off two times of three; otherwise an even choice among the others.
     const int step = 1 + random.Index(3);
-    changed.glasses = static_cast<Glasses>((static_cast<int>(person.glasses) + step) % 4);
+    const bool take_off = person.glasses != Glasses::kNone && random.Chance(0.5f);
+    changed.glasses = take_off
+                          ? Glasses::kNone
+                          : static_cast<Glasses>((static_cast<int>(person.glasses) + step) % 4);
     changed.glasses_color = other.glasses_color;
   }
   if (beard && person.man) {
