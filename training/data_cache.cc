@@ -17,6 +17,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "pipeline/weights/safetensors.h"
+#include "training/landmark_augmentation.h"
 #include "training/people/people.h"
 #include "training/training_run.h"
 
@@ -30,7 +31,7 @@ constexpr uint64_t kEditPhrasings = 4;  // of every frame's change of looks
 constexpr int kMinClip = 30, kMaxClip = 120;
 // Streams of StepSeed() for what is drawn beside the person.
 constexpr uint64_t kClipStream = 101, kChoiceStream = 102, kLookalikeStream = 103,
-                   kPortraitStream = 104, kLooksStream = 105;
+                   kPortraitStream = 104, kLooksStream = 105, kEyePlayStream = 106;
 
 std::string ShardPath(const std::string& folder, int64_t shard) {
   return absl::StrFormat("%s/people-%05d.safetensors", folder, shard);
@@ -108,7 +109,8 @@ std::map<std::string, std::string> ShardMetadata(const DataOptions& o, int64_t f
            " supersampling ", o.supersampling, " lookalikes ", o.lookalikes,
            o.separate_clips ? " separate clips" : "", o.changed_looks ? " changed looks" : "",
            o.partial_captions > 0 ? absl::StrCat(" partial captions ", o.partial_captions) : "",
-           o.variety == Variety::kRich ? " rich" : "")},
+           o.variety == Variety::kRich ? " rich" : "",
+           o.eye_play > 0 ? absl::StrCat(" eye play ", o.eye_play) : "")},
       {"captions", captions.dump()}};
   if (o.changed_looks) metadata["edits"] = Edits(o, first, count).dump();
   return metadata;
@@ -132,6 +134,19 @@ std::vector<int> ChooseMoments(std::mt19937_64& random, int clip_length, int cou
 FaceState PortraitState(uint64_t seed, int f) {
   const uint64_t clip_seed = StepSeed(kPortraitStream, seed * 64 + static_cast<uint64_t>(f));
   return MakeClip(clip_seed, kMinClip, kFps)[clip_seed % kMinClip];
+}
+
+// The state of frame `f` with other eyes, in a share of the frames.
+FaceState PlayEyes(FaceState state, double share, uint64_t seed, int f) {
+  std::mt19937_64 random(StepSeed(kEyePlayStream, seed * 64 + static_cast<uint64_t>(f)));
+  if (DrawUniform(random) >= share) return state;
+  Expression& e = state.expression;
+  const auto close = static_cast<float>(std::min(1.0, 1.6 * DrawUniform(random)));
+  e.eye_close_left = e.eye_close_right = close;
+  e.eyes_wide *= 1 - close;
+  e.gaze_x = static_cast<float>(2 * DrawUniform(random) - 1);
+  e.gaze_y = static_cast<float>(2 * DrawUniform(random) - 1);
+  return state;
 }
 
 void StoreLandmarks(const Landmarks& landmarks, float* out) {
@@ -168,9 +183,10 @@ absl::Status WriteShard(const DataOptions& o, int64_t shard) {
           StepSeed(kLookalikeStream, seed * 64 + static_cast<uint64_t>(k)) % kFirstHeldOutSeed));
     }
     for (int f = 0; f < o.frames; ++f) {
-      const FaceState state = o.separate_clips
-                                  ? PortraitState(seed, f)
-                                  : clip[static_cast<size_t>(moments[static_cast<size_t>(f)])];
+      const FaceState state =
+          PlayEyes(o.separate_clips ? PortraitState(seed, f)
+                                    : clip[static_cast<size_t>(moments[static_cast<size_t>(f)])],
+                   o.eye_play, seed, f);
       if (o.changed_looks) {
         renderer.emplace(ChangedPerson(entry, f));
       } else if (!renderer) {
@@ -247,11 +263,12 @@ struct Progress {
 absl::Status WriteDataCache(const DataOptions& options, std::ostream& log) {
   if (options.people < 1 || options.frames < 2 || options.frames > kMinClip || options.size < 8 ||
       options.lookalikes < 0 || options.captions < 1 || options.partial_captions < 0 ||
-      options.looks < 1 || options.looks > kMaxLooks || options.threads < 1) {
+      options.looks < 1 || options.looks > kMaxLooks || !(options.eye_play >= 0) ||
+      options.eye_play > 1 || options.threads < 1) {
     return absl::InvalidArgumentError(
         absl::StrCat("need people >= 1, 2 <= frames <= ", kMinClip,
                      ", size >= 8, captions >= 1, partial captions >= 0, 1 <= looks <= ", kMaxLooks,
-                     ", threads >= 1"));
+                     ", 0 <= eye play <= 1, threads >= 1"));
   }
   if (options.changed_looks && !options.separate_clips) {
     return absl::InvalidArgumentError("changed looks are for frames of separate clips");

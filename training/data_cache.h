@@ -38,6 +38,9 @@ struct DataOptions {
   // Every frame is from a clip of its own: portraits, in poses as different as clips are.
   bool separate_clips = false;
   bool changed_looks = false;  // and every frame shows the person with other looks (ChangeLooks)
+  // In this share of the frames the eyes are more or less closed and look anywhere, whatever the
+  // clip's do: eyes are closed in 6 % of its frames, too few to learn them from.
+  double eye_play = 0;
   // Each person comes so many times, from the second on with other looks, and counts as so many
   // people: pairs that differ in a few things, which captions have to tell apart.
   int looks = 1;

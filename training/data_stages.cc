@@ -101,6 +101,11 @@ void AddDataStage(CLI::App& app, std::vector<Subcommand>& stages) {
   command->add_flag("--changed-looks", options->changed_looks,
                     "with --separate-clips: every frame has other hair, clothes, glasses, ...");
   command
+      ->add_option("--eye-play", options->eye_play,
+                   "share of the frames whose eyes are more or less closed and look anywhere")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  command
       ->add_option(
           "--seed", options->first_seed,
           absl::StrCat("first person; from ", kFirstHeldOutSeed, " on they are never trained on"))

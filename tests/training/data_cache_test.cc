@@ -107,6 +107,34 @@ TEST(DataCacheTest, ChangedLooksArePortraitsInOtherColours) {
   EXPECT_EQ(WriteDataCache(options, log).code(), absl::StatusCode::kInvalidArgument);
 }
 
+TEST(DataCacheTest, EyesPlayInTheirShareOfTheFramesAndNothingElseDoes) {
+  DataOptions options = TinyDataOptions(FreshFolder());
+  options.people = 20;
+  std::ostringstream log;
+  ASSERT_TRUE(WriteDataCache(options, log).ok());
+  const auto calm = ReadDataCache(options.out);
+  options.eye_play = 0.5;
+  ASSERT_TRUE(WriteDataCache(options, log).ok());
+  const auto playing = ReadDataCache(options.out);
+  ASSERT_TRUE(calm.ok() && playing.ok());
+
+  const torch::Tensor moved = (playing->landmarks - calm->landmarks).abs().amax(3);  // [P,F,478]
+  EXPECT_NEAR(moved.amax(2).gt(1e-5).to(torch::kFloat32).mean().item<double>(), 0.5, 0.14);
+  for (const int64_t still : {1, 13, 61, 152}) {  // nose, lip, corner of the mouth, chin
+    EXPECT_LT(moved.select(2, still).max().item<double>(), 1e-5) << still;
+  }
+  const auto opening = [](const DataCache& data) {  // of the right eye, of the picture's height
+    return data.landmarks.select(2, 145).select(2, 1) - data.landmarks.select(2, 159).select(2, 1);
+  };
+  EXPECT_GT(opening(*playing).lt(0.004).sum().item<int64_t>(),
+            opening(*calm).lt(0.004).sum().item<int64_t>() + 10);
+  EXPECT_TRUE(torch::equal(playing->frames.select(2, 0).select(2, 0),
+                           calm->frames.select(2, 0).select(2, 0)));  // the uppermost row
+
+  options.eye_play = 1.5;
+  EXPECT_EQ(WriteDataCache(options, log).code(), absl::StatusCode::kInvalidArgument);
+}
+
 TEST(DataCacheTest, EditsThatDoNotFitAreRefused) {
   DataOptions options = TinyDataOptions(FreshFolder());
   options.separate_clips = options.changed_looks = true;
