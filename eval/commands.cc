@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "eval/files.h"
 #include "eval/protocol.h"
 #include "pipeline/engine/sampling.h"
 #include "pipeline/reenactor/reenactor.h"
@@ -57,11 +58,35 @@ void AddEvalOptions(CLI::App& app, EvalFlags& flags, const std::string& clips,
       ->capture_default_str();
 }
 
+namespace {
+
+// Their number and their clips' length are the command's.
+absl::StatusOr<HeldOutOptions> HeldOutFrom(const EvalFlags& flags) {
+  HeldOutOptions options;
+  options.first_seed = flags.first_seed;
+  options.fps = flags.fps;
+  if (flags.variety == "rich") {
+    options.variety = Variety::kRich;
+  } else if (flags.variety != "plain") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("variety is \"", flags.variety, "\", must be one of plain, rich"));
+  }
+  return options;
+}
+
+}  // namespace
+
 absl::StatusOr<Laboratory> OpenLaboratory(const EvalFlags& flags) {
   if (flags.bundle.empty()) return absl::InvalidArgumentError("--bundle is required");
   const auto plan = ParsePlan(flags.plan);
   if (!plan.ok()) return plan.status();
+  const auto held_out = HeldOutFrom(flags);
+  if (!held_out.ok()) return held_out.status();
+  if (!flags.out.empty()) {
+    if (auto status = MakeFolder(flags.out); !status.ok()) return status;
+  }
   Laboratory laboratory;
+  laboratory.held_out = *held_out;
   JobRequest& request = laboratory.request;
   request.plan = *plan;
   request.seed = flags.seed;
@@ -112,19 +137,6 @@ absl::StatusOr<Journal> OpenJournal(const Laboratory& laboratory, const EvalFlag
       {"frames per second", absl::StrCat(flags.fps)}};
   all.insert(all.end(), settings.begin(), settings.end());
   return Journal::Open(absl::StrCat(flags.out, "/", name), all);
-}
-
-absl::StatusOr<HeldOutOptions> HeldOutFrom(const EvalFlags& flags) {
-  HeldOutOptions options;
-  options.first_seed = flags.first_seed;
-  options.fps = flags.fps;
-  if (flags.variety == "rich") {
-    options.variety = Variety::kRich;
-  } else if (flags.variety != "plain") {
-    return absl::InvalidArgumentError(
-        absl::StrCat("variety is \"", flags.variety, "\", must be one of plain, rich"));
-  }
-  return options;
 }
 
 std::string Describe(const Laboratory& laboratory, const EvalFlags& flags) {

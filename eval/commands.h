@@ -38,23 +38,22 @@ struct EvalFlags {
 void AddEvalOptions(CLI::App& app, EvalFlags& flags, const std::string& clips,
                     const std::string& frames);
 
-// The engine and the networks that measure it, and the jobs' common part.
+// The engine and the networks that measure it, the jobs' common part, and how people are drawn
+// (their number and their clips' length are the command's).
 struct Laboratory {
   std::unique_ptr<EvalNetworks> networks;
   std::unique_ptr<Engine> engine;
   JobRequest request;
+  HeldOutOptions held_out;
 };
-// kInvalidArgument names the flag, its value and its range.
+// Makes the folder of --out too, where it says so. kInvalidArgument names the flag, its value and
+// its range; other errors as of MakeFolder().
 absl::StatusOr<Laboratory> OpenLaboratory(const EvalFlags& flags);
 
 // The journal of a command in the folder of --out, where it says so; else one that keeps nothing.
 // `settings`: what of the command's own its records depend on. Errors of Journal::Open.
 absl::StatusOr<Journal> OpenJournal(const Laboratory& laboratory, const EvalFlags& flags,
                                     const std::string& name, const Journal::Settings& settings);
-
-// What of `flags` says how people are drawn. Their number and their clips' length are the
-// command's.
-absl::StatusOr<HeldOutOptions> HeldOutFrom(const EvalFlags& flags);
 
 // The numbers all results begin with: bundle, steps, seeds.
 std::string Describe(const Laboratory& laboratory, const EvalFlags& flags);

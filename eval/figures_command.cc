@@ -133,7 +133,7 @@ std::string Comparisons(const ConsistencyOptions& options,
 }
 
 absl::StatusOr<std::string> Figure5(const FigureFlags& flags, const Laboratory& laboratory,
-                                    HeldOutOptions held_out, const CommandContext& context) {
+                                    const CommandContext& context) {
   ConsistencyOptions options;
   const std::string methods = flags.methods.empty() ? kFigure5Methods : flags.methods;
   const auto ways = ParseWays(methods, laboratory.request.plan);
@@ -144,7 +144,7 @@ absl::StatusOr<std::string> Figure5(const FigureFlags& flags, const Laboratory& 
     options.lengths.push_back(length);
   }
   options.num_clips = flags.clips > 0 ? flags.clips : flags.quick ? kQuickClips : kFullClips;
-  options.held_out = held_out;
+  options.held_out = laboratory.held_out;
   options.held_out.num_frames = options.lengths.back();
   options.held_out.num_people = options.num_clips;  // each drives himself
   options.request = laboratory.request;
@@ -208,7 +208,7 @@ absl::StatusOr<std::string> Figure5(const FigureFlags& flags, const Laboratory& 
 }
 
 absl::StatusOr<std::string> Figure7(const FigureFlags& flags, const Laboratory& laboratory,
-                                    HeldOutOptions held_out, const CommandContext& context) {
+                                    const CommandContext& context) {
   const BundleConfig& config = laboratory.networks->bundle().config;
   const std::vector<GuidanceSignals> signals =
       AllGuidanceSignals(config.sdit.source != SourceTokens::kNone);
@@ -220,6 +220,7 @@ absl::StatusOr<std::string> Figure7(const FigureFlags& flags, const Laboratory& 
   const int clips = flags.clips > 0 ? flags.clips
                     : flags.quick   ? kQuickGuidanceClips
                                     : kGuidanceClips;
+  HeldOutOptions held_out = laboratory.held_out;
   held_out.num_frames = std::max(kGuidanceFrames, static_cast<int>(config.sdit.num_frames));
   held_out.num_people = clips;
   const auto errors = MeasureGuidance(*laboratory.networks, held_out, clips, signals, timesteps,
@@ -264,7 +265,8 @@ absl::StatusOr<std::string> Figure7(const FigureFlags& flags, const Laboratory& 
 }
 
 absl::StatusOr<std::string> Table2(const FigureFlags& flags, const Laboratory& laboratory,
-                                   HeldOutOptions held_out, const CommandContext& context) {
+                                   const CommandContext& context) {
+  HeldOutOptions held_out = laboratory.held_out;
   held_out.num_people = flags.clips > 0 ? std::max(flags.clips, 2)
                         : flags.quick   ? kQuickVideos
                                         : kFullVideos;
@@ -288,11 +290,6 @@ absl::StatusOr<std::string> Table2(const FigureFlags& flags, const Laboratory& l
 }
 
 absl::Status RunFigures(const FigureFlags& flags, const CommandContext& context) {
-  const auto held_out = HeldOutFrom(flags);
-  if (!held_out.ok()) return held_out.status();
-  if (!flags.out.empty()) {
-    if (auto status = MakeFolder(flags.out); !status.ok()) return status;
-  }
   const auto laboratory = OpenLaboratory(flags);
   if (!laboratory.ok()) return laboratory.status();
 
@@ -300,13 +297,13 @@ absl::Status RunFigures(const FigureFlags& flags, const CommandContext& context)
   std::cout << markdown << std::flush;
   struct Part {
     const char* name;
-    absl::StatusOr<std::string> (*make)(const FigureFlags&, const Laboratory&, HeldOutOptions,
+    absl::StatusOr<std::string> (*make)(const FigureFlags&, const Laboratory&,
                                         const CommandContext&);
   };
   for (const Part& part :
        {Part{"table2", Table2}, Part{"figure7", Figure7}, Part{"figure5", Figure5}}) {
     if (!Wanted(flags, part.name)) continue;
-    const auto text = part.make(flags, *laboratory, *held_out, context);
+    const auto text = part.make(flags, *laboratory, context);
     if (!text.ok()) return text.status();
     absl::StrAppend(&markdown, "\n", *text);
     std::cout << "\n" << *text << std::flush;

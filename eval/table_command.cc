@@ -143,14 +143,9 @@ absl::Status RunTable(const TableFlags& flags, const CommandContext& context) {
   const auto ways = ParseWays(methods, *plan);
   if (!ways.ok()) return ways.status();
   options.ways = *ways;
-  const auto held_out = HeldOutFrom(flags);
-  if (!held_out.ok()) return held_out.status();
-  options.held_out = *held_out;
-  if (!flags.out.empty()) {
-    if (auto status = MakeFolder(flags.out); !status.ok()) return status;
-  }
   const auto laboratory = OpenLaboratory(flags);
   if (!laboratory.ok()) return laboratory.status();
+  options.held_out = laboratory->held_out;
   options.request = laboratory->request;
   options.num_clips = flags.clips > 0 ? flags.clips : flags.quick ? kQuickClips : kFullClips;
   options.held_out.num_frames = flags.frames > 0 ? flags.frames : kDefaultFrames;

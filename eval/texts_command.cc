@@ -15,14 +15,9 @@ namespace {
 constexpr int kPeople = 32, kQuickPeople = 4, kFrames = 2;
 
 absl::Status RunTexts(const EvalFlags& flags, const CommandContext& context) {
-  const auto held_out = HeldOutFrom(flags);
-  if (!held_out.ok()) return held_out.status();
-  if (!flags.out.empty()) {
-    if (auto status = MakeFolder(flags.out); !status.ok()) return status;
-  }
   const auto laboratory = OpenLaboratory(flags);
   if (!laboratory.ok()) return laboratory.status();
-  TextEffectOptions options{.held_out = *held_out,
+  TextEffectOptions options{.held_out = laboratory->held_out,
                             .request = laboratory->request,
                             .jobs = flags.jobs,
                             .threads = flags.threads,
