@@ -16,9 +16,9 @@ TEST(PictureChangeTest, IsTheShareOfTheTrueChangeAtItsPlace) {
               half = Pixels({60, 10, 10, 50, 50, 50}),
               elsewhere = Pixels({10, 10, 10, 50, 150, 50});
   const auto change = [&](const Image& generated) {
-    PictureChange change;
-    change.Add(before, generated, before, after);
-    return change;
+    PictureChange shown;
+    shown.Add(before, generated, before, after);
+    return shown;
   };
 
   EXPECT_DOUBLE_EQ(change(after).share(), 1);

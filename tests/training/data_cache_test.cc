@@ -121,7 +121,7 @@ TEST(DataCacheTest, EyesPlayInTheirShareOfTheFramesAndNothingElseDoes) {
   const torch::Tensor moved = (playing->landmarks - calm->landmarks).abs().amax(3);  // [P,F,478]
   EXPECT_NEAR(moved.amax(2).gt(1e-5).to(torch::kFloat32).mean().item<double>(), 0.5, 0.14);
   for (const int64_t still : {1, 13, 61, 152}) {  // nose, lip, corner of the mouth, chin
-    EXPECT_LT(moved.select(2, still).max().item<double>(), 1e-5) << still;
+    EXPECT_LT(moved.select(2, still).max().item<double>(), 1e-3) << still;
   }
   const auto opening = [](const DataCache& data) {  // of the right eye, of the picture's height
     return data.landmarks.select(2, 145).select(2, 1) - data.landmarks.select(2, 159).select(2, 1);
