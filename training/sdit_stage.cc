@@ -217,6 +217,11 @@ void AddSditStage(CLI::App& app, std::vector<Subcommand>& stages) {
                    "share of rows with source tokens, if there are changed portraits")
       ->capture_default_str();
   command
+      ->add_option("--same-pose", o.same_pose,
+                   "share of those in which one frame is the portrait in the source's very pose")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  command
       ->add_option("--edited-identity", o.edited_identity,
                    "share of those whose G is the source's moved by an edit's direction")
       ->capture_default_str();

@@ -278,6 +278,13 @@ absl::StatusOr<std::unique_ptr<SditTrainee>> SditTrainee::Create(SditTrainingOpt
       }
     }
   }
+  if (options.same_pose > 0 &&
+      (data.portraits == nullptr || data.changed == nullptr ||
+       !torch::equal(data.portraits->people->landmarks, data.changed->people->landmarks))) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("same_pose is ", options.same_pose,
+                     ", must be 0 without portraits and changed portraits of the same poses"));
+  }
   auto schedule = Schedule::Create(options.schedule(), kTrainSteps, "");
   if (!schedule.ok()) return schedule.status();
   SditWhitening whitening = {
@@ -365,18 +372,25 @@ SditRows SditTrainee::DrawRows(int64_t number) const {
       source = to_first > to_last ? 0 : F - 1;
     }
 
+    const bool keep_source = !chance(drop_source);
+    const bool changed = data_.changed != nullptr && keep_source && chance(options_.changed_source);
+    const SditData& source_data = changed ? *data_.changed : portrait ? *data_.portraits : data_;
+    if (changed || portrait) source = below(source_data.num_frames());
+    const int64_t same_pose = changed && chance(options_.same_pose) ? below(T) : -1;
+
     const LandmarkAugmentation augmentation(options_.augmentation, random);
     const int64_t lookalike =
         num_lookalikes > 0 && chance(options_.lookalike) ? below(num_lookalikes) : -1;
     const bool keep_landmarks = !chance(options_.drop_landmarks);
     rows.keep_landmarks[b] = keep_landmarks;
     for (int64_t k = 0; k < T; ++k) {
-      const int64_t frame = frames[static_cast<size_t>(k)];
-      rows.latents[b][k] = data_.latents[person][frame];
-      rows.weight[b][k] = CellWeight(data_.expressive[person][frame], options_);
+      const SditData& set = k == same_pose ? *data_.portraits : data_;
+      const int64_t frame = k == same_pose ? source : frames[static_cast<size_t>(k)];
+      rows.latents[b][k] = set.latents[person][frame];
+      rows.weight[b][k] = CellWeight(set.expressive[person][frame], options_);
       const Landmarks exact = lookalike < 0
-                                  ? CachedLandmarks(*data_.people, person, frame)
-                                  : ToLandmarks(data_.people->lookalikes[person][frame][lookalike]);
+                                  ? CachedLandmarks(*set.people, person, frame)
+                                  : ToLandmarks(set.people->lookalikes[person][frame][lookalike]);
       const Landmarks landmarks = augmentation.Driving(exact, random);
       StoreNormalized(landmarks, rows.landmarks[b][k]);
       if (keep_landmarks && config_.landmark_map) {
@@ -384,10 +398,6 @@ SditRows SditTrainee::DrawRows(int64_t number) const {
       }
     }
 
-    const bool keep_source = !chance(drop_source);
-    const bool changed = data_.changed != nullptr && keep_source && chance(options_.changed_source);
-    const SditData& source_data = changed ? *data_.changed : portrait ? *data_.portraits : data_;
-    if (changed || portrait) source = below(source_data.num_frames());
     const Landmarks source_landmarks =
         augmentation.Source(CachedLandmarks(*source_data.people, person, source), random);
     rows.source_latent[b] = source_data.latents[person][source];

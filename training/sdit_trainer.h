@@ -70,6 +70,9 @@ struct SditTrainingOptions {
   // The source is a portrait with other looks, if there are such, and G says what they are to be:
   // that is what an edit asks for.
   double changed_source = 0.3;
+  // Of those rows so many have one frame in the source's very pose: the portrait that the other
+  // looks were drawn over. Without it the network copies a source whose pose is near the driver's.
+  double same_pose = 0;
   double far_source = 0.5;  // else it is the farther of the clip's first and last frame
   // Then G is that portrait's, moved by an edit's direction (text(to) - text(from)) as the engine
   // does it, at a strength between 0.5 and 1.

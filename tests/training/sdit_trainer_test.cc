@@ -438,6 +438,36 @@ TEST(SditTraineeTest, WithASourceOfOtherLooksGTellsTheOwnOnes) {
   EXPECT_NEAR(from_changed, 0.4 * kept, 40);
 }
 
+TEST(SditTraineeTest, OneFrameMayBeInThePoseOfASourceOfOtherLooks) {
+  SditData data = Data(), portraits = Data(), changed = Data();
+  portraits.latents = torch::full_like(portraits.latents, 3);
+  changed.latents = torch::full_like(changed.latents, 7);
+  SditTrainingOptions options = TinyOptions();
+  options.clips = 100;
+  options.drop_source_tokens = 0;
+  options.changed_source = 0.5;
+  options.same_pose = 0.4;
+  options.lookalike = 0;
+  options.augmentation.exact = 1;
+  EXPECT_EQ(SditTrainee::Create(options, data, nullptr, AutoencoderKL(nullptr)).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  data.portraits = &portraits;
+  data.changed = &changed;
+  const auto trainee = SditTrainee::Create(options, data, nullptr, AutoencoderKL(nullptr));
+  ASSERT_TRUE(trainee.ok()) << trainee.status();
+
+  const SditRows rows = (*trainee)->DrawRows(1);
+
+  const torch::Tensor portrait = rows.latents.eq(3).flatten(2).all(2);  // [B,T]
+  EXPECT_NEAR(portrait.sum().item<int64_t>(), 20, 12);
+  for (const torch::Tensor& at : portrait.nonzero().unbind()) {
+    const int64_t b = at[0].item<int64_t>(), k = at[1].item<int64_t>();
+    EXPECT_TRUE(rows.source_latent[b].eq(7).all().item<bool>());
+    EXPECT_EQ(portrait[b].sum().item<int64_t>(), 1);
+    EXPECT_TRUE(torch::equal(rows.landmarks[b][k], rows.source_landmarks[b][0]));
+  }
+}
+
 TEST(SditTraineeTest, GOfAnEditIsTheSourcesMovedByTheEditsDirection) {
   SditData with_changed = Data(), changed = Data();
   const int64_t P = changed.num_people(), F = changed.num_frames();
