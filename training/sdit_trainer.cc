@@ -280,10 +280,12 @@ absl::StatusOr<std::unique_ptr<SditTrainee>> SditTrainee::Create(SditTrainingOpt
   }
   if (options.same_pose > 0 &&
       (data.portraits == nullptr || data.changed == nullptr ||
-       !torch::equal(data.portraits->people->landmarks, data.changed->people->landmarks))) {
+       !torch::equal(data.portraits->people->landmarks, data.changed->people->landmarks) ||
+       data.portraits->people->lookalikes.size(2) != data.people->lookalikes.size(2))) {
     return absl::InvalidArgumentError(
         absl::StrCat("same_pose is ", options.same_pose,
-                     ", must be 0 without portraits and changed portraits of the same poses"));
+                     ", must be 0 without portraits and changed portraits of the same poses and "
+                     "as many lookalikes as the clips'"));
   }
   auto schedule = Schedule::Create(options.schedule(), kTrainSteps, "");
   if (!schedule.ok()) return schedule.status();
