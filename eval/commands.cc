@@ -10,6 +10,24 @@
 #include "pipeline/reenactor/reenactor.h"
 
 namespace reenact {
+namespace {
+
+// What of `flags` says how people are drawn. Their number and their clips' length are the
+// command's.
+absl::StatusOr<HeldOutOptions> HeldOutFrom(const EvalFlags& flags) {
+  HeldOutOptions options;
+  options.first_seed = flags.first_seed;
+  options.fps = flags.fps;
+  if (flags.variety == "rich") {
+    options.variety = Variety::kRich;
+  } else if (flags.variety != "plain") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("variety is \"", flags.variety, "\", must be one of plain, rich"));
+  }
+  return options;
+}
+
+}  // namespace
 
 void AddEvalOptions(CLI::App& app, EvalFlags& flags, const std::string& clips,
                     const std::string& frames) {
@@ -57,24 +75,6 @@ void AddEvalOptions(CLI::App& app, EvalFlags& flags, const std::string& clips,
   app.add_option("--device", flags.device, "Where to denoise and decode: cpu, cuda, cuda:N, auto")
       ->capture_default_str();
 }
-
-namespace {
-
-// Their number and their clips' length are the command's.
-absl::StatusOr<HeldOutOptions> HeldOutFrom(const EvalFlags& flags) {
-  HeldOutOptions options;
-  options.first_seed = flags.first_seed;
-  options.fps = flags.fps;
-  if (flags.variety == "rich") {
-    options.variety = Variety::kRich;
-  } else if (flags.variety != "plain") {
-    return absl::InvalidArgumentError(
-        absl::StrCat("variety is \"", flags.variety, "\", must be one of plain, rich"));
-  }
-  return options;
-}
-
-}  // namespace
 
 absl::StatusOr<Laboratory> OpenLaboratory(const EvalFlags& flags) {
   if (flags.bundle.empty()) return absl::InvalidArgumentError("--bundle is required");

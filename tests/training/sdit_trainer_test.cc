@@ -167,13 +167,22 @@ TEST(SditTraineeTest, WithNewTowersOnlyTheLayerOfGBeginsAnew) {
       torch::equal(begun.at("average.whitened.weight"), fresh.at("average.whitened.weight")));
 }
 
+// Trainees of 200 clips whose hidden sources have one draw of the time step, and four.
+struct PlainAndNoisy {
+  explicit PlainAndNoisy(double drop_source_tokens) {
+    SditTrainingOptions options = TinyOptions();
+    options.clips = 200;
+    options.drop_source_tokens = drop_source_tokens;
+    plain = Make(options);
+    options.hidden_source_draws = 4;
+    noisy = Make(options);
+  }
+
+  std::unique_ptr<SditTrainee> plain, noisy;
+};
+
 TEST(SditTraineeTest, WithoutSourceTokensTheNoisiestOfTheDrawsCounts) {
-  SditTrainingOptions options = TinyOptions();
-  options.clips = 200;
-  options.drop_source_tokens = 0.5;
-  const auto plain = Make(options);
-  options.hidden_source_draws = 4;
-  const auto noisy = Make(options);
+  const auto [plain, noisy] = PlainAndNoisy(0.5);
   const SditRows rows = noisy->DrawRows(3);
 
   const torch::Tensor before = plain->DrawNoise(3, rows).t, after = noisy->DrawNoise(3, rows).t;
@@ -190,12 +199,7 @@ TEST(SditTraineeTest, WithoutSourceTokensTheNoisiestOfTheDrawsCounts) {
 }
 
 TEST(SditTraineeTest, WithASourceOfOtherLooksTheNoisiestOfTheDrawsCounts) {
-  SditTrainingOptions options = TinyOptions();
-  options.clips = 200;
-  options.drop_source_tokens = 0;
-  const auto plain = Make(options);
-  options.hidden_source_draws = 4;
-  const auto noisy = Make(options);
+  const auto [plain, noisy] = PlainAndNoisy(0);
   SditRows rows = noisy->DrawRows(3);
   EXPECT_TRUE(rows.same_looks.all().item<bool>());
   rows.same_looks.narrow(0, 0, 100).fill_(false);
@@ -459,7 +463,7 @@ TEST(SditTraineeTest, OneFrameMayBeInThePoseOfASourceOfOtherLooks) {
   const SditRows rows = (*trainee)->DrawRows(1);
 
   const torch::Tensor portrait = rows.latents.eq(3).flatten(2).all(2);  // [B,T]
-  EXPECT_NEAR(portrait.sum().item<int64_t>(), 20, 12);
+  EXPECT_NEAR(portrait.sum().item<double>(), 20, 12);
   for (const torch::Tensor& at : portrait.nonzero().unbind()) {
     const int64_t b = at[0].item<int64_t>(), k = at[1].item<int64_t>();
     EXPECT_TRUE(rows.source_latent[b].eq(7).all().item<bool>());

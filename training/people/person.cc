@@ -165,8 +165,9 @@ Person ChangeLooks(const Person& person, uint64_t seed) {
   const float chance = random.Chance(0.5f) ? 0.0f : 0.4f;
   for (bool& one : change) one = random.Chance(chance);
   const int num_changeable = person.man ? 6 : 5;  // the last one is the beard
+  constexpr size_t kGlasses = 2;
   const bool glasses_for_sure = random.Chance(0.25f);
-  change[glasses_for_sure ? 2 : static_cast<size_t>(random.Index(num_changeable))] = true;
+  change[glasses_for_sure ? kGlasses : static_cast<size_t>(random.Index(num_changeable))] = true;
   const auto [hair_color, hair_style, glasses, clothes, background, beard] = change;
 
   // Looks that go together are taken from one person, of the same sex.
