@@ -62,14 +62,18 @@ absl::StatusOr<SourceIdentity> EmbedIdentity(const Bundle& bundle, const SourceR
       identity.latent = (moments.mean * bundle.config.autoencoder.scaling_factor)[0];
     }
     const Tensor of_picture = identity.G;
+    Tensor moved = of_picture;
     if (edits) {
       const Tensor from = EmbedText(bundle, "source.edit.from", source.edit_from, identity.notes);
       const Tensor to = EmbedText(bundle, "source.edit.to", source.edit_to, identity.notes);
-      identity.G = NormalizeEmbedding(of_picture + source.edit_strength * (to - from));
+      moved = of_picture + source.edit_strength * (to - from);
     } else if (!source.text.empty()) {
       const Tensor text = EmbedText(bundle, "source.text", source.text, identity.notes);
-      identity.G = NormalizeEmbedding(torch::lerp(of_picture, text, source.edit_strength));
+      moved = torch::lerp(of_picture, text, source.edit_strength);
     }
+    // What moved nowhere is not rounded a second time: a text that counts for nothing gives the
+    // very video of the picture alone.
+    if (!moved.equal(of_picture)) identity.G = NormalizeEmbedding(moved);
     return identity;
   });
 }

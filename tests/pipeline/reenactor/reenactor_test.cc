@@ -677,7 +677,7 @@ TEST_F(ReenactorTest, AnEditMovesThePictureFromOneTextToAnother) {
 
   request.source.edit_strength = 1;
   request.source.edit_from = "and the face";
-  EXPECT_LE(LargestDifference(Run(request).Bytes(), image), 1) << "from a text to itself";
+  EXPECT_EQ(LargestDifference(Run(request).Bytes(), image), 0) << "from a text to itself";
 
   for (int i = 0; i < 100; ++i) request.source.edit_to += " and";
   EXPECT_THAT(Run(request).summary.notes,
@@ -709,6 +709,9 @@ TEST_F(ReenactorTest, TextsChangeWhoIsShownAsStated) {
   source.edit_strength = 0.7;
   source.text = "the face";
   EXPECT_TRUE(near(embed(source, crop).G, 0.3 * plain.G + 0.7 * of_text("the face")));
+  source.edit_strength = 0;
+  EXPECT_TRUE(torch::equal(embed(source, crop).G, plain.G)) << "it counts for nothing";
+  source.edit_strength = 0.7;
 
   source.text.clear();
   source.edit_from = "the face";
@@ -717,6 +720,8 @@ TEST_F(ReenactorTest, TextsChangeWhoIsShownAsStated) {
   EXPECT_TRUE(near(edited.G, plain.G + 0.7 * (of_text("and") - of_text("the face"))));
   EXPECT_FALSE(near(edited.G, plain.G)) << "too little to tell";
   EXPECT_TRUE(torch::equal(*edited.latent, *plain.latent));
+  source.edit_to = source.edit_from;
+  EXPECT_TRUE(torch::equal(embed(source, crop).G, plain.G)) << "from a text to itself";
 }
 
 TEST_F(ReenactorTest, AnEditNeedsAPictureAndBothTexts) {
