@@ -14,7 +14,7 @@
 #include "eval/parallel.h"
 #include "pipeline/diffusion/noise.h"
 #include "pipeline/diffusion/schedule.h"
-#include "pipeline/face/landmark_map.h"
+#include "pipeline/engine/landmark_tensors.h"
 #include "pipeline/models/sdit.h"
 
 namespace reenact {
@@ -24,21 +24,11 @@ namespace {
 struct Row {
   torch::Tensor latents;        // [T, C, h, w]
   torch::Tensor landmarks;      // [T, 1434]
-  torch::Tensor map;            // [T, S, 192]
+  torch::Tensor map;            // [T, S, landmark_map_channels()]
   torch::Tensor G;              // [clip_dim]
   torch::Tensor source_latent;  // [C, h, w]
   torch::Tensor source_landmarks, source_map;
 };
-
-torch::Tensor LandmarkRow(const Landmarks& landmarks) {
-  const std::array<float, 3 * kNumLandmarks> numbers = NormalizeLandmarks(landmarks);
-  return torch::tensor(std::vector<float>(numbers.begin(), numbers.end()));
-}
-
-torch::Tensor MapOf(const Landmarks& landmarks, int64_t side) {
-  return torch::tensor(LandmarkMap(landmarks, static_cast<int>(side)))
-      .view({side * side, kLandmarkMapWidth});
-}
 
 absl::StatusOr<Row> MakeRow(const HeldOutOptions& held_out, int index, const EvalNetworks& networks,
                             FaceLandmarker& landmarker) {
@@ -49,7 +39,7 @@ absl::StatusOr<Row> MakeRow(const HeldOutOptions& held_out, int index, const Eva
   const auto truth = MakeClipTruth(*clip, *tracked, held_out.num_frames, networks, landmarker);
   if (!truth.ok()) return truth.status();
   const SDiTConfig& config = networks.bundle().config.sdit;
-  const int64_t T = config.num_frames, side = config.tokens_side();
+  const int64_t T = config.num_frames;
   Row row;
   std::vector<torch::Tensor> latents, landmarks, maps;
   for (int64_t k = 0; k < T; ++k) {
@@ -58,8 +48,8 @@ absl::StatusOr<Row> MakeRow(const HeldOutOptions& held_out, int index, const Eva
     const Landmarks& face = truth->driving_found[frame].has_value() ? *truth->driving_found[frame]
                                                                     : truth->landmarks[frame];
     latents.push_back(networks.Encode(truth->frames[frame]));
-    landmarks.push_back(LandmarkRow(face));
-    maps.push_back(MapOf(face, side));
+    landmarks.push_back(LandmarkTensor({face})[0]);
+    maps.push_back(LandmarkMapTensor(face, config));
   }
   row.latents = torch::stack(latents);
   row.landmarks = torch::stack(landmarks);
@@ -71,8 +61,9 @@ absl::StatusOr<Row> MakeRow(const HeldOutOptions& held_out, int index, const Eva
   if (!source_face->has_value()) {
     return absl::FailedPreconditionError("no face found in the source's crop");
   }
-  row.source_landmarks = LandmarkRow((*source_face)->landmarks);
-  row.source_map = MapOf((*source_face)->landmarks, side);
+  const Landmarks& face = (*source_face)->landmarks;
+  row.source_landmarks = LandmarkTensor({face})[0];
+  row.source_map = LandmarkMapTensor(face, config);
   return row;
 }
 

@@ -31,7 +31,8 @@ constexpr uint64_t kEditPhrasings = 4;  // of every frame's change of looks
 constexpr int kMinClip = 30, kMaxClip = 120;
 // Streams of StepSeed() for what is drawn beside the person.
 constexpr uint64_t kClipStream = 101, kChoiceStream = 102, kLookalikeStream = 103,
-                   kPortraitStream = 104, kLooksStream = 105, kEyePlayStream = 106;
+                   kPortraitStream = 104, kLooksStream = 105, kEyePlayStream = 106,
+                   kChangedEyesStream = 107;
 
 std::string ShardPath(const std::string& folder, int64_t shard) {
   return absl::StrFormat("%s/people-%05d.safetensors", folder, shard);
@@ -110,7 +111,8 @@ std::map<std::string, std::string> ShardMetadata(const DataOptions& o, int64_t f
            o.separate_clips ? " separate clips" : "", o.changed_looks ? " changed looks" : "",
            o.partial_captions > 0 ? absl::StrCat(" partial captions ", o.partial_captions) : "",
            o.variety == Variety::kRich ? " rich" : "",
-           o.eye_play > 0 ? absl::StrCat(" eye play ", o.eye_play) : "")},
+           o.eye_play > 0 ? absl::StrCat(o.changed_looks ? " own" : "", " eye play ", o.eye_play)
+                          : "")},
       {"captions", captions.dump()}};
   if (o.changed_looks) metadata["edits"] = Edits(o, first, count).dump();
   return metadata;
@@ -136,10 +138,12 @@ FaceState PortraitState(uint64_t seed, int f) {
   return MakeClip(clip_seed, kMinClip, kFps)[clip_seed % kMinClip];
 }
 
-// The state of frame `f` with other eyes, in a share of the frames.
-FaceState PlayEyes(FaceState state, double share, uint64_t seed, int f) {
-  std::mt19937_64 random(StepSeed(kEyePlayStream, seed * 64 + static_cast<uint64_t>(f)));
-  if (DrawUniform(random) >= share) return state;
+// The state of frame `f` with other eyes, in a share of the frames; chosen apart with changed
+// looks, so that the portraits that these were drawn over have other ones again.
+FaceState PlayEyes(FaceState state, const DataOptions& o, uint64_t seed, int f) {
+  std::mt19937_64 random(StepSeed(o.changed_looks ? kChangedEyesStream : kEyePlayStream,
+                                  seed * 64 + static_cast<uint64_t>(f)));
+  if (DrawUniform(random) >= o.eye_play) return state;
   Expression& e = state.expression;
   const auto close = static_cast<float>(std::min(1.0, 1.6 * DrawUniform(random)));
   e.eye_close_left = e.eye_close_right = close;
@@ -186,7 +190,7 @@ absl::Status WriteShard(const DataOptions& o, int64_t shard) {
       const FaceState state =
           PlayEyes(o.separate_clips ? PortraitState(seed, f)
                                     : clip[static_cast<size_t>(moments[static_cast<size_t>(f)])],
-                   o.eye_play, seed, f);
+                   o, seed, f);
       if (o.changed_looks) {
         renderer.emplace(ChangedPerson(entry, f));
       } else if (!renderer) {

@@ -39,7 +39,8 @@ struct DataOptions {
   bool separate_clips = false;
   bool changed_looks = false;  // and every frame shows the person with other looks (ChangeLooks)
   // In this share of the frames the eyes are more or less closed and look anywhere, whatever the
-  // clip's do: eyes are closed in 6 % of its frames, too few to learn them from.
+  // clip's do: eyes are closed in 6 % of its frames, too few to learn them from. Changed looks
+  // have eyes of their own, also beside portraits whose eyes play.
   double eye_play = 0;
   // Each person comes so many times, from the second on with other looks, and counts as so many
   // people: pairs that differ in a few things, which captions have to tell apart.

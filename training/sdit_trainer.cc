@@ -2,14 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <random>
 
 #include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
 #include "pipeline/diffusion/losses.h"
 #include "pipeline/diffusion/noise.h"
-#include "pipeline/face/landmark_map.h"
+#include "pipeline/engine/landmark_tensors.h"
+#include "pipeline/face/motion_regions.h"
 #include "pipeline/models/config_json.h"
 #include "pipeline/weights/load.h"
 #include "training/autoencoder_trainer.h"
@@ -40,7 +40,10 @@ SDiTConfig ConfigFrom(const SditTrainingOptions& options, const SditData& data) 
   config.learn_sigma = options.learn_sigma;
   config.source = options.source;
   config.landmark_map = options.landmark_map;
-  if (options.landmark_map) config.landmark_map_frequencies = options.landmark_map_frequencies;
+  if (options.landmark_map) {
+    config.landmark_map_frequencies = options.landmark_map_frequencies;
+    config.landmark_map_openings = options.landmark_map_openings;
+  }
   return config;
 }
 
@@ -49,13 +52,23 @@ Landmarks CachedLandmarks(const DataCache& data, int64_t person, int64_t frame) 
 }
 
 void StoreNormalized(const Landmarks& landmarks, torch::Tensor target) {
-  const auto numbers = NormalizeLandmarks(landmarks);
-  std::memcpy(target.data_ptr<float>(), numbers.data(), sizeof(numbers));
+  target.copy_(LandmarkTensor({landmarks})[0]);
 }
 
-void StoreMap(const Landmarks& landmarks, int64_t tokens_side, torch::Tensor target) {
-  const std::vector<float> map = LandmarkMap(landmarks, static_cast<int>(tokens_side));
-  std::memcpy(target.data_ptr<float>(), map.data(), map.size() * sizeof(float));
+void StoreMap(const Landmarks& landmarks, const SDiTConfig& config, torch::Tensor target) {
+  target.copy_(LandmarkMapTensor(landmarks, config));
+}
+
+constexpr double kSamePlace = 0.002;  // of the picture: a quarter of a pixel
+
+// Whether the two show the same heads and mouths, frame by frame; eyes may differ.
+bool SamePoses(const DataCache& a, const DataCache& b) {
+  if (a.landmarks.sizes() != b.landmarks.sizes()) return false;
+  const torch::Tensor points =
+      torch::tensor({int64_t{MotionRegions::kUnderNose}, int64_t{MotionRegions::kLeftMouthCorner},
+                     int64_t{MotionRegions::kRightMouthCorner}});
+  const torch::Tensor moved = (a.landmarks - b.landmarks).index_select(2, points).abs();
+  return moved.max().item<double>() < kSamePlace;
 }
 
 // Rows with every tensor of its shape, zeros, and everything kept.
@@ -72,9 +85,9 @@ SditRows EmptyRows(const SDiTConfig& config, int64_t rows, int64_t T) {
           .same_looks = flags.clone(),
           .landmarks = torch::zeros({rows, T, kLandmarkNumbers}),
           .keep_landmarks = flags.clone(),
-          .landmark_map = torch::zeros({rows, T, S, kLandmarkMapWidth}),
+          .landmark_map = torch::zeros({rows, T, S, config.landmark_map_channels()}),
           .source_landmarks = torch::zeros({rows, 1, kLandmarkNumbers}),
-          .source_landmark_map = torch::zeros({rows, S, kLandmarkMapWidth}),
+          .source_landmark_map = torch::zeros({rows, S, config.landmark_map_channels()}),
           .seeds = {}};
 }
 
@@ -280,7 +293,7 @@ absl::StatusOr<std::unique_ptr<SditTrainee>> SditTrainee::Create(SditTrainingOpt
   }
   if (options.same_pose > 0 &&
       (data.portraits == nullptr || data.changed == nullptr ||
-       !torch::equal(data.portraits->people->landmarks, data.changed->people->landmarks) ||
+       !SamePoses(*data.portraits->people, *data.changed->people) ||
        data.portraits->people->lookalikes.size(2) != data.people->lookalikes.size(2))) {
     return absl::InvalidArgumentError(
         absl::StrCat("same_pose is ", options.same_pose,
@@ -338,7 +351,7 @@ SditRows SditTrainee::DrawRows(int64_t number) const {
   const double drop_source =
       single ? options_.drop_single_source_tokens.value_or(options_.drop_source_tokens)
              : options_.drop_source_tokens;
-  const int64_t F = data_.num_frames(), side = config_.tokens_side();
+  const int64_t F = data_.num_frames();
   const int64_t num_lookalikes = data_.people->lookalikes.size(2);
 
   const int64_t num_rows = options_.clips * config_.num_frames / T;
@@ -396,7 +409,7 @@ SditRows SditTrainee::DrawRows(int64_t number) const {
       const Landmarks landmarks = augmentation.Driving(exact, random);
       StoreNormalized(landmarks, rows.landmarks[b][k]);
       if (keep_landmarks && config_.landmark_map) {
-        StoreMap(landmarks, side, rows.landmark_map[b][k]);
+        StoreMap(landmarks, config_, rows.landmark_map[b][k]);
       }
     }
 
@@ -404,7 +417,7 @@ SditRows SditTrainee::DrawRows(int64_t number) const {
         augmentation.Source(CachedLandmarks(*source_data.people, person, source), random);
     rows.source_latent[b] = source_data.latents[person][source];
     StoreNormalized(source_landmarks, rows.source_landmarks[b][0]);
-    if (config_.landmark_map) StoreMap(source_landmarks, side, rows.source_landmark_map[b]);
+    if (config_.landmark_map) StoreMap(source_landmarks, config_, rows.source_landmark_map[b]);
 
     const bool from_text = chance(keep_source ? options_.text_identity : 0.5);
     const int64_t phrasing = below(data_.text_identity.size(1));
@@ -575,6 +588,7 @@ absl::Status SditTrainee::StartFrom(const TrainedSdit& start, bool new_clip) {
   widened.latent_channels = std::max(widened.latent_channels, config_.latent_channels);
   widened.landmark_map_frequencies =
       std::max(widened.landmark_map_frequencies, config_.landmark_map_frequencies);
+  widened.landmark_map_openings |= config_.landmark_map_openings;
   if (ToJson(widened) != ToJson(config_) || start.process.prediction != options_.prediction) {
     return absl::InvalidArgumentError(
         absl::StrCat("the run to start from trained ", ToJson(start.config).dump(), " to predict ",
@@ -679,7 +693,6 @@ std::vector<int64_t> EvaluationFrames(int64_t num_frames, int64_t row_frames) {
 SditRows EvaluationRows(const SditData& data, const SDiTConfig& config,
                         const std::vector<int64_t>& people, const std::vector<int64_t>& drivers) {
   const auto frames = EvaluationFrames(data.num_frames(), config.num_frames);
-  const int64_t side = config.tokens_side();
   SditRows rows = EmptyRows(config, static_cast<int64_t>(people.size()), config.num_frames);
   for (int64_t b = 0; b < static_cast<int64_t>(people.size()); ++b) {
     const int64_t person = people[static_cast<size_t>(b)];
@@ -689,14 +702,14 @@ SditRows EvaluationRows(const SditData& data, const SDiTConfig& config,
       const Landmarks landmarks = CachedLandmarks(*data.people, driver, frame);
       rows.latents[b][k] = data.latents[person][frame];
       StoreNormalized(landmarks, rows.landmarks[b][k]);
-      StoreMap(landmarks, side, rows.landmark_map[b][k]);
+      StoreMap(landmarks, config, rows.landmark_map[b][k]);
     }
     const SditData& source_data = data.portraits != nullptr ? *data.portraits : data;
     const Landmarks source = CachedLandmarks(*source_data.people, person, 0);
     rows.source_latent[b] = source_data.latents[person][0];
     rows.identity[b] = source_data.image_identity[person][0];
     StoreNormalized(source, rows.source_landmarks[b][0]);
-    StoreMap(source, side, rows.source_landmark_map[b]);
+    StoreMap(source, config, rows.source_landmark_map[b]);
   }
   return rows;
 }

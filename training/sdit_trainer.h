@@ -43,6 +43,7 @@ struct SditTrainingOptions {
   SourceTokens source = SourceTokens::kSelf;
   bool landmark_map = true;
   int64_t landmark_map_frequencies = 3;
+  bool landmark_map_openings = true;
   // The paper: kEpsilon with learn_sigma. v reaches far better pictures in hours on a CPU.
   Prediction prediction = Prediction::kV;
   bool learn_sigma = false;
@@ -71,7 +72,8 @@ struct SditTrainingOptions {
   // that is what an edit asks for.
   double changed_source = 0.3;
   // Of those rows so many have one frame in the source's very pose: the portrait that the other
-  // looks were drawn over. Without it the network copies a source whose pose is near the driver's.
+  // looks were drawn over, whose eyes may differ too (DataOptions::eye_play). Without it the
+  // network copies a source whose pose is near the driver's, lids and all.
   double same_pose = 0;
   double far_source = 0.5;  // else it is the farther of the clip's first and last frame
   // Then G is that portrait's, moved by an edit's direction (text(to) - text(from)) as the engine
@@ -162,18 +164,18 @@ TORCH_MODULE(WhitenedSdit);
 
 // One row per person, ready for the network except for noise and time.
 struct SditRows {
-  torch::Tensor latents;              // [B,T,C,h,h]
-  torch::Tensor weight;               // [B,T,1,h,h]
-  torch::Tensor source_latent;        // [B,C,h,h]
-  torch::Tensor identity;             // [B,clip_dim]; zeros where dropped
-  torch::Tensor keep_identity;        // [B] bool
-  torch::Tensor keep_source;          // [B] bool
-  torch::Tensor same_looks;           // [B] bool; not where the source has other looks than frames
-  torch::Tensor landmarks;            // [B,T,1434] normalised
-  torch::Tensor keep_landmarks;       // [B] bool
-  torch::Tensor landmark_map;         // [B,T,S,192]; zeros where landmarks are dropped
+  torch::Tensor latents;         // [B,T,C,h,h]
+  torch::Tensor weight;          // [B,T,1,h,h]
+  torch::Tensor source_latent;   // [B,C,h,h]
+  torch::Tensor identity;        // [B,clip_dim]; zeros where dropped
+  torch::Tensor keep_identity;   // [B] bool
+  torch::Tensor keep_source;     // [B] bool
+  torch::Tensor same_looks;      // [B] bool; not where the source has other looks than frames
+  torch::Tensor landmarks;       // [B,T,1434] normalised
+  torch::Tensor keep_landmarks;  // [B] bool
+  torch::Tensor landmark_map;  // [B,T,S,landmark_map_channels()]; zeros where landmarks are dropped
   torch::Tensor source_landmarks;     // [B,1,1434]
-  torch::Tensor source_landmark_map;  // [B,S,192]
+  torch::Tensor source_landmark_map;  // [B,S,landmark_map_channels()]
   std::vector<uint64_t> seeds;        // [B], the people
 };
 

@@ -56,10 +56,15 @@ TensorMap WidenAutoencoder(TensorMap weights, int64_t from, int64_t to) {
 }
 
 TensorMap WidenSdit(TensorMap weights, const SDiTConfig& from, const SDiTConfig& config) {
-  if (from.landmark_map_frequencies != config.landmark_map_frequencies) {
+  if (from.landmark_map_width() != config.landmark_map_width()) {
     torch::Tensor& maps = weights.at("map_embedder.weight");
-    const int64_t more = config.landmark_map_frequencies - from.landmark_map_frequencies;
-    maps = torch::constant_pad_nd(maps, {0, 4 * kLandmarkMapCells * more});
+    const int64_t known = from.landmark_map_channels();
+    const torch::Tensor frequencies = maps.narrow(1, known, maps.size(1) - known);
+    maps = torch::cat({torch::constant_pad_nd(maps.narrow(1, 0, known),
+                                              {0, config.landmark_map_channels() - known}),
+                       frequencies},
+                      1);
+    maps = torch::constant_pad_nd(maps, {0, config.landmark_map_width() - maps.size(1)});
   }
   const int64_t to = config.latent_channels;
   if (from.latent_channels == to) return weights;

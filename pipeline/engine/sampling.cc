@@ -80,7 +80,7 @@ FrameConditions ConditionsOf(const Conditions& conditions, absl::Span<const int6
   if (options.guided()) check("C_dropped", of_frames.C_dropped, {count, config.hidden_size});
   if (config.landmark_map) {
     const int64_t tokens = config.tokens_side() * config.tokens_side();
-    check("landmark_map", of_frames.landmark_map, {count, tokens, kLandmarkMapChannels});
+    check("landmark_map", of_frames.landmark_map, {count, tokens, config.landmark_map_channels()});
   }
   return of_frames;
 }

@@ -24,9 +24,10 @@ absl::StatusOr<Sampler> SamplerFromName(const std::string& name);
 
 // What the network is told of K frames. D hidden size, S tokens of a frame.
 struct FrameConditions {
-  torch::Tensor C;             // [K, D], SDiT::map of (G, the frame's landmarks)
-  torch::Tensor C_dropped;     // [K, D], of (null_clip, landmarks); only for guidance
-  torch::Tensor landmark_map;  // [K, S, 192]; only for networks with landmark maps
+  torch::Tensor C;          // [K, D], SDiT::map of (G, the frame's landmarks)
+  torch::Tensor C_dropped;  // [K, D], of (null_clip, landmarks); only for guidance
+  torch::Tensor
+      landmark_map;  // [K, S, landmark_map_channels()]; only for networks with landmark maps
 };
 
 // Those of `frames`, in that order. Asked when a row begins, on the thread that denoises, so that
@@ -38,7 +39,7 @@ struct Conditions {
   FrameConditionSource frames;
   std::optional<torch::Tensor> source_latent;        // [C, h, w], scaled; none: a text source
   std::optional<torch::Tensor> source_C;             // [D]
-  std::optional<torch::Tensor> source_landmark_map;  // [S, 192]
+  std::optional<torch::Tensor> source_landmark_map;  // [S, landmark_map_channels()]
 };
 
 // Rows of tensors made before: of N frames, undefined where FrameConditions may be.

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "pipeline/face/canonical_mesh.h"
+#include "pipeline/face/motion_regions.h"
 
 namespace reenact {
 namespace {
@@ -21,8 +22,78 @@ std::pair<int, int> CellsBetween(float low, float high, int cells) {
   return {static_cast<int>(first), static_cast<int>(last)};
 }
 
+// Of the first value of cell (x, y).
+size_t CellIndex(int x, int y, int tokens_side) {
+  const int token = y / kLandmarkMapPatch * tokens_side + x / kLandmarkMapPatch;
+  const int cell = y % kLandmarkMapPatch * kLandmarkMapPatch + x % kLandmarkMapPatch;
+  return static_cast<size_t>(token) * kLandmarkMapWidth +
+         static_cast<size_t>(cell * kLandmarkMapCellValues);
+}
+
 bool Finite(const Point3& p) {
   return std::isfinite(p.x) && std::isfinite(p.y) && std::isfinite(p.z);
+}
+
+constexpr int kSamplesAcross = 4;  // a cell's share is that of 4 x 4 points
+
+// An opening's edge in cells, clockwise as seen where it is open.
+using Outline = std::vector<Point3>;
+
+// From corner `first` along the upper points to corner `second`, and back along the lower ones.
+template <size_t N>
+Outline OutlineOf(const Landmarks& landmarks, size_t first,
+                  const std::array<MotionRegions::Pair, N>& pairs, size_t second, int cells) {
+  std::vector<size_t> indices = {first};
+  for (const auto& pair : pairs) indices.push_back(pair.upper);
+  indices.push_back(second);
+  for (auto pair = pairs.rbegin(); pair != pairs.rend(); ++pair) indices.push_back(pair->lower);
+  Outline outline;
+  for (const size_t index : indices) {
+    const Point3& p = landmarks[index];
+    outline.push_back({p.x * static_cast<float>(cells), p.y * static_cast<float>(cells), p.z});
+  }
+  return outline;
+}
+
+// Whether the outline runs around (x, y) clockwise as seen.
+bool IsInside(const Outline& outline, double x, double y) {
+  int winding = 0;
+  for (size_t i = 0; i < outline.size(); ++i) {
+    const Point3& a = outline[i];
+    const Point3& b = outline[i + 1 < outline.size() ? i + 1 : 0];
+    const double side = (double{b.x} - a.x) * (y - a.y) - (double{b.y} - a.y) * (x - a.x);
+    if (a.y <= y && b.y > y && side > 0) ++winding;
+    if (a.y > y && b.y <= y && side < 0) --winding;
+  }
+  return winding > 0;
+}
+
+// Adds to value `channel` of every cell the share of it where `inside(x, y)`, within the outline's
+// bounds. Nothing where a point is not finite.
+template <typename Inside>
+void AddShares(const Outline& outline, int tokens_side, int channel, const Inside& inside,
+               std::vector<float>& map) {
+  if (!std::all_of(outline.begin(), outline.end(), Finite)) return;
+  const int cells = kLandmarkMapPatch * tokens_side;
+  const auto bounds = [&](float Point3::*axis) {
+    const auto [low, high] =
+        std::minmax_element(outline.begin(), outline.end(),
+                            [axis](const Point3& a, const Point3& b) { return a.*axis < b.*axis; });
+    return CellsBetween((*low).*axis - 0.5f, (*high).*axis + 0.5f, cells);
+  };
+  const auto [x0, x1] = bounds(&Point3::x);
+  const auto [y0, y1] = bounds(&Point3::y);
+  for (int y = y0; y <= y1; ++y) {
+    for (int x = x0; x <= x1; ++x) {
+      int count = 0;
+      for (int i = 0; i < kSamplesAcross * kSamplesAcross; ++i) {
+        count += inside(x + (i % kSamplesAcross + 0.5) / kSamplesAcross,
+                        y + (i / kSamplesAcross + 0.5) / kSamplesAcross);
+      }
+      map[CellIndex(x, y, tokens_side) + static_cast<size_t>(channel)] +=
+          static_cast<float>(count) / (kSamplesAcross * kSamplesAcross);
+    }
+  }
 }
 
 }  // namespace
@@ -63,11 +134,7 @@ std::vector<float> LandmarkMap(const Landmarks& landmarks, int tokens_side) {
         float& nearest = depth[static_cast<size_t>(y) * cells + x];
         if (z >= nearest) continue;
         nearest = z;
-        const size_t token = static_cast<size_t>(y / kLandmarkMapPatch) * tokens_side +
-                             static_cast<size_t>(x / kLandmarkMapPatch);
-        const size_t cell = static_cast<size_t>(y % kLandmarkMapPatch) * kLandmarkMapPatch +
-                            static_cast<size_t>(x % kLandmarkMapPatch);
-        float* out = &map[token * kLandmarkMapWidth + cell * kLandmarkMapCellValues];
+        float* out = &map[CellIndex(x, y, tokens_side)];
         const auto canonical = [&](int axis) {
           return static_cast<float>(b0 * kCanonicalVertices[triangle[0]][axis] +
                                     b1 * kCanonicalVertices[triangle[1]][axis] +
@@ -79,6 +146,38 @@ std::vector<float> LandmarkMap(const Landmarks& landmarks, int tokens_side) {
       }
     }
   }
+  return map;
+}
+
+std::vector<float> OpeningMap(const Landmarks& landmarks, int tokens_side) {
+  const int cells = kLandmarkMapPatch * tokens_side;
+  std::vector<float> map(static_cast<size_t>(tokens_side) * tokens_side * kLandmarkMapWidth, 0.0f);
+  for (size_t k = 0; k < MotionRegions::kEyes.size(); ++k) {
+    const MotionRegions::Eye& eye = MotionRegions::kEyes[k];
+    Outline lids = OutlineOf(landmarks, eye.outer_corner, eye.lids, eye.inner_corner, cells);
+    // The outer corner of the right eye is its right one.
+    if (k == 1) std::reverse(lids.begin(), lids.end());
+    const auto seen = [&lids](double x, double y) { return IsInside(lids, x, y); };
+    AddShares(lids, tokens_side, 0, seen, map);
+
+    const Point3 centre = landmarks[eye.iris];
+    double radius = 0;
+    for (size_t i = 1; i <= 4; ++i) {
+      const Point3& rim = landmarks[eye.iris + i];
+      radius += std::hypot(double{rim.x} - centre.x, double{rim.y} - centre.y) / 4;
+    }
+    AddShares(
+        lids, tokens_side, 1,
+        [&](double x, double y) {
+          return std::hypot(x / cells - centre.x, y / cells - centre.y) < radius && seen(x, y);
+        },
+        map);
+  }
+  const Outline lips =
+      OutlineOf(landmarks, MotionRegions::kInnerLeftMouthCorner, MotionRegions::kLips,
+                MotionRegions::kInnerRightMouthCorner, cells);
+  AddShares(
+      lips, tokens_side, 2, [&lips](double x, double y) { return IsInside(lips, x, y); }, map);
   return map;
 }
 

@@ -25,6 +25,12 @@ inline constexpr int kLandmarkMapWidth =
 // `tokens_side` must be positive.
 std::vector<float> LandmarkMap(const Landmarks& landmarks, int tokens_side);
 
+// What the triangles hardly tell, as an eye is a few cells high: per cell the shares of it that lie
+// in the opening of an eye, in an iris seen through it, and between the lips, 0..1 in sixteenths.
+// Where lids or lips have crossed, and of an eye turned away, nothing is open. Same shape, grid and
+// order as LandmarkMap(); points that are not finite leave their opening out.
+std::vector<float> OpeningMap(const Landmarks& landmarks, int tokens_side);
+
 // (2x - 1, 2y - 1, 2z) of every point, index-major.
 std::array<float, 3 * kNumLandmarks> NormalizeLandmarks(const Landmarks& landmarks);
 

@@ -44,6 +44,7 @@ struct MotionRegions {
                                                  {415, 324}}};
   static constexpr size_t kMiddleOfLips = 4;  // in kLips
   static constexpr size_t kLeftMouthCorner = 61, kRightMouthCorner = 291;
+  static constexpr size_t kInnerLeftMouthCorner = 78, kInnerRightMouthCorner = 308;
   static constexpr size_t kUnderNose = 2, kChin = 152;
   static constexpr size_t kIrises = 468;  // the first of ten
 

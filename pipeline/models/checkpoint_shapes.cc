@@ -177,8 +177,9 @@ absl::StatusOr<SDiTConfig> SDiTConfigFrom(const Tensors& tensors, int64_t num_he
   config.mapping_blocks = CountIn(tensors, "mapping.blocks.");
   config.landmark_map = tensors.contains("map_embedder.weight");
   if (config.landmark_map) {
-    config.landmark_map_frequencies =
-        (sizes.Get("map_embedder.weight", 2, 1) - kLandmarkMapChannels) / (4 * kLandmarkMapCells);
+    const int64_t more = sizes.Get("map_embedder.weight", 2, 1) - kLandmarkMapChannels;
+    config.landmark_map_frequencies = more / (4 * kLandmarkMapCells);
+    config.landmark_map_openings = more % (4 * kLandmarkMapCells) == kLandmarkMapChannels;
   }
   config.source = tensors.contains("source_embed") ? SourceTokens::kSelf : SourceTokens::kNone;
   if (!sizes.ok()) return sizes.status();

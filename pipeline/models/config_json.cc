@@ -144,7 +144,8 @@ json ToJson(const SDiTConfig& config) {
           {"learn_sigma", config.learn_sigma},
           {"source", Name(config.source)},
           {"landmark_map", config.landmark_map},
-          {"landmark_map_frequencies", config.landmark_map_frequencies}};
+          {"landmark_map_frequencies", config.landmark_map_frequencies},
+          {"landmark_map_openings", config.landmark_map_openings}};
 }
 
 json ToJson(const AutoencoderKLConfig& config) {
@@ -195,6 +196,7 @@ absl::StatusOr<SDiTConfig> SDiTConfigFromJson(const json& object) {
   fields.Read("source", &config.source);
   fields.Read("landmark_map", &config.landmark_map);
   fields.Read("landmark_map_frequencies", &config.landmark_map_frequencies, /*required=*/false);
+  fields.Read("landmark_map_openings", &config.landmark_map_openings);
   if (absl::Status status = fields.Finish(); !status.ok()) return status;
   if (absl::Status status = Validate(config); !status.ok()) return status;
   return config;

@@ -99,8 +99,9 @@ class RowExecutor {
   // -> for each row [K, out_channels, h, w] float32. Throws c10::Error (out of memory, a bug).
   virtual std::vector<torch::Tensor> Forward(absl::Span<const ExecutorRow> rows) = 0;
 
-  // Landmark maps [N, S, 192] float32 -> [N, S, D] to add to the frames' tokens: the same in every
-  // step. Dtype and device are the executor's own. Only for networks with landmark maps.
+  // Landmark maps [N, S, landmark_map_channels()] float32 -> [N, S, D] to add to the frames'
+  // tokens: the same in every step. Dtype and device are the executor's own. Only for networks with
+  // landmark maps.
   virtual torch::Tensor EmbedMaps(const torch::Tensor& maps) = 0;
 
   // Arguments as SDiT::trace_source with a batch of 1. Only for networks with source tokens.

@@ -75,12 +75,16 @@ absl::Status Validate(const SDiTConfig& config) {
   if (config.landmark_map_frequencies > 0 && !config.landmark_map) {
     return invalid("landmark_map_frequencies need landmark_map");
   }
+  if (config.landmark_map_openings && !config.landmark_map) {
+    return invalid("landmark_map_openings need landmark_map");
+  }
   return absl::OkStatus();
 }
 
 Tensor LandmarkMapFeatures(const Tensor& map, int64_t frequencies) {
   if (frequencies == 0) return map;
-  const Tensor cells = map.unflatten(-1, {kLandmarkMapCells, 3});
+  const Tensor cells =
+      map.narrow(-1, 0, kLandmarkMapChannels).unflatten(-1, {kLandmarkMapCells, 3});
   const Tensor mask = cells.narrow(-1, 0, 1), place = cells.narrow(-1, 1, 2);
   std::vector<Tensor> features = {map};
   for (int64_t k = 0; k < frequencies; ++k) {

@@ -24,7 +24,8 @@ namespace reenact {
 // job, and the frames attend to them. kJoint: the source is one more frame of the joint attention.
 enum class SourceTokens { kNone, kSelf, kJoint };
 
-// Cells of one token in a landmark map, and its numbers: each cell is (mask, x, y).
+// Cells of one token in a landmark map, and its numbers: each cell is (mask, x, y). As many again
+// follow with landmark_map_openings: (eye, iris, mouth).
 inline constexpr int64_t kLandmarkMapCells = 64;
 inline constexpr int64_t kLandmarkMapChannels = 3 * kLandmarkMapCells;
 
@@ -43,12 +44,17 @@ struct SDiTConfig {
   SourceTokens source = SourceTokens::kNone;
   bool landmark_map = false;
   int64_t landmark_map_frequencies = 0;  // see LandmarkMapFeatures()
+  bool landmark_map_openings = false;    // maps have OpeningMap() behind LandmarkMap()
 
   int64_t out_channels() const { return learn_sigma ? 2 * latent_channels : latent_channels; }
   int64_t tokens_side() const { return latent_size / patch_size; }
-  // Numbers embedded of a token's landmark map.
+  // Numbers of a token in the landmark maps of the input.
+  int64_t landmark_map_channels() const {
+    return landmark_map_openings ? 2 * kLandmarkMapChannels : kLandmarkMapChannels;
+  }
+  // What is embedded of them.
   int64_t landmark_map_width() const {
-    return kLandmarkMapChannels + 4 * kLandmarkMapCells * landmark_map_frequencies;
+    return landmark_map_channels() + 4 * kLandmarkMapCells * landmark_map_frequencies;
   }
 };
 // kInvalidArgument names the field.
@@ -59,10 +65,10 @@ struct SourceTrace {
   std::vector<KeyValues> blocks;
 };
 
-// What is embedded of a landmark map [..., 192]: the map itself, then for each of the frequencies
-// f = 1, 2, 4, ... of every cell sin(2 pi f x), sin(2 pi f y), cos(2 pi f x) and cos(2 pi f y), 0
-// outside the mesh (Fourier features, Tancik et al. 2020): what is finer than a token is hardly
-// learned from the places alone. -> [..., 192 + 256 * frequencies]
+// What is embedded of a landmark map [..., 192 or 384]: the map itself, then for each of the
+// frequencies f = 1, 2, 4, ... of every cell sin(2 pi f x), sin(2 pi f y), cos(2 pi f x) and
+// cos(2 pi f y), 0 outside the mesh (Fourier features, Tancik et al. 2020): what is finer than a
+// token is hardly learned from the places alone. -> [..., as many + 256 * frequencies]
 torch::Tensor LandmarkMapFeatures(const torch::Tensor& map, int64_t frequencies);
 
 // What the configuration calls for must be there (std::bad_optional_access); what it does not is
@@ -83,8 +89,8 @@ struct SDiTInput {
   std::optional<torch::Tensor> source_mask = std::nullopt;
 
   // With landmark maps.
-  std::optional<torch::Tensor> landmark_map = std::nullopt;  // [B, T, S, 192]
-  // [B or 1, S, 192], if there are source tokens.
+  std::optional<torch::Tensor> landmark_map = std::nullopt;  // [B, T, S, landmark_map_channels()]
+  // [B or 1, S, landmark_map_channels()], if there are source tokens.
   std::optional<torch::Tensor> source_landmark_map = std::nullopt;
 };
 
@@ -134,7 +140,7 @@ class SDiTImpl : public torch::nn::Module {
   torch::Tensor embed(const torch::Tensor& x, const std::optional<torch::Tensor>& landmark_map);
   // The same without the landmark map's part, which is added to it.
   torch::Tensor embed_picture(const torch::Tensor& x);
-  // That part: [..., 192], in any floating-point type -> [..., D].
+  // That part: [..., landmark_map_channels()], in any floating-point type -> [..., D].
   torch::Tensor embed_map(const torch::Tensor& landmark_map);
   // The source as one frame: tokens [B or 1, 1, S, D] and condition [B or 1, 1, D].
   struct Source {

@@ -1,7 +1,6 @@
 #include "pipeline/reenactor/model.h"
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstring>
 #include <utility>
@@ -9,9 +8,9 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "pipeline/engine/landmark_tensors.h"
 #include "pipeline/engine/sha256.h"
 #include "pipeline/face/crop.h"
-#include "pipeline/face/landmark_map.h"
 #include "pipeline/face/tflite_model.h"
 #include "pipeline/media/image_codec.h"
 #include "pipeline/models/cpu_vae_decoder.h"
@@ -47,25 +46,6 @@ std::vector<size_t> FacesOfFirstPicture(const JobRequest& request) {
 
 absl::Status Prefixed(absl::string_view prefix, const absl::Status& status) {
   return absl::Status(status.code(), absl::StrCat(prefix, status.message()));
-}
-
-// [n, 3 * kNumLandmarks]
-torch::Tensor LandmarkTensor(absl::Span<const Landmarks> landmarks) {
-  torch::Tensor all =
-      torch::empty({static_cast<int64_t>(landmarks.size()), 3 * kNumLandmarks}, torch::kFloat);
-  auto* out = all.data_ptr<float>();
-  for (const Landmarks& face : landmarks) {
-    const std::array<float, 3 * kNumLandmarks> numbers = NormalizeLandmarks(face);
-    out = std::copy(numbers.begin(), numbers.end(), out);
-  }
-  return all;
-}
-
-// [S, 192]
-torch::Tensor MapTensor(const Landmarks& landmarks, int tokens_side) {
-  const std::vector<float> map = LandmarkMap(landmarks, tokens_side);
-  return torch::tensor(map, torch::kFloat)
-      .view({int64_t{tokens_side} * tokens_side, kLandmarkMapWidth});
 }
 
 // [H, W, 3] uint8, contiguous.
@@ -170,7 +150,7 @@ void Model::Calibrate(int num_rows) {
   row.x = torch::zeros({T, config.latent_channels, config.latent_size, config.latent_size});
   row.C = torch::zeros({T, config.hidden_size});
   if (config.landmark_map) {
-    row.extra = executor_->EmbedMaps(torch::zeros({T, S, kLandmarkMapWidth}));
+    row.extra = executor_->EmbedMaps(torch::zeros({T, S, config.landmark_map_channels()}));
   }
   const std::vector<ExecutorRow> rows(static_cast<size_t>(num_rows), row);
   absl::Duration fastest = absl::InfiniteDuration();
@@ -344,7 +324,6 @@ absl::StatusOr<Conditions> Model::MakeConditions(const EmbeddedSource& source,
   const absl::Status status = CatchErrors("mapping the landmarks", [&]() -> absl::Status {
     c10::InferenceMode inference;
     const SDiTConfig& config = bundle_.config.sdit;
-    const int side = static_cast<int>(config.tokens_side());
     const auto map = [this](const torch::Tensor& G, const torch::Tensor& L) {
       SDiT sdit = bundle_.sdit;
       return sdit->map(G.unsqueeze(0), L.unsqueeze(0))[0];  // one row: [n, D]
@@ -352,9 +331,11 @@ absl::StatusOr<Conditions> Model::MakeConditions(const EmbeddedSource& source,
     if (source.latent.has_value()) {
       conditions.source_latent = source.latent;
       conditions.source_C = map(source.G, LandmarkTensor({*source.landmarks}))[0];
-      if (config.landmark_map) conditions.source_landmark_map = MapTensor(*source.landmarks, side);
+      if (config.landmark_map) {
+        conditions.source_landmark_map = LandmarkMapTensor(*source.landmarks, config);
+      }
     }
-    conditions.frames = [this, map, side, guided, G = source.G,
+    conditions.frames = [this, map, guided, G = source.G,
                          landmarks = std::move(landmarks)](absl::Span<const int64_t> frames) {
       c10::InferenceMode inside;
       const std::vector<Landmarks> of_frames = landmarks(frames);
@@ -363,9 +344,10 @@ absl::StatusOr<Conditions> Model::MakeConditions(const EmbeddedSource& source,
       FrameConditions result;
       result.C = map(G, L);
       if (guided) result.C_dropped = map(sdit->null_clip(), L);
-      if (bundle_.config.sdit.landmark_map) {
+      const SDiTConfig& network = bundle_.config.sdit;
+      if (network.landmark_map) {
         std::vector<torch::Tensor> maps;
-        for (const Landmarks& face : of_frames) maps.push_back(MapTensor(face, side));
+        for (const Landmarks& face : of_frames) maps.push_back(LandmarkMapTensor(face, network));
         result.landmark_map = torch::stack(maps);
       }
       return result;

@@ -127,11 +127,11 @@ Conditions RandomConditions(SDiT sdit, int num_frames, uint64_t seed) {
         torch::randn({config.latent_channels, config.latent_size, config.latent_size});
     conditions.source_C = map(1)[0];
     if (config.landmark_map) {
-      conditions.source_landmark_map = torch::rand({tokens, kLandmarkMapChannels});
+      conditions.source_landmark_map = torch::rand({tokens, config.landmark_map_channels()});
     }
   }
   if (config.landmark_map) {
-    frames.landmark_map = torch::rand({num_frames, tokens, kLandmarkMapChannels});
+    frames.landmark_map = torch::rand({num_frames, tokens, config.landmark_map_channels()});
   }
   conditions.frames = FromTensors(frames);
   return conditions;

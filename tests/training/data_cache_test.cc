@@ -103,6 +103,21 @@ TEST(DataCacheTest, ChangedLooksArePortraitsInOtherColours) {
   }
   EXPECT_NE(changed->edits[0][0][0].from, changed->edits[0][1][0].from);
 
+  // Eyes play apart from those of portraits whose eyes play: some of each are as they were.
+  options.eye_play = 0.5;
+  ASSERT_TRUE(WriteDataCache(options, log).ok());
+  const auto changed_eyes = ReadDataCache(options.out);
+  options.changed_looks = false;
+  ASSERT_TRUE(WriteDataCache(options, log).ok());
+  const auto eyes = ReadDataCache(options.out);
+  ASSERT_TRUE(changed_eyes.ok() && eyes.ok());
+  const auto played = [&](const DataCache& data) {
+    return (data.landmarks - portraits->landmarks).abs().flatten(2).amax(2).gt(1e-5);
+  };
+  EXPECT_TRUE((played(*eyes) & ~played(*changed_eyes)).any().item<bool>());
+  EXPECT_TRUE((played(*changed_eyes) & ~played(*eyes)).any().item<bool>());
+
+  options.changed_looks = true;
   options.separate_clips = false;
   EXPECT_EQ(WriteDataCache(options, log).code(), absl::StatusCode::kInvalidArgument);
 }

@@ -459,6 +459,14 @@ TEST(SditTraineeTest, OneFrameMayBeInThePoseOfASourceOfOtherLooks) {
   data.changed = &changed;
   const auto trainee = SditTrainee::Create(options, data, nullptr, AutoencoderKL(nullptr));
   ASSERT_TRUE(trainee.ok()) << trainee.status();
+  // Eyes may differ, heads may not.
+  DataCache others = *changed.people;
+  changed.people = &others;
+  others.landmarks = others.landmarks.clone();
+  others.landmarks.select(2, 159).add_(0.01);
+  EXPECT_TRUE(SditTrainee::Create(options, data, nullptr, AutoencoderKL(nullptr)).ok());
+  others.landmarks.select(2, 2).add_(0.01);
+  EXPECT_FALSE(SditTrainee::Create(options, data, nullptr, AutoencoderKL(nullptr)).ok());
 
   const SditRows rows = (*trainee)->DrawRows(1);
 

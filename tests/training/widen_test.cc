@@ -89,12 +89,14 @@ TEST(WidenSditTest, PredictsTheOldChannelsAsBeforeWhateverTheNewOnesHold) {
   }
 }
 
-TEST(WidenSditTest, ATrainingGoesOnWithFrequenciesOfLandmarkMaps) {
+TEST(WidenSditTest, ATrainingGoesOnWithMoreOfLandmarkMaps) {
   SditTrainingOptions options = testing::TinySditOptions();
-  options.landmark_map_frequencies = 0;
+  options.landmark_map_frequencies = 1;
+  options.landmark_map_openings = false;
   const auto first = testing::MakeTinySdit(options);
   testing::TrainSteps(*first, 0, 30, 30);
   options.landmark_map_frequencies = 2;
+  options.landmark_map_openings = true;
   const auto second = testing::MakeTinySdit(options);
 
   ASSERT_TRUE(second->StartFrom({first->config(), first->Folded(), {}, {}}).ok());

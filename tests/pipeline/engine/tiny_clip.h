@@ -54,9 +54,10 @@ class TinyClipTest : public ::testing::TestWithParam<SourceTokens> {
 
   FrameConditions MakeFrameConditions(uint64_t seed = 1) {
     const int64_t tokens = config_.tokens_side() * config_.tokens_side();
-    return {.C = FrameNoise(seed, 0, 0, {kFrames, config_.hidden_size}),
-            .C_dropped = FrameNoise(seed, 1, 0, {kFrames, config_.hidden_size}),
-            .landmark_map = FrameNoise(2, 0, 0, {kFrames, tokens, kLandmarkMapChannels})};
+    return {
+        .C = FrameNoise(seed, 0, 0, {kFrames, config_.hidden_size}),
+        .C_dropped = FrameNoise(seed, 1, 0, {kFrames, config_.hidden_size}),
+        .landmark_map = FrameNoise(2, 0, 0, {kFrames, tokens, config_.landmark_map_channels()})};
   }
 
   Conditions MakeConditions(bool with_source = true, uint64_t seed = 1) {
@@ -68,7 +69,8 @@ class TinyClipTest : public ::testing::TestWithParam<SourceTokens> {
       conditions.source_latent = FrameNoise(
           seed, 2, 0, {config_.latent_channels, config_.latent_size, config_.latent_size});
       conditions.source_C = FrameNoise(seed, 3, 0, {config_.hidden_size});
-      conditions.source_landmark_map = FrameNoise(seed, 4, 0, {tokens, kLandmarkMapChannels});
+      conditions.source_landmark_map =
+          FrameNoise(seed, 4, 0, {tokens, config_.landmark_map_channels()});
     }
     return conditions;
   }

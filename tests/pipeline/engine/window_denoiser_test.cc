@@ -120,8 +120,9 @@ class WindowDenoiserTest : public TinyClipTest {
                                                        config_.latent_size, config_.latent_size});
       input.source_C =
           has_source ? conditions.source_C->unsqueeze(0) : torch::zeros({1, config_.hidden_size});
-      input.source_landmark_map = has_source ? conditions.source_landmark_map->unsqueeze(0)
-                                             : torch::zeros({1, tokens, kLandmarkMapChannels});
+      input.source_landmark_map = has_source
+                                      ? conditions.source_landmark_map->unsqueeze(0)
+                                      : torch::zeros({1, tokens, config_.landmark_map_channels()});
       if (dropped || !has_source) input.source_mask = torch::zeros({1}, torch::kBool);
     }
     return sdit_->forward(input)[0];

@@ -3,14 +3,18 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
+#include <initializer_list>
 #include <limits>
 #include <numbers>
+#include <vector>
 
 #include "pipeline/face/canonical_mesh.h"
 #include "pipeline/face/crop.h"
 #include "pipeline/face/detection.h"
 #include "pipeline/face/landmark_map.h"
+#include "pipeline/face/motion_regions.h"
 #include "pipeline/face/roi.h"
 
 namespace reenact {
@@ -313,6 +317,101 @@ TEST(LandmarkMapTest, OutsideAndBadPointsAreLeftOut) {
   Landmarks bad = CanonicalFace();
   for (Point3& p : bad) p.z = std::numeric_limits<float>::quiet_NaN();
   EXPECT_THAT(LandmarkMap(bad, 2), ::testing::Each(0));
+}
+
+// Share of the picture in each of the three openings of a map of 8 x 8 tokens.
+std::array<double, 3> Shares(const std::vector<float>& map) {
+  std::array<double, 3> shares = {};
+  for (size_t i = 0; i < map.size(); ++i) shares[i % 3] += map[i] / double{64 * 64};
+  return shares;
+}
+
+// Area of the polygon over these points of a face, of the picture.
+double AreaOf(const Landmarks& face, std::initializer_list<int> corners) {
+  double twice = 0;
+  for (auto i = corners.begin(); i != corners.end(); ++i) {
+    const Point3& p = face[static_cast<size_t>(*i)];
+    const Point3& q = face[static_cast<size_t>(i + 1 != corners.end() ? i[1] : *corners.begin())];
+    twice += double{p.x} * q.y - double{q.x} * p.y;
+  }
+  return std::abs(twice) / 2;
+}
+
+// Closed lips of the canonical face opened by so much of the picture, downwards.
+Landmarks WithOpenMouth(float by) {
+  Landmarks face = CanonicalFace();
+  for (const auto& lips : MotionRegions::kLips) face[lips.lower].y = face[lips.upper].y + by;
+  return face;
+}
+
+TEST(OpeningMapTest, SharesAreTheAreasOfTheOpenings) {
+  const Landmarks face = WithOpenMouth(0.05f);
+  const double eyes =
+      AreaOf(face, {33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7}) +
+      AreaOf(face,
+             {263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249});
+  const double mouth = AreaOf(face, {78,  191, 80,  81,  82,  13, 312, 311, 310, 415,
+                                     308, 324, 318, 402, 317, 14, 87,  178, 88,  95});
+
+  const std::vector<float> map = OpeningMap(face, 8);
+
+  ASSERT_EQ(map.size(), size_t{8 * 8 * kLandmarkMapWidth});
+  EXPECT_THAT(map, ::testing::Each(::testing::AllOf(::testing::Ge(0), ::testing::Le(1))));
+  const std::array<double, 3> shares = Shares(map);
+  EXPECT_NEAR(shares[0], eyes, 0.02 * eyes);
+  EXPECT_NEAR(shares[2], mouth, 0.02 * mouth);
+  EXPECT_GT(shares[1], 0.2 * eyes);
+  for (size_t i = 0; i < map.size(); i += 3) EXPECT_LE(map[i + 1], map[i]) << "an iris on a lid";
+}
+
+TEST(OpeningMapTest, FollowsLidsAndGaze) {
+  const Landmarks open = CanonicalFace();
+  Landmarks half = open, closed = open, left = open;
+  for (const auto& eye : MotionRegions::kEyes) {
+    for (const auto& lids : eye.lids) {
+      half[lids.upper].y = (open[lids.upper].y + open[lids.lower].y) / 2;
+      closed[lids.upper].y = open[lids.lower].y + 0.004f;  // even crossed
+    }
+    for (size_t i = 0; i < 5; ++i) left[eye.iris + i].x -= 0.008f;
+  }
+  const auto iris_column = [](const Landmarks& face) {  // mean of x
+    const std::vector<float> map = OpeningMap(face, 8);
+    double sum = 0, weight = 0;
+    for (size_t token = 0; token < 64; ++token) {
+      for (size_t cell = 0; cell < 64; ++cell) {
+        const double share = map[token * kLandmarkMapWidth + 3 * cell + 1];
+        sum += share * static_cast<double>(token % 8 * 8 + cell % 8) / 64;
+        weight += share;
+      }
+    }
+    return sum / weight;
+  };
+
+  const double of_open = Shares(OpeningMap(open, 8))[0];
+
+  EXPECT_NEAR(Shares(OpeningMap(half, 8))[0], of_open / 2, 0.1 * of_open);
+  EXPECT_LT(Shares(OpeningMap(closed, 8))[0], 0.02 * of_open);
+  // Less than the irises moved, as lids cover more of them towards the corners.
+  const double moved = iris_column(open) - iris_column(left);
+  EXPECT_GT(moved, 0.004);
+  EXPECT_LT(moved, 0.008);
+}
+
+TEST(OpeningMapTest, WhatIsTurnedAwayOutsideOrBadIsNotOpen) {
+  Landmarks mirrored = WithOpenMouth(0.05f);  // as seen from behind
+  for (Point3& p : mirrored) p.x = 1 - p.x;
+  EXPECT_THAT(OpeningMap(mirrored, 8), ::testing::Each(0));
+
+  Landmarks outside = WithOpenMouth(0.05f);
+  for (Point3& p : outside) p.x += 5;
+  EXPECT_THAT(OpeningMap(outside, 8), ::testing::Each(0));
+
+  Landmarks bad = WithOpenMouth(0.05f);
+  bad[159].x = std::numeric_limits<float>::quiet_NaN();  // a lid of the left eye
+  const std::array<double, 3> shares = Shares(OpeningMap(bad, 8));
+  const std::array<double, 3> good = Shares(OpeningMap(WithOpenMouth(0.05f), 8));
+  EXPECT_NEAR(shares[0], good[0] / 2, 0.05 * good[0]);
+  EXPECT_EQ(shares[2], good[2]);
 }
 
 TEST(NormalizeTest, IndexMajorAndCentred) {

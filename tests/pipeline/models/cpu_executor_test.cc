@@ -92,6 +92,12 @@ TEST_P(CpuExecutorTest, EqualsTheOverrideWithMapsAndSource) {
 TEST_P(CpuExecutorTest, EqualsTheOverrideWithFrequenciesOfMaps) {
   Check({.source = SourceTokens::kSelf, .landmark_map = true, .landmark_map_frequencies = 2});
 }
+TEST_P(CpuExecutorTest, EqualsTheOverrideWithOpeningsInMaps) {
+  Check({.source = SourceTokens::kSelf,
+         .landmark_map = true,
+         .landmark_map_frequencies = 1,
+         .landmark_map_openings = true});
+}
 TEST_P(CpuExecutorTest, EqualsTheOverrideWithMapsAlone) { Check({.landmark_map = true}); }
 
 TEST_P(CpuExecutorTest, TakesRowsOfOneFrame) {

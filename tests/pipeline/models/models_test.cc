@@ -218,6 +218,7 @@ TEST(ConfigJsonTest, GoesThroughJson) {
   sdit.source = SourceTokens::kSelf;
   sdit.landmark_map = true;
   sdit.landmark_map_frequencies = 3;
+  sdit.landmark_map_openings = true;
   sdit.learn_sigma = false;
 
   const auto sdit_again = SDiTConfigFromJson(ToJson(sdit));

@@ -23,6 +23,7 @@ struct Shape {
   SourceTokens source = SourceTokens::kNone;
   bool landmark_map = false;
   int64_t landmark_map_frequencies = 0;
+  bool landmark_map_openings = false;
 };
 
 inline SDiT RandomSDiT(const Shape& shape) {
@@ -41,6 +42,7 @@ inline SDiT RandomSDiT(const Shape& shape) {
   config.source = shape.source;
   config.landmark_map = shape.landmark_map;
   config.landmark_map_frequencies = shape.landmark_map_frequencies;
+  config.landmark_map_openings = shape.landmark_map_openings;
   SDiT sdit(config);
   // So that activations stay near 1 in every layer, as after training.
   Randomize(*sdit, /*seed=*/5, 1 / std::sqrt(static_cast<double>(config.hidden_size)));
@@ -72,8 +74,9 @@ inline Job RandomJob(SDiT& sdit, uint64_t seed, int64_t num_rows, int64_t anchor
   job.input.t = torch::full({B}, t, torch::kInt64);
   job.input.C = Override(torch::randn({B, T, config.hidden_size}), anchor);
   if (config.landmark_map) {
-    job.input.landmark_map = Override(torch::randn({B, T, S, kLandmarkMapChannels}), anchor);
-    job.input.source_landmark_map = torch::randn({1, S, kLandmarkMapChannels});
+    job.input.landmark_map =
+        Override(torch::randn({B, T, S, config.landmark_map_channels()}), anchor);
+    job.input.source_landmark_map = torch::randn({1, S, config.landmark_map_channels()});
   }
   if (config.source != SourceTokens::kNone) {
     job.input.source_latent = torch::randn({1, config.latent_channels, h, h});

@@ -33,6 +33,7 @@ SDiTConfig SmallConfig(SourceTokens source) {
   config.source = source;
   config.landmark_map = source != SourceTokens::kNone;
   config.landmark_map_frequencies = config.landmark_map ? 1 : 0;
+  config.landmark_map_openings = config.landmark_map;
   return config;
 }
 
@@ -53,9 +54,10 @@ SDiTInput RandomInput(SDiT& model, int64_t B, int64_t anchor = 1) {
     input.source_C = torch::randn({1, config.hidden_size}).expand({B, -1});
   }
   if (config.landmark_map) {
-    input.landmark_map = Override(torch::randn({B, T, S, kLandmarkMapChannels}), anchor);
+    input.landmark_map = Override(torch::randn({B, T, S, config.landmark_map_channels()}), anchor);
     if (config.source != SourceTokens::kNone) {
-      input.source_landmark_map = torch::randn({1, S, kLandmarkMapChannels}).expand({B, -1, -1});
+      input.source_landmark_map =
+          torch::randn({1, S, config.landmark_map_channels()}).expand({B, -1, -1});
     }
   }
   return input;
@@ -284,10 +286,26 @@ TEST(LandmarkMapFeaturesTest, AreSinesAndCosinesOfThePlacesInsideTheMesh) {
   EXPECT_TRUE(torch::equal(LandmarkMapFeatures(map, 0), map));
 }
 
+TEST(LandmarkMapFeaturesTest, OpeningsStandBehindTheMapAsTheyAre) {
+  torch::manual_seed(1);
+  const Tensor map = torch::rand({2, kLandmarkMapChannels});
+  const Tensor openings = torch::rand({2, kLandmarkMapChannels});
+
+  const Tensor features = LandmarkMapFeatures(torch::cat({map, openings}, 1), 1);
+
+  ASSERT_EQ(features.sizes(), (std::vector<int64_t>{2, 2 * 192 + 256}));
+  EXPECT_TRUE(torch::equal(features.narrow(1, 192, 192), openings));
+  EXPECT_TRUE(
+      torch::equal(features.narrow(1, 384, 256), LandmarkMapFeatures(map, 1).narrow(1, 192, 256)));
+}
+
 TEST(LandmarkMapFeaturesTest, AreRefusedWithoutAMap) {
   SDiTConfig config = SmallConfig(SourceTokens::kNone);
   config.landmark_map_frequencies = 1;
   EXPECT_NE(Validate(config).message().find("landmark_map"), absl::string_view::npos);
+  config = SmallConfig(SourceTokens::kNone);
+  config.landmark_map_openings = true;
+  EXPECT_NE(Validate(config).message().find("landmark_map_openings need"), absl::string_view::npos);
   config = SmallConfig(SourceTokens::kSelf);
   for (const int64_t frequencies : {-1, 9}) {
     config.landmark_map_frequencies = frequencies;

@@ -103,6 +103,12 @@ TEST_P(TorchExecutorTest, EqualsTheOverrideWithMapsAndSource) {
 TEST_P(TorchExecutorTest, EqualsTheOverrideWithFrequenciesOfMaps) {
   Check({.source = SourceTokens::kSelf, .landmark_map = true, .landmark_map_frequencies = 2});
 }
+TEST_P(TorchExecutorTest, EqualsTheOverrideWithOpeningsInMaps) {
+  Check({.source = SourceTokens::kSelf,
+         .landmark_map = true,
+         .landmark_map_frequencies = 1,
+         .landmark_map_openings = true});
+}
 TEST_P(TorchExecutorTest, EqualsTheOverrideWithAHiddenSource) {
   Check({.source = SourceTokens::kSelf}, /*source_hidden=*/true);
 }
