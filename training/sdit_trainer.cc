@@ -71,6 +71,27 @@ bool SamePoses(const DataCache& a, const DataCache& b) {
   return moved.max().item<double>() < kSamePlace;
 }
 
+bool Chance(double p, std::mt19937_64& random) { return DrawUniform(random) < p; }
+
+// 0 .. bound - 1
+int64_t Below(int64_t bound, std::mt19937_64& random) {
+  return static_cast<int64_t>(random() % static_cast<uint64_t>(bound));
+}
+
+// The first or last frame of a person's clip, whichever is farther from `frames`.
+int64_t FartherEnd(const DataCache& data, int64_t person, const std::vector<int64_t>& frames) {
+  const int64_t end = data.num_frames() - 1;
+  const Landmarks first = CachedLandmarks(data, person, 0);
+  const Landmarks last = CachedLandmarks(data, person, end);
+  double to_first = 0, to_last = 0;
+  for (const int64_t f : frames) {
+    const Landmarks landmarks = CachedLandmarks(data, person, f);
+    to_first += MeanDistance(first, landmarks);
+    to_last += MeanDistance(last, landmarks);
+  }
+  return to_first > to_last ? 0 : end;
+}
+
 // Rows with every tensor of its shape, zeros, and everything kept.
 SditRows EmptyRows(const SDiTConfig& config, int64_t rows, int64_t T) {
   const int64_t C = config.latent_channels, h = config.latent_size;
@@ -348,93 +369,100 @@ uint64_t SditTrainee::RowSeed(uint64_t stream, int64_t number, int64_t b) const 
 SditRows SditTrainee::DrawRows(int64_t number) const {
   const bool single = IsSingleFrames(number);
   const int64_t T = single ? 1 : config_.num_frames;
-  const double drop_source =
-      single ? options_.drop_single_source_tokens.value_or(options_.drop_source_tokens)
-             : options_.drop_source_tokens;
-  const int64_t F = data_.num_frames();
-  const int64_t num_lookalikes = data_.people->lookalikes.size(2);
-
   const int64_t num_rows = options_.clips * config_.num_frames / T;
   SditRows rows = EmptyRows(config_, num_rows, T);
   for (int64_t b = 0; b < num_rows; ++b) {
     std::mt19937_64 random(RowSeed(0, number, b));
-    const auto below = [&random](int64_t bound) {
-      return static_cast<int64_t>(random() % static_cast<uint64_t>(bound));
-    };
-    const auto chance = [&random](double p) { return DrawUniform(random) < p; };
-    const int64_t person = below(data_.num_people());
-    rows.seeds.push_back(data_.people->seeds[static_cast<size_t>(person)]);
-    // The T frames: T of the candidates, in order of time.
-    const bool portrait = data_.portraits != nullptr && chance(options_.portrait_source);
-    const bool far = chance(options_.far_source);
-    int64_t source = below(F);
-    std::vector<int64_t> frames;
-    for (int64_t f = 0; f < F; ++f) {
-      if (far ? f != 0 && f != F - 1 : f != source) frames.push_back(f);
-    }
-    while (static_cast<int64_t>(frames.size()) > T) {
-      frames.erase(frames.begin() + below(static_cast<int64_t>(frames.size())));
-    }
-    if (far) {
-      const Landmarks first = CachedLandmarks(*data_.people, person, 0);
-      const Landmarks last = CachedLandmarks(*data_.people, person, F - 1);
-      double to_first = 0, to_last = 0;
-      for (const int64_t f : frames) {
-        const Landmarks landmarks = CachedLandmarks(*data_.people, person, f);
-        to_first += MeanDistance(first, landmarks);
-        to_last += MeanDistance(last, landmarks);
-      }
-      source = to_first > to_last ? 0 : F - 1;
-    }
-
-    const bool keep_source = !chance(drop_source);
-    const bool changed = data_.changed != nullptr && keep_source && chance(options_.changed_source);
-    const SditData& source_data = changed ? *data_.changed : portrait ? *data_.portraits : data_;
-    if (changed || portrait) source = below(source_data.num_frames());
-    const int64_t same_pose = changed && chance(options_.same_pose) ? below(T) : -1;
-
-    const LandmarkAugmentation augmentation(options_.augmentation, random);
-    const int64_t lookalike =
-        num_lookalikes > 0 && chance(options_.lookalike) ? below(num_lookalikes) : -1;
-    const bool keep_landmarks = !chance(options_.drop_landmarks);
-    rows.keep_landmarks[b] = keep_landmarks;
-    for (int64_t k = 0; k < T; ++k) {
-      const SditData& set = k == same_pose ? *data_.portraits : data_;
-      const int64_t frame = k == same_pose ? source : frames[static_cast<size_t>(k)];
-      rows.latents[b][k] = set.latents[person][frame];
-      rows.weight[b][k] = CellWeight(set.expressive[person][frame], options_);
-      const Landmarks exact = lookalike < 0
-                                  ? CachedLandmarks(*set.people, person, frame)
-                                  : ToLandmarks(set.people->lookalikes[person][frame][lookalike]);
-      const Landmarks landmarks = augmentation.Driving(exact, random);
-      StoreNormalized(landmarks, rows.landmarks[b][k]);
-      if (keep_landmarks && config_.landmark_map) {
-        StoreMap(landmarks, config_, rows.landmark_map[b][k]);
-      }
-    }
-
-    const Landmarks source_landmarks =
-        augmentation.Source(CachedLandmarks(*source_data.people, person, source), random);
-    rows.source_latent[b] = source_data.latents[person][source];
-    StoreNormalized(source_landmarks, rows.source_landmarks[b][0]);
-    if (config_.landmark_map) StoreMap(source_landmarks, config_, rows.source_landmark_map[b]);
-
-    const bool from_text = chance(keep_source ? options_.text_identity : 0.5);
-    const int64_t phrasing = below(data_.text_identity.size(1));
-    rows.keep_source[b] = keep_source;
-    rows.same_looks[b] = !changed;
-    rows.keep_identity[b] = !chance(options_.drop_identity);
-    const torch::Tensor& pictures = changed ? data_.image_identity[person][below(F)]
-                                            : source_data.image_identity[person][source];
-    rows.identity[b] = from_text ? data_.text_identity[person][phrasing] : pictures;
-    if (changed && source_data.edits.defined() && chance(options_.edited_identity)) {
-      const torch::Tensor& edits = source_data.edits[person][source];
-      const double strength = 0.5 + 0.5 * DrawUniform(random);
-      rows.identity[b] = NormalizeEmbedding(source_data.image_identity[person][source] +
-                                            strength * edits[below(edits.size(0))]);
-    }
+    const RowChoice choice = ChooseRow(T, random);
+    rows.seeds.push_back(data_.people->seeds[static_cast<size_t>(choice.person)]);
+    rows.keep_source[b] = choice.keep_source;
+    rows.same_looks[b] = !choice.changed;
+    StoreFrames(choice, b, random, rows);
+    StoreIdentity(choice, b, random, rows);
   }
   return rows;
+}
+
+SditTrainee::RowChoice SditTrainee::ChooseRow(int64_t T, std::mt19937_64& random) const {
+  const int64_t F = data_.num_frames();
+  RowChoice choice;
+  choice.person = Below(data_.num_people(), random);
+  // The T frames: T of the candidates, in order of time.
+  const bool portrait = data_.portraits != nullptr && Chance(options_.portrait_source, random);
+  const bool far = Chance(options_.far_source, random);
+  choice.source = Below(F, random);
+  for (int64_t f = 0; f < F; ++f) {
+    if (far ? f != 0 && f != F - 1 : f != choice.source) choice.frames.push_back(f);
+  }
+  while (static_cast<int64_t>(choice.frames.size()) > T) {
+    const auto count = static_cast<int64_t>(choice.frames.size());
+    choice.frames.erase(choice.frames.begin() + Below(count, random));
+  }
+  if (far) choice.source = FartherEnd(*data_.people, choice.person, choice.frames);
+
+  const double drop_source =
+      T == 1 ? options_.drop_single_source_tokens.value_or(options_.drop_source_tokens)
+             : options_.drop_source_tokens;
+  choice.keep_source = !Chance(drop_source, random);
+  choice.changed =
+      data_.changed != nullptr && choice.keep_source && Chance(options_.changed_source, random);
+  choice.source_data = choice.changed ? data_.changed : portrait ? data_.portraits : &data_;
+  if (choice.changed || portrait) {
+    choice.source = Below(choice.source_data->num_frames(), random);
+  }
+  if (choice.changed && Chance(options_.same_pose, random)) choice.same_pose = Below(T, random);
+  return choice;
+}
+
+void SditTrainee::StoreFrames(const RowChoice& choice, int64_t b, std::mt19937_64& random,
+                              SditRows& rows) const {
+  const int64_t person = choice.person;
+  const int64_t num_lookalikes = data_.people->lookalikes.size(2);
+  const LandmarkAugmentation augmentation(options_.augmentation, random);
+  const int64_t lookalike =
+      num_lookalikes > 0 && Chance(options_.lookalike, random) ? Below(num_lookalikes, random) : -1;
+  const bool keep_landmarks = !Chance(options_.drop_landmarks, random);
+  rows.keep_landmarks[b] = keep_landmarks;
+  for (int64_t k = 0; k < static_cast<int64_t>(choice.frames.size()); ++k) {
+    const bool same_pose = k == choice.same_pose;
+    const SditData& set = same_pose ? *data_.portraits : data_;
+    const int64_t frame = same_pose ? choice.source : choice.frames[static_cast<size_t>(k)];
+    rows.latents[b][k] = set.latents[person][frame];
+    rows.weight[b][k] = CellWeight(set.expressive[person][frame], options_);
+    const Landmarks exact = lookalike < 0
+                                ? CachedLandmarks(*set.people, person, frame)
+                                : ToLandmarks(set.people->lookalikes[person][frame][lookalike]);
+    const Landmarks landmarks = augmentation.Driving(exact, random);
+    StoreNormalized(landmarks, rows.landmarks[b][k]);
+    if (keep_landmarks && config_.landmark_map) {
+      StoreMap(landmarks, config_, rows.landmark_map[b][k]);
+    }
+  }
+  const SditData& source_data = *choice.source_data;
+  const Landmarks source_landmarks =
+      augmentation.Source(CachedLandmarks(*source_data.people, person, choice.source), random);
+  rows.source_latent[b] = source_data.latents[person][choice.source];
+  StoreNormalized(source_landmarks, rows.source_landmarks[b][0]);
+  if (config_.landmark_map) StoreMap(source_landmarks, config_, rows.source_landmark_map[b]);
+}
+
+void SditTrainee::StoreIdentity(const RowChoice& choice, int64_t b, std::mt19937_64& random,
+                                SditRows& rows) const {
+  const int64_t person = choice.person;
+  const SditData& source_data = *choice.source_data;
+  const bool from_text = Chance(choice.keep_source ? options_.text_identity : 0.5, random);
+  const int64_t phrasing = Below(data_.text_identity.size(1), random);
+  rows.keep_identity[b] = !Chance(options_.drop_identity, random);
+  const torch::Tensor of_source = source_data.image_identity[person][choice.source];
+  const torch::Tensor of_picture =
+      choice.changed ? data_.image_identity[person][Below(data_.num_frames(), random)] : of_source;
+  rows.identity[b] = from_text ? data_.text_identity[person][phrasing] : of_picture;
+  if (choice.changed && source_data.edits.defined() && Chance(options_.edited_identity, random)) {
+    const torch::Tensor edits = source_data.edits[person][choice.source];
+    const double strength = 0.5 + 0.5 * DrawUniform(random);
+    rows.identity[b] =
+        NormalizeEmbedding(of_source + strength * edits[Below(edits.size(0), random)]);
+  }
 }
 
 SditNoise SditTrainee::DrawNoise(int64_t number, const SditRows& rows) const {

@@ -231,6 +231,22 @@ class SditTrainee : public Trainee {
               Schedule schedule, const SditData& data, const SditData* held_out,
               AutoencoderKL autoencoder);
   MicroBatch LossOf(int64_t number);
+  // Who is shown in a row, and what of them.
+  struct RowChoice {
+    int64_t person = 0;
+    std::vector<int64_t> frames;  // of the clip, one for each of the row
+    const SditData* source_data = nullptr;
+    int64_t source = 0;  // its frame in source_data
+    bool keep_source = true;
+    bool changed = false;    // the source has other looks
+    int64_t same_pose = -1;  // in `frames`: the portrait in the source's pose takes its place
+  };
+  RowChoice ChooseRow(int64_t T, std::mt19937_64& random) const;
+  // Row `b`: latents and landmarks of frames and source; G.
+  void StoreFrames(const RowChoice& choice, int64_t b, std::mt19937_64& random,
+                   SditRows& rows) const;
+  void StoreIdentity(const RowChoice& choice, int64_t b, std::mt19937_64& random,
+                     SditRows& rows) const;
   // Whether micro-batch `number` is one of single frames, and the seed of its row `b`.
   bool IsSingleFrames(int64_t number) const;
   uint64_t RowSeed(uint64_t stream, int64_t number, int64_t b) const;

@@ -1,5 +1,7 @@
 #include "training/sdit_trainer.h"
 
+#include <utility>
+
 #include "nlohmann/json.hpp"
 #include "pipeline/face/landmark_map.h"
 #include "pipeline/weights/load.h"
@@ -461,12 +463,13 @@ TEST(SditTraineeTest, OneFrameMayBeInThePoseOfASourceOfOtherLooks) {
   ASSERT_TRUE(trainee.ok()) << trainee.status();
   // Eyes may differ, heads may not.
   DataCache others = *changed.people;
-  changed.people = &others;
   others.landmarks = others.landmarks.clone();
+  const DataCache* const same = std::exchange(changed.people, &others);
   others.landmarks.select(2, 159).add_(0.01);
   EXPECT_TRUE(SditTrainee::Create(options, data, nullptr, AutoencoderKL(nullptr)).ok());
   others.landmarks.select(2, 2).add_(0.01);
   EXPECT_FALSE(SditTrainee::Create(options, data, nullptr, AutoencoderKL(nullptr)).ok());
+  changed.people = same;
 
   const SditRows rows = (*trainee)->DrawRows(1);
 

@@ -101,10 +101,13 @@ TEST(WidenSditTest, ATrainingGoesOnWithMoreOfLandmarkMaps) {
 
   ASSERT_TRUE(second->StartFrom({first->config(), first->Folded(), {}, {}}).ok());
 
-  const SditRows rows = EvaluationRows(testing::TinySditData(), first->config(), {0, 1}, {0, 1});
-  SDiT before = first->Folded(), after = second->Folded();
-  EXPECT_TRUE(torch::allclose(SampleRows(before, {}, "linear", rows, 2, 1),
-                              SampleRows(after, {}, "linear", rows, 2, 1), 1e-3, 1e-3));
+  const auto sample = [](const SditTrainee& trainee) {
+    SDiT sdit = trainee.Folded();
+    return SampleRows(sdit, {}, "linear",
+                      EvaluationRows(testing::TinySditData(), trainee.config(), {0, 1}, {0, 1}), 2,
+                      1);
+  };
+  EXPECT_TRUE(torch::allclose(sample(*first), sample(*second), 1e-3, 1e-3));
   EXPECT_FALSE(first->StartFrom({second->config(), second->Folded(), {}, {}}).ok());
   const std::vector<double> losses = testing::TrainSteps(*second, 0, 60, 60);
   EXPECT_LT(testing::Mean(losses, 50, 10), testing::Mean(losses, 0, 10));
