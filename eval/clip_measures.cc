@@ -33,10 +33,14 @@ absl::StatusOr<std::vector<std::optional<Landmarks>>> FindFaces(const std::vecto
   return faces;
 }
 
+FaceReading ReadFace(const HeadAngles& angles, const Landmarks& face) {
+  return {angles, MouthGap(face), EyeOpening(face), GazeX(face)};
+}
+
 std::optional<FaceReading> Read(const Landmarks& face) {
   const auto pose = FitHeadPose(face);
   if (!pose.has_value()) return std::nullopt;
-  return FaceReading{AnglesOf(pose->rotation), MouthGap(face), EyeOpening(face)};
+  return ReadFace(AnglesOf(pose->rotation), face);
 }
 
 // What only an aligned truth can say.
@@ -82,8 +86,7 @@ absl::StatusOr<ClipMeasures> MeasureClip(const std::vector<Image>& frames, const
   Mean likeness;
   for (size_t i = 0; i < frames.size(); ++i) {
     FrameMeasures measures;
-    measures.truth = {truth.angles[i], MouthGap(truth.landmarks[i]),
-                      EyeOpening(truth.landmarks[i])};
+    measures.truth = ReadFace(truth.angles[i], truth.landmarks[i]);
     const std::optional<Landmarks>& face = (*found)[i];
     if (face.has_value()) {
       measures.found = Read(*face);

@@ -15,10 +15,11 @@
 
 namespace reenact {
 
-// A face's motion in numbers: degrees, and shares of the IOD (landmark_metrics.h).
+// A face's motion in numbers: degrees, shares of the IOD and of an eye's width
+// (landmark_metrics.h).
 struct FaceReading {
   HeadAngles angles;
-  double mouth_gap = 0, eye_opening = 0;
+  double mouth_gap = 0, eye_opening = 0, gaze_x = 0;
 };
 
 struct FrameMeasures {

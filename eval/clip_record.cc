@@ -39,8 +39,8 @@ constexpr std::array<std::pair<const char*, ClipMember>, 7> kClipMembers = {
 
 Json ToJson(const FaceReading& face) {
   Json json = Json::array();
-  for (const double value :
-       {face.angles.yaw, face.angles.pitch, face.angles.roll, face.mouth_gap, face.eye_opening}) {
+  for (const double value : {face.angles.yaw, face.angles.pitch, face.angles.roll, face.mouth_gap,
+                             face.eye_opening, face.gaze_x}) {
     json.push_back(NumberToJson(std::optional<double>(value)));
   }
   return json;
@@ -48,7 +48,7 @@ Json ToJson(const FaceReading& face) {
 
 FaceReading FaceReadingFrom(const Json& json) {
   const auto at = [&](size_t i) { return NumberFrom(json.at(i)).value(); };
-  return {{at(0), at(1), at(2)}, at(3), at(4)};
+  return {{at(0), at(1), at(2)}, at(3), at(4), at(5)};
 }
 
 Json ToJson(const FrameMeasures& frame) {

@@ -69,6 +69,15 @@ double EyeOpening(const Landmarks& face) {
   return (face[145].y - face[159].y + face[374].y - face[386].y) / 2 / InterOcularDistance(face);
 }
 
+double GazeX(const Landmarks& face) {
+  const auto place = [&face](size_t iris, size_t left, size_t right) {
+    const double x = face[right].x - face[left].x, y = face[right].y - face[left].y;
+    return ((face[iris].x - face[left].x) * x + (face[iris].y - face[left].y) * y) /
+           (x * x + y * y);
+  };
+  return (place(468, 33, 133) + place(473, 362, 263)) / 2;
+}
+
 std::optional<double> Jitter(const std::vector<std::optional<Landmarks>>& frames) {
   double sum = 0;
   int triples = 0;

@@ -33,6 +33,10 @@ double LandmarkError(const Landmarks& truth, const Landmarks& found);
 double MouthGap(const Landmarks& face);
 double EyeOpening(const Landmarks& face);
 
+// Where the irises are between the left (0) and right (1) corners of their eyes in the picture's
+// plane, the mean of both.
+double GazeX(const Landmarks& face);
+
 // How much a face trembles: the mean length, over points and neighbouring triples of frames, of the
 // points' second difference in the picture's plane, by IOD of the middle frame. Smooth motion gives
 // little, noise much. Triples with a frame that has no face count for nothing; no value if there is

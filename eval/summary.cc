@@ -121,6 +121,8 @@ std::vector<Metric> Summarise(Clips clips, bool aligned) {
        follows([](const FaceReading& face) { return face.mouth_gap; })},
       {"eyes", "r of eye opening", 3, "above .6",
        follows([](const FaceReading& face) { return face.eye_opening; })},
+      {"gaze", "r of gaze, left to right", 3, "",
+       follows([](const FaceReading& face) { return face.gaze_x; })},
       {"psnr", "PSNR, dB", 2, "", frames(&FrameMeasures::psnr)},
       {"psnr_expressive", "PSNR of eyes and mouth, dB", 2, "",
        frames(&FrameMeasures::psnr_expressive)},

@@ -74,6 +74,18 @@ TEST(LandmarkMetricsTest, OpeningsAreSharesOfTheEyesDistance) {
   EXPECT_NEAR(EyeOpening(face), 0.15, 1e-5);
 }
 
+TEST(LandmarkMetricsTest, GazeIsWhereTheIrisesAreInTheirEyes) {
+  Landmarks face = Face();
+  face[33] = {0.2f, 0.4f, 0};
+  face[133] = {0.3f, 0.4f, 0};
+  face[468] = {0.225f, 0.43f, 0};  // a quarter, looking down
+  face[362] = {0.6f, 0.4f, 0};     // an eye of a tilted head
+  face[263] = {0.68f, 0.46f, 0};
+  face[473] = {0.66f, 0.445f, 0};  // three quarters
+
+  EXPECT_NEAR(GazeX(face), 0.5, 1e-5);
+}
+
 TEST(JitterTest, SteadyMotionHasNone) {
   std::vector<std::optional<Landmarks>> frames;
   for (int i = 0; i < 5; ++i) frames.emplace_back(Moved(Face(), 0.01f * static_cast<float>(i), 0));
