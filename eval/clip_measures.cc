@@ -53,6 +53,8 @@ void Compare(const Image& frame, const std::optional<Landmarks>& found, const Cl
   measures->skin = ColourError(frame, expected, truth.skin[i]);
   measures->hair = ColourError(frame, expected, truth.hair[i]);
   measures->clothes = ColourError(frame, expected, truth.clothes[i]);
+  measures->inner_hair = ColourError(frame, expected, truth.inner_hair[i]);
+  measures->inner_clothes = ColourError(frame, expected, truth.inner_clothes[i]);
   if (!found.has_value()) return;
   measures->landmark_error = LandmarkError(truth.landmarks[i], *found);
   if (!truth.driving_found[i].has_value()) return;

@@ -31,7 +31,7 @@ struct FrameMeasures {
   // IOD; LMSE in squared units of the crop; colours in levels of 255.
   std::optional<double> landmark_error, lmse, expressive_lmse;
   std::optional<double> psnr, psnr_expressive, ssim;
-  std::optional<double> skin, hair, clothes;
+  std::optional<double> skin, hair, clothes, inner_hair, inner_clothes;
 };
 
 struct ClipMeasures {

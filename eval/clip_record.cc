@@ -17,7 +17,7 @@ using Json = nlohmann::ordered_json;
 using FrameMember = std::optional<double> FrameMeasures::*;
 using ClipMember = std::optional<double> ClipMeasures::*;
 
-constexpr std::array<std::pair<const char*, FrameMember>, 9> kFrameMembers = {
+constexpr std::array<std::pair<const char*, FrameMember>, 11> kFrameMembers = {
     {{"landmark_error", &FrameMeasures::landmark_error},
      {"lmse", &FrameMeasures::lmse},
      {"expressive_lmse", &FrameMeasures::expressive_lmse},
@@ -26,7 +26,9 @@ constexpr std::array<std::pair<const char*, FrameMember>, 9> kFrameMembers = {
      {"ssim", &FrameMeasures::ssim},
      {"skin", &FrameMeasures::skin},
      {"hair", &FrameMeasures::hair},
-     {"clothes", &FrameMeasures::clothes}}};
+     {"clothes", &FrameMeasures::clothes},
+     {"inner_hair", &FrameMeasures::inner_hair},
+     {"inner_clothes", &FrameMeasures::inner_clothes}}};
 
 constexpr std::array<std::pair<const char*, ClipMember>, 7> kClipMembers = {
     {{"self_csim", &ClipMeasures::self_csim},

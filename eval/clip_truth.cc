@@ -11,18 +11,23 @@ namespace {
 
 // Of 255, how much of a pixel must lie in a region.
 constexpr int kRegionThreshold = 250;
+// Pixels to the edge of a region from what is inside though its outline is a little off.
+constexpr int kInnerReach = 3;
 
-// Where `channel` of `regions` shows in a pixel and all its eight neighbours.
-std::vector<uint8_t> Inside(const Image& regions, size_t channel) {
+// Where `channel` of `regions` shows in a pixel and all others up to `reach` rows and columns away.
+std::vector<uint8_t> Inside(const Image& regions, size_t channel, int reach) {
   const int width = regions.width, height = regions.height;
   const auto shows = [&](int x, int y) {
     return regions.rgb[static_cast<size_t>(y * width + x) * 3 + channel] >= kRegionThreshold;
   };
   std::vector<uint8_t> mask(static_cast<size_t>(width) * static_cast<size_t>(height), 0);
-  for (int y = 1; y + 1 < height; ++y) {
-    for (int x = 1; x + 1 < width; ++x) {
+  const int across = 2 * reach + 1;
+  for (int y = reach; y + reach < height; ++y) {
+    for (int x = reach; x + reach < width; ++x) {
       bool all = true;
-      for (int k = 0; k < 9 && all; ++k) all = shows(x + k % 3 - 1, y + k / 3 - 1);
+      for (int k = 0; k < across * across && all; ++k) {
+        all = shows(x + k % across - reach, y + k / across - reach);
+      }
       mask[static_cast<size_t>(y * width + x)] = all ? 1 : 0;
     }
   }
@@ -94,9 +99,11 @@ absl::StatusOr<ClipTruth> MakeClipTruth(const HeldOutClip& clip,
     const Pose& pose = clip.states[i].pose;
     truth.angles.push_back({pose.yaw, pose.pitch, pose.roll});
     const Image regions = CropImage(clip.regions[i], box, size);
-    truth.skin.push_back(Inside(regions, 0));
-    truth.hair.push_back(Inside(regions, 1));
-    truth.clothes.push_back(Inside(regions, 2));
+    truth.skin.push_back(Inside(regions, 0, 1));
+    truth.hair.push_back(Inside(regions, 1, 1));
+    truth.clothes.push_back(Inside(regions, 2, 1));
+    truth.inner_hair.push_back(Inside(regions, 1, kInnerReach));
+    truth.inner_clothes.push_back(Inside(regions, 2, kInnerReach));
     truth.expressive.push_back(ExpressiveMask(truth.landmarks.back(), size));
   }
   truth.driving_embeddings = networks.Embed(truth.driving);

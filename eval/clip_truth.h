@@ -37,6 +37,8 @@ struct ClipTruth {
   std::vector<HeadAngles> angles;    // exact
   // S * S bytes each, row-major: 1 well inside the region.
   std::vector<std::vector<uint8_t>> skin, hair, clothes, expressive;
+  // Of hair and clothes what is 3 pixels and more from their edges.
+  std::vector<std::vector<uint8_t>> inner_hair, inner_clothes;
 };
 
 // The square that the engine makes of a portrait. kFailedPrecondition: no face is found.
