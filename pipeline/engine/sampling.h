@@ -24,10 +24,9 @@ absl::StatusOr<Sampler> SamplerFromName(const std::string& name);
 
 // What the network is told of K frames. D hidden size, S tokens of a frame.
 struct FrameConditions {
-  torch::Tensor C;          // [K, D], SDiT::map of (G, the frame's landmarks)
-  torch::Tensor C_dropped;  // [K, D], of (null_clip, landmarks); only for guidance
-  torch::Tensor
-      landmark_map;  // [K, S, landmark_map_channels()]; only for networks with landmark maps
+  torch::Tensor C;             // [K, D], SDiT::map of (G, the frame's landmarks)
+  torch::Tensor C_dropped;     // [K, D], of (null_clip, landmarks); only for guidance
+  torch::Tensor landmark_map;  // [K, S, landmark_map_channels()]; only where networks read them
 };
 
 // Those of `frames`, in that order. Asked when a row begins, on the thread that denoises, so that

@@ -3,7 +3,9 @@
 #include <cmath>
 
 #include "pipeline/models/attention.h"
+#include "pipeline/models/checkpoint_shapes.h"
 #include "pipeline/models/dit.h"
+#include "pipeline/weights/load.h"
 #include "tests/pipeline/weights/golden.h"
 
 namespace reenact {
@@ -297,6 +299,22 @@ TEST(LandmarkMapFeaturesTest, OpeningsStandBehindTheMapAsTheyAre) {
   EXPECT_TRUE(torch::equal(features.narrow(1, 192, 192), openings));
   EXPECT_TRUE(
       torch::equal(features.narrow(1, 384, 256), LandmarkMapFeatures(map, 1).narrow(1, 192, 256)));
+}
+
+TEST(LandmarkMapFeaturesTest, AreToldByTheWeights) {
+  for (const int64_t frequencies : {0, 1, 3}) {
+    for (const bool openings : {false, true}) {
+      SDiTConfig config = SmallConfig(SourceTokens::kSelf);
+      config.landmark_map_frequencies = frequencies;
+      config.landmark_map_openings = openings;
+
+      const auto found = SDiTConfigFrom(StateDict(*SDiT(config)), config.num_heads);
+
+      ASSERT_TRUE(found.ok()) << found.status();
+      EXPECT_EQ(found->landmark_map_frequencies, frequencies);
+      EXPECT_EQ(found->landmark_map_openings, openings);
+    }
+  }
 }
 
 TEST(LandmarkMapFeaturesTest, AreRefusedWithoutAMap) {
