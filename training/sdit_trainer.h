@@ -164,16 +164,16 @@ TORCH_MODULE(WhitenedSdit);
 
 // One row per person, ready for the network except for noise and time.
 struct SditRows {
-  torch::Tensor latents;         // [B,T,C,h,h]
-  torch::Tensor weight;          // [B,T,1,h,h]
-  torch::Tensor source_latent;   // [B,C,h,h]
-  torch::Tensor identity;        // [B,clip_dim]; zeros where dropped
-  torch::Tensor keep_identity;   // [B] bool
-  torch::Tensor keep_source;     // [B] bool
-  torch::Tensor same_looks;      // [B] bool; not where the source has other looks than frames
-  torch::Tensor landmarks;       // [B,T,1434] normalised
-  torch::Tensor keep_landmarks;  // [B] bool
-  torch::Tensor landmark_map;  // [B,T,S,landmark_map_channels()]; zeros where landmarks are dropped
+  torch::Tensor latents;              // [B,T,C,h,h]
+  torch::Tensor weight;               // [B,T,1,h,h]
+  torch::Tensor source_latent;        // [B,C,h,h]
+  torch::Tensor identity;             // [B,clip_dim]; zeros where dropped
+  torch::Tensor keep_identity;        // [B] bool
+  torch::Tensor keep_source;          // [B] bool
+  torch::Tensor same_looks;           // [B] bool; not where the source has other looks than frames
+  torch::Tensor landmarks;            // [B,T,1434] normalised
+  torch::Tensor keep_landmarks;       // [B] bool
+  torch::Tensor landmark_map;         // [B,T,S,landmark_map_channels()]; zeros where dropped
   torch::Tensor source_landmarks;     // [B,1,1434]
   torch::Tensor source_landmark_map;  // [B,S,landmark_map_channels()]
   std::vector<uint64_t> seeds;        // [B], the people
