@@ -241,16 +241,11 @@ std::string ClipTrainee::Description() const {
 }
 
 torch::Tensor ClipPictures(const DataCache& data, int64_t size) {
-  const int64_t people = data.num_people(), frames = data.num_frames(), side = data.size();
+  const int64_t people = data.num_people(), frames = data.num_frames();
   torch::Tensor pictures = torch::empty({people, frames, 3, size, size}, torch::kUInt8);
-  Image image;
-  image.width = image.height = static_cast<int>(side);
-  image.rgb.resize(static_cast<size_t>(3 * side * side));
   for (int64_t p = 0; p < people; ++p) {
     for (int64_t f = 0; f < frames; ++f) {
-      const torch::Tensor rgb = data.frames[p][f].permute({1, 2, 0}).contiguous();
-      std::memcpy(image.rgb.data(), rgb.data_ptr<uint8_t>(), image.rgb.size());
-      pictures[p][f].copy_(ClipResize(image, size));
+      pictures[p][f].copy_(ClipResize(ToImage(data.frames[p][f]), size));
     }
   }
   return pictures;

@@ -28,6 +28,7 @@
 #include "training/clip_trainer.h"
 #include "training/curation/curator.h"
 #include "training/data_cache.h"
+#include "training/landmarker_option.h"
 #include "training/people/people.h"
 #include "training/stages.h"
 #include "training/trained_parts.h"
@@ -38,8 +39,7 @@ namespace {
 using nlohmann::json;
 
 struct CurateFlags {
-  std::string videos, out, clip;
-  std::string face_models = ".deps/mediapipe";
+  std::string videos, out, clip, face_models;
   bool held_out = false;
   CurationOptions curation;
 };
@@ -110,7 +110,7 @@ absl::Status WriteShard(const std::string& path, const std::string& file,
           torch::from_blob(const_cast<uint8_t*>(image.rgb.data()), {S, S, 3}, torch::kUInt8)
               .permute({2, 0, 1}));
       const Landmarks& points = clip.landmarks[static_cast<size_t>(f)];
-      std::memcpy(landmarks[p][f].data_ptr<float>(), points.data(), sizeof(points));
+      StoreLandmarks(points, landmarks[p][f]);
       const std::vector<uint8_t> mask = ExpressiveMask(points, static_cast<int>(S));
       std::memcpy(masks[p][f].data_ptr<uint8_t>(), mask.data(), mask.size());
     }
@@ -306,11 +306,7 @@ absl::Status Curate(const CurateFlags& flags, const StageContext& context) {
   std::filesystem::create_directories(flags.out + "/records", error);
   if (error) return absl::InvalidArgumentError(absl::StrCat(flags.out, ": ", error.message()));
 
-  const auto detector = ReadWhole(flags.face_models + "/face_detection_short_range.tflite");
-  if (!detector.ok()) return detector.status();
-  const auto model = ReadWhole(flags.face_models + "/face_landmark_with_attention.tflite");
-  if (!model.ok()) return model.status();
-  const auto landmarker = FaceLandmarker::Create({.detector = *detector, .landmark_model = *model});
+  const auto landmarker = OpenLandmarker(flags.face_models);
   if (!landmarker.ok()) return landmarker.status();
   std::optional<TrainedClip> clip;
   if (!flags.clip.empty()) {
@@ -362,8 +358,7 @@ void AddCurateStage(CLI::App& app, std::vector<Subcommand>& stages) {
       ->required();
   command->add_option("--clip", flags->clip,
                       "folder of `clip`, for the identity filter; without it there is none");
-  command->add_option("--face-models", flags->face_models, "folder of the .tflite files")
-      ->capture_default_str();
+  AddFaceModelsOption(*command, flags->face_models);
   CurationOptions& o = flags->curation;
   command->add_option("--min-seconds", o.rules.min_seconds)->capture_default_str();
   command->add_option("--max-seconds", o.rules.max_seconds)->capture_default_str();

@@ -145,20 +145,13 @@ FaceState PlayEyes(FaceState state, const DataOptions& o, uint64_t seed, int f) 
                                   seed * 64 + static_cast<uint64_t>(f)));
   if (DrawUniform(random) >= o.eye_play) return state;
   Expression& e = state.expression;
-  const auto close = static_cast<float>(std::min(1.0, 1.6 * DrawUniform(random)));
+  // Open in two of five, so that it shows where they look, and shut in one of six.
+  const auto close = static_cast<float>(std::clamp(2.4 * DrawUniform(random) - 1, 0.0, 1.0));
   e.eye_close_left = e.eye_close_right = close;
   e.eyes_wide *= 1 - close;
   e.gaze_x = static_cast<float>(2 * DrawUniform(random) - 1);
   e.gaze_y = static_cast<float>(2 * DrawUniform(random) - 1);
   return state;
-}
-
-void StoreLandmarks(const Landmarks& landmarks, float* out) {
-  for (const Point3& point : landmarks) {
-    *out++ = point.x;
-    *out++ = point.y;
-    *out++ = point.z;
-  }
 }
 
 absl::Status WriteShard(const DataOptions& o, int64_t shard) {
@@ -203,13 +196,13 @@ absl::Status WriteShard(const DataOptions& o, int64_t shard) {
           planes[c * pixels + p] = render.image.rgb[static_cast<size_t>(3 * p + c)];
         }
       }
-      StoreLandmarks(render.landmarks, landmarks[i][f].data_ptr<float>());
+      StoreLandmarks(render.landmarks, landmarks[i][f]);
       const std::vector<uint8_t> mask = ExpressiveMask(render.landmarks, o.size);
       std::memcpy(masks[i][f].data_ptr<uint8_t>(), mask.data(), mask.size());
       for (int k = 0; k < o.lookalikes; ++k) {
         // Landmarks do not depend on the size of the picture.
         StoreLandmarks(others[static_cast<size_t>(k)].Draw(state, 8, 1).landmarks,
-                       lookalikes[i][f][k].data_ptr<float>());
+                       lookalikes[i][f][k]);
       }
     }
   }
@@ -409,6 +402,27 @@ Landmarks ToLandmarks(const torch::Tensor& frame) {
     p += 3;
   }
   return landmarks;
+}
+
+void StoreLandmarks(const Landmarks& landmarks, torch::Tensor frame) {
+  TORCH_CHECK(frame.numel() == 3 * kNumLandmarks && frame.is_contiguous(),
+              "not a frame of landmarks");
+  float* p = frame.data_ptr<float>();
+  for (const Point3& point : landmarks) {
+    *p++ = point.x;
+    *p++ = point.y;
+    *p++ = point.z;
+  }
+}
+
+Image ToImage(const torch::Tensor& frame) {
+  const torch::Tensor rgb = frame.permute({1, 2, 0}).contiguous();
+  const auto* bytes = rgb.data_ptr<uint8_t>();
+  Image image;
+  image.width = static_cast<int>(rgb.size(1));
+  image.height = static_cast<int>(rgb.size(0));
+  image.rgb.assign(bytes, bytes + rgb.numel());
+  return image;
 }
 
 }  // namespace reenact

@@ -23,6 +23,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "pipeline/face/landmarks.h"
+#include "pipeline/image.h"
 #include "training/people/people.h"
 
 namespace reenact {
@@ -83,7 +84,11 @@ struct DataCache {
 // if a shard is damaged or the shards do not fit together.
 absl::StatusOr<DataCache> ReadDataCache(const std::string& folder, int64_t max_people = 0);
 
-// `frame` [478,3] float32 as Landmarks.
+// `frame` [478,3] float32 as Landmarks, and back into a contiguous one.
 Landmarks ToLandmarks(const torch::Tensor& frame);
+void StoreLandmarks(const Landmarks& landmarks, torch::Tensor frame);
+
+// `frame` uint8 [3,S,S] as a picture.
+Image ToImage(const torch::Tensor& frame);
 
 }  // namespace reenact

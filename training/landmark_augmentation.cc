@@ -63,10 +63,11 @@ LandmarkAugmentation::Field LandmarkAugmentation::DrawField(double rms, std::mt1
   return field;
 }
 
-LandmarkAugmentation::LandmarkAugmentation(const AugmentationOptions& options,
+LandmarkAugmentation::LandmarkAugmentation(const AugmentationOptions& options, bool detected,
                                            std::mt19937_64& random)
     : options_(options),
       exact_(DrawUniform(random) < options.exact),
+      faultless_(exact_ || detected),
       bias_(DrawField(options.bias * 2 * DrawUniform(random), random)) {
   const auto around_one = [&random](double range) {
     return 1 + range * (2 * DrawUniform(random) - 1);
@@ -79,6 +80,7 @@ LandmarkAugmentation::LandmarkAugmentation(const AugmentationOptions& options,
 }
 
 Landmarks LandmarkAugmentation::Distort(const Landmarks& landmarks, std::mt19937_64& random) const {
+  if (faultless_) return landmarks;
   const auto unit = static_cast<float>(EyeDistance(landmarks));
   const Field jitter = DrawField(options_.jitter, random);
   Landmarks result = landmarks;
@@ -90,13 +92,13 @@ Landmarks LandmarkAugmentation::Distort(const Landmarks& landmarks, std::mt19937
   return result;
 }
 
-Landmarks LandmarkAugmentation::Source(const Landmarks& exact, std::mt19937_64& random) const {
-  return exact_ ? exact : Distort(exact, random);
+Landmarks LandmarkAugmentation::Source(const Landmarks& landmarks, std::mt19937_64& random) const {
+  return Distort(landmarks, random);
 }
 
-Landmarks LandmarkAugmentation::Driving(const Landmarks& exact, std::mt19937_64& random) const {
-  if (exact_) return exact;
-  Landmarks result = Distort(exact, random);
+Landmarks LandmarkAugmentation::Driving(const Landmarks& landmarks, std::mt19937_64& random) const {
+  Landmarks result = Distort(landmarks, random);
+  if (exact_) return result;
   double center_x = 0, center_y = 0;
   for (const Point3& p : result) {
     center_x += p.x / kNumLandmarks;

@@ -1,4 +1,4 @@
-// Makes exact landmarks look like detected ones, and like another person's.
+// Makes exact landmarks look like detected ones, and any like another person's.
 //
 // A detector is off in a way that hardly changes from frame to frame (its bias: a smooth field over
 // the face) plus a little that does. A driver's face is larger or smaller than the source's.
@@ -21,20 +21,20 @@ struct AugmentationOptions {
   double scale = 0.04;
   double aspect = 0.04;
   double shift = 0.01;  // of the picture
-  // The share of clips that are left exact.
+  // The share of clips that are left as they are.
   double exact = 0.2;
 };
 
 // One draw per clip, applied to all its frames and to its source.
 class LandmarkAugmentation {
  public:
-  // All drawing is done here.
-  LandmarkAugmentation(const AugmentationOptions& options, std::mt19937_64& random);
+  // All drawing is done here. `detected`: the landmarks have a detector's faults already.
+  LandmarkAugmentation(const AugmentationOptions& options, bool detected, std::mt19937_64& random);
 
   // Of the source's own landmarks: the detector's faults only.
-  Landmarks Source(const Landmarks& exact, std::mt19937_64& random) const;
+  Landmarks Source(const Landmarks& landmarks, std::mt19937_64& random) const;
   // Of a driving frame: the faults and the other face.
-  Landmarks Driving(const Landmarks& exact, std::mt19937_64& random) const;
+  Landmarks Driving(const Landmarks& landmarks, std::mt19937_64& random) const;
 
  private:
   // Offsets of a smooth field, one per landmark, in units of the distance between the eyes.
@@ -43,7 +43,8 @@ class LandmarkAugmentation {
   Landmarks Distort(const Landmarks& landmarks, std::mt19937_64& random) const;
 
   const AugmentationOptions options_;
-  bool exact_ = false;
+  const bool exact_;
+  const bool faultless_;  // no faults are added
   Field bias_;
   double scale_x_ = 1, scale_y_ = 1, shift_x_ = 0, shift_y_ = 0;
 };

@@ -45,7 +45,7 @@ absl::Status Sample(const SampleFlags& flags) {
   if (!sdit.ok()) return sdit.status();
   const auto data = ReadDataCache(flags.data, flags.people);
   if (!data.ok()) return data.status();
-  const torch::Tensor latents = EncodeAll(autoencoder->network, *data, /*bfloat16=*/false);
+  const CachedLatents latents{EncodeAll(autoencoder->network, *data, /*bfloat16=*/false)};
   auto prepared = PrepareSditData(*data, latents, sdit->process.scaling_factor, *clip);
   if (!prepared.ok()) return prepared.status();
   DataCache portraits;
@@ -58,7 +58,7 @@ absl::Status Sample(const SampleFlags& flags) {
       return absl::InvalidArgumentError("--portraits shows other people than --data");
     }
     auto portrait_data =
-        PrepareSditData(portraits, EncodeAll(autoencoder->network, portraits, /*bfloat16=*/false),
+        PrepareSditData(portraits, {EncodeAll(autoencoder->network, portraits, /*bfloat16=*/false)},
                         sdit->process.scaling_factor, *clip);
     if (!portrait_data.ok()) return portrait_data.status();
     prepared_portraits = *std::move(portrait_data);

@@ -7,27 +7,35 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "pipeline/face/face_landmarker.h"
 #include "training/data_cache.h"
 #include "training/sdit_trainer.h"
 #include "training/trained_parts.h"
 
 namespace reenact {
 
+// What `landmarker` finds in every picture as in a video where the face was there before: float32
+// [P,F,478,3], image-normalised, NaN where there is no face.
+absl::StatusOr<torch::Tensor> FindLandmarks(const DataCache& data, FaceLandmarker& landmarker);
+
 // Latent means of every frame of `data`, unscaled, to a safetensors file: float16 "latents"
-// [P,F,C,h,h] and int64 "seeds" [P].
+// [P,F,C,h,h] and int64 "seeds" [P]; with a landmarker float32 "landmarks" of FindLandmarks() too.
 absl::Status WriteLatents(const std::string& path, TrainedAutoencoder& autoencoder,
-                          const DataCache& data, bool bfloat16);
+                          const DataCache& data, bool bfloat16,
+                          FaceLandmarker* landmarker = nullptr);
 
 struct CachedLatents {
-  torch::Tensor latents;      // float32 [P,F,C,h,h], unscaled
-  double scaling_factor = 1;  // 1 / the standard deviation of all numbers in the file
+  torch::Tensor latents;         // float32 [P,F,C,h,h], unscaled
+  double scaling_factor = 1;     // 1 / the standard deviation of all numbers in the file
+  torch::Tensor landmarks = {};  // FindLandmarks(), or undefined
 };
 // Those of `data` from such a file, which may hold more people. kInvalidArgument if it was made
 // from others.
 absl::StatusOr<CachedLatents> ReadLatents(const std::string& path, const DataCache& data);
 
-// `latents` as ReadLatents() gives them; `data` must outlive the result.
-absl::StatusOr<SditData> PrepareSditData(const DataCache& data, const torch::Tensor& latents,
+// The latents become `scaling_factor` times as large, which need not be their own factor. `data`
+// must outlive the result.
+absl::StatusOr<SditData> PrepareSditData(const DataCache& data, const CachedLatents& latents,
                                          double scaling_factor, TrainedClip& clip);
 
 }  // namespace reenact

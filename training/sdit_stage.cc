@@ -5,6 +5,7 @@
 #include <optional>
 #include <tuple>
 
+#include "training/landmarker_option.h"
 #include "training/run_flags.h"
 #include "training/sampler_option.h"
 #include "training/sdit_data.h"
@@ -16,7 +17,8 @@ namespace reenact {
 namespace {
 
 struct EncodeFlags {
-  std::string data, autoencoder, out;
+  std::string data, autoencoder, out, face_models;
+  bool find_landmarks = false;
   bool bfloat16 = true;
 };
 
@@ -26,7 +28,13 @@ absl::Status Encode(const EncodeFlags& flags, const StageContext& context) {
   autoencoder->network->to(context.device);
   const auto data = ReadDataCache(flags.data);
   if (!data.ok()) return data.status();
-  return WriteLatents(flags.out, *autoencoder, *data, flags.bfloat16);
+  std::unique_ptr<FaceLandmarker> landmarker;
+  if (flags.find_landmarks) {
+    auto opened = OpenLandmarker(flags.face_models);
+    if (!opened.ok()) return opened.status();
+    landmarker = *std::move(opened);
+  }
+  return WriteLatents(flags.out, *autoencoder, *data, flags.bfloat16, landmarker.get());
 }
 
 struct SditFlags : RunFlags {
@@ -50,7 +58,7 @@ struct PreparedFolder {
     people = *std::move(cache);
     const auto latents = ReadLatents(latents_file, people);
     if (!latents.ok()) return latents.status();
-    auto data = PrepareSditData(people, latents->latents, scaling_factor, clip);
+    auto data = PrepareSditData(people, *latents, scaling_factor, clip);
     if (!data.ok()) return data.status();
     prepared = *std::move(data);
     return absl::OkStatus();
@@ -78,7 +86,7 @@ absl::Status Train(SditFlags flags, const StageContext& context) {
   // A network that has learned goes on with latents as large as it knows them.
   const double scaling_factor = start ? start->process.scaling_factor : latents->scaling_factor;
   std::cout << "scaling factor " << scaling_factor << std::endl;
-  auto training = PrepareSditData(data->training, latents->latents, scaling_factor, *clip);
+  auto training = PrepareSditData(data->training, *latents, scaling_factor, *clip);
   if (!training.ok()) return training.status();
   // Kept here because the prepared data point to them.
   PreparedFolder portraits, changed_portraits, held_out, held_out_portraits;
@@ -130,6 +138,9 @@ void AddEncodeStage(CLI::App& app, std::vector<Subcommand>& stages) {
   command->add_option("--autoencoder", flags->autoencoder, "folder of `autoencoder`, or a bundle")
       ->required();
   command->add_option("--out", flags->out, "safetensors file to write")->required();
+  command->add_flag("--find-landmarks", flags->find_landmarks,
+                    "also what the landmark network finds in them, for `sdit --found-landmarks`");
+  AddFaceModelsOption(*command, flags->face_models);
   command->add_option("--bfloat16", flags->bfloat16)->capture_default_str();
   stages.push_back(
       {command, [flags](const StageContext& context) { return Encode(*flags, context); }});
@@ -252,6 +263,13 @@ void AddSditStage(CLI::App& app, std::vector<Subcommand>& stages) {
       ->capture_default_str();
   command->add_option("--drop-landmarks", o.drop_landmarks)->capture_default_str();
   command->add_option("--lookalike", o.lookalike, "share of rows driven by another face")
+      ->capture_default_str();
+  command
+      ->add_option(
+          "--found-landmarks", o.found_landmarks,
+          "share of rows with landmarks that `encode --find-landmarks` found, where it did; "
+          "else exact ones, with the faults of the next two options; the paper: 1")
+      ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
   command->add_option("--landmark-bias", o.augmentation.bias)->capture_default_str();
   command->add_option("--landmark-jitter", o.augmentation.jitter)->capture_default_str();

@@ -51,6 +51,27 @@ Landmarks CachedLandmarks(const DataCache& data, int64_t person, int64_t frame) 
   return ToLandmarks(data.landmarks[person][frame]);
 }
 
+// What was found in the frame if `found` and there was a face, else exactly what it shows.
+Landmarks LandmarksOf(const SditData& data, int64_t person, int64_t frame, bool found) {
+  if (found) {
+    const torch::Tensor landmarks = data.found_landmarks[person][frame];
+    if (!landmarks[0][0].isnan().item<bool>()) return ToLandmarks(landmarks);
+  }
+  return CachedLandmarks(*data.people, person, frame);
+}
+
+// `other`, exact, as a detector would find it that found `found` where `exact` was: the two faces
+// have the same pose and expression.
+Landmarks WithFaults(Landmarks other, const Landmarks& exact, const Landmarks& found) {
+  const auto ratio = static_cast<float>(EyeDistance(other) / EyeDistance(exact));
+  for (size_t k = 0; k < other.size(); ++k) {
+    other[k].x += ratio * (found[k].x - exact[k].x);
+    other[k].y += ratio * (found[k].y - exact[k].y);
+    other[k].z += ratio * (found[k].z - exact[k].z);
+  }
+  return other;
+}
+
 void StoreNormalized(const Landmarks& landmarks, torch::Tensor target) {
   target.copy_(LandmarkTensor({landmarks})[0]);
 }
@@ -72,6 +93,12 @@ bool SamePoses(const DataCache& a, const DataCache& b) {
 }
 
 bool Chance(double p, std::mt19937_64& random) { return DrawUniform(random) < p; }
+
+// Whether a row has found landmarks.
+bool ChooseFound(const SditTrainingOptions& options, const SditData& data,
+                 std::mt19937_64& random) {
+  return data.found_landmarks.defined() && Chance(options.found_landmarks, random);
+}
 
 // 0 .. bound - 1
 int64_t Below(int64_t bound, std::mt19937_64& random) {
@@ -183,8 +210,9 @@ torch::Tensor WhiteningSamples(const SditData& data, const SditTrainingOptions& 
   for (int64_t i = 0; i < kWhiteningSamples; ++i) {
     const auto person = static_cast<int64_t>(random() % static_cast<uint64_t>(data.num_people()));
     const auto frame = static_cast<int64_t>(random() % static_cast<uint64_t>(data.num_frames()));
-    const LandmarkAugmentation augmentation(options.augmentation, random);
-    StoreNormalized(augmentation.Driving(CachedLandmarks(*data.people, person, frame), random),
+    const bool found = ChooseFound(options, data, random);
+    const LandmarkAugmentation augmentation(options.augmentation, found, random);
+    StoreNormalized(augmentation.Driving(LandmarksOf(data, person, frame, found), random),
                     samples[i]);
   }
   return samples;
@@ -312,6 +340,14 @@ absl::StatusOr<std::unique_ptr<SditTrainee>> SditTrainee::Create(SditTrainingOpt
       }
     }
   }
+  for (const SditData* portraits : {data.portraits, data.changed}) {
+    if (portraits != nullptr &&
+        portraits->found_landmarks.defined() != data.found_landmarks.defined()) {
+      return absl::InvalidArgumentError(
+          "landmarks were found in the pictures of some folders and not in those of others: encode "
+          "all with --find-landmarks or none");
+    }
+  }
   if (options.same_pose > 0 &&
       (data.portraits == nullptr || data.changed == nullptr ||
        !SamePoses(*data.portraits->people, *data.changed->people) ||
@@ -418,7 +454,8 @@ void SditTrainee::StoreFrames(const RowChoice& choice, int64_t b, std::mt19937_6
                               SditRows& rows) const {
   const int64_t person = choice.person;
   const int64_t num_lookalikes = data_.people->lookalikes.size(2);
-  const LandmarkAugmentation augmentation(options_.augmentation, random);
+  const bool found = ChooseFound(options_, data_, random);
+  const LandmarkAugmentation augmentation(options_.augmentation, found, random);
   const int64_t lookalike =
       num_lookalikes > 0 && Chance(options_.lookalike, random) ? Below(num_lookalikes, random) : -1;
   const bool keep_landmarks = !Chance(options_.drop_landmarks, random);
@@ -429,10 +466,12 @@ void SditTrainee::StoreFrames(const RowChoice& choice, int64_t b, std::mt19937_6
     const int64_t frame = same_pose ? choice.source : choice.frames[static_cast<size_t>(k)];
     rows.latents[b][k] = set.latents[person][frame];
     rows.weight[b][k] = CellWeight(set.expressive[person][frame], options_);
-    const Landmarks exact = lookalike < 0
-                                ? CachedLandmarks(*set.people, person, frame)
-                                : ToLandmarks(set.people->lookalikes[person][frame][lookalike]);
-    const Landmarks landmarks = augmentation.Driving(exact, random);
+    Landmarks driving = LandmarksOf(set, person, frame, found);
+    if (lookalike >= 0) {
+      driving = WithFaults(ToLandmarks(set.people->lookalikes[person][frame][lookalike]),
+                           CachedLandmarks(*set.people, person, frame), driving);
+    }
+    const Landmarks landmarks = augmentation.Driving(driving, random);
     StoreNormalized(landmarks, rows.landmarks[b][k]);
     if (keep_landmarks && config_.landmark_map) {
       StoreMap(landmarks, config_, rows.landmark_map[b][k]);
@@ -440,7 +479,7 @@ void SditTrainee::StoreFrames(const RowChoice& choice, int64_t b, std::mt19937_6
   }
   const SditData& source_data = *choice.source_data;
   const Landmarks source_landmarks =
-      augmentation.Source(CachedLandmarks(*source_data.people, person, choice.source), random);
+      augmentation.Source(LandmarksOf(source_data, person, choice.source, found), random);
   rows.source_latent[b] = source_data.latents[person][choice.source];
   StoreNormalized(source_landmarks, rows.source_landmarks[b][0]);
   if (config_.landmark_map) StoreMap(source_landmarks, config_, rows.source_landmark_map[b]);
@@ -727,13 +766,14 @@ SditRows EvaluationRows(const SditData& data, const SDiTConfig& config,
     const int64_t driver = drivers[static_cast<size_t>(b)];
     for (int64_t k = 0; k < config.num_frames; ++k) {
       const int64_t frame = frames[static_cast<size_t>(k)];
-      const Landmarks landmarks = CachedLandmarks(*data.people, driver, frame);
+      const Landmarks landmarks = LandmarksOf(data, driver, frame, data.found_landmarks.defined());
       rows.latents[b][k] = data.latents[person][frame];
       StoreNormalized(landmarks, rows.landmarks[b][k]);
       StoreMap(landmarks, config, rows.landmark_map[b][k]);
     }
     const SditData& source_data = data.portraits != nullptr ? *data.portraits : data;
-    const Landmarks source = CachedLandmarks(*source_data.people, person, 0);
+    const Landmarks source =
+        LandmarksOf(source_data, person, 0, source_data.found_landmarks.defined());
     rows.source_latent[b] = source_data.latents[person][0];
     rows.identity[b] = source_data.image_identity[person][0];
     StoreNormalized(source, rows.source_landmarks[b][0]);

@@ -91,6 +91,9 @@ struct SditTrainingOptions {
   double drop_landmarks = 0.05;
   double shared_noise = 0.5;  // all frames have the same noise, as with BundleConfig::shared_noise
   double lookalike = 0.4;     // driving landmarks are another person's with the same motion
+  // Landmarks are what a network found in the pictures, if they say: a reenactment is driven by
+  // such, and they tell less of lids and gaze than exact ones. The paper: 1.
+  double found_landmarks = 1;
   AugmentationOptions augmentation;
   int64_t whitened_components = 96;
   double whitening_floor = 0.002;
@@ -122,6 +125,8 @@ struct SditData {
   torch::Tensor image_identity;  // float32 [P,F,clip_dim], unit length
   torch::Tensor text_identity;   // float32 [P,phrasings,clip_dim], unit length
   torch::Tensor edits = {};      // float32 [P,F,phrasings,clip_dim], EmbedEdits(); may be undefined
+  // float32 [P,F,478,3], FindLandmarks(): NaN where there was no face; may be undefined.
+  torch::Tensor found_landmarks = {};
   const DataCache* people = nullptr;
   // The same people in other clips; may be null. Their frames serve as sources.
   const SditData* portraits = nullptr;
@@ -277,7 +282,7 @@ torch::Tensor SampleRows(SDiT& sdit, const SamplingOptions& options, const std::
 
 // Rows of held-out people. The source is the first portrait, or the first frame if there are none;
 // the targets are T later frames, spread over the clip. `drivers[i]` moves `people[i]` (itself: a
-// reconstruction).
+// reconstruction), by found landmarks if there are such.
 SditRows EvaluationRows(const SditData& data, const SDiTConfig& config,
                         const std::vector<int64_t>& people, const std::vector<int64_t>& drivers);
 

@@ -1,8 +1,10 @@
 #include "training/sdit_trainer.h"
 
+#include <limits>
 #include <utility>
 
 #include "nlohmann/json.hpp"
+#include "pipeline/engine/landmark_tensors.h"
 #include "pipeline/face/landmark_map.h"
 #include "pipeline/weights/load.h"
 #include "tests/training/tiny_data.h"
@@ -442,6 +444,97 @@ TEST(SditTraineeTest, WithASourceOfOtherLooksGTellsTheOwnOnes) {
   }
 
   EXPECT_NEAR(from_changed, 0.4 * kept, 40);
+}
+
+// Found a little beside where they are, and more so in later frames.
+torch::Tensor FoundBesideExact(const SditData& data) {
+  const torch::Tensor beside = torch::arange(1, data.num_frames() + 1).view({1, -1, 1, 1}) * 0.01f;
+  return data.people->landmarks + beside;
+}
+
+TEST(SditTraineeTest, RowsHaveFoundLandmarksAtTheirRateAndExactOnesWhereNoneWereFound) {
+  SditData data = Data();
+  data.found_landmarks = FoundBesideExact(data);
+  const int64_t lost = data.num_frames() - 1;
+  data.found_landmarks.select(1, lost).fill_(std::numeric_limits<float>::quiet_NaN());
+  SditTrainingOptions options = TinyOptions();
+  options.clips = 200;
+  options.found_landmarks = 0.7;
+  options.far_source = 0;
+  options.lookalike = 0;
+  options.augmentation.exact = 1;
+  const auto trainee = SditTrainee::Create(options, data, &data, AutoencoderKL(nullptr));
+  ASSERT_TRUE(trainee.ok()) << trainee.status();
+  const auto normalised = [](const torch::Tensor& landmarks) {
+    return LandmarkTensor({ToLandmarks(landmarks)})[0];
+  };
+
+  const SditRows rows = (*trainee)->DrawRows(1);
+
+  double found = 0, exact = 0;
+  for (int64_t b = 0; b < options.clips; ++b) {
+    bool any_found = false, any_lost = false;
+    for (int64_t k = 0; k < options.num_frames; ++k) {
+      // Which person and frame this is, by its latents.
+      const torch::Tensor same = data.latents.eq(rows.latents[b][k]).flatten(2).all(2).nonzero()[0];
+      const auto at = [&](const torch::Tensor& all) {
+        return normalised(all[same[0].item<int64_t>()][same[1].item<int64_t>()]);
+      };
+      const bool is_found = torch::equal(rows.landmarks[b][k], at(data.found_landmarks));
+      EXPECT_TRUE(is_found || torch::equal(rows.landmarks[b][k], at(data.people->landmarks)));
+      any_found |= is_found;
+      any_lost |= same[1].item<int64_t>() == lost;
+    }
+    if (any_lost) continue;
+    (any_found ? found : exact) += 1;
+  }
+  EXPECT_NEAR(found / (found + exact), 0.7, 0.12);
+  // What is evaluated is driven by found ones, as a reenactment is.
+  const SditRows held_out = EvaluationRows(data, (*trainee)->config(), {0}, {1});
+  EXPECT_TRUE(torch::equal(
+      held_out.landmarks[0][0],
+      normalised(
+          data.found_landmarks[1][EvaluationFrames(data.num_frames(), options.num_frames)[0]])));
+}
+
+TEST(SditTraineeTest, ALookalikeIsFoundAsFaultyAsThePerson) {
+  SditData data = Data();
+  data.found_landmarks = FoundBesideExact(data);
+  SditTrainingOptions options = TinyOptions();
+  options.clips = 50;
+  options.lookalike = 1;
+  options.augmentation.exact = 1;
+  const auto found = SditTrainee::Create(options, data, nullptr, AutoencoderKL(nullptr));
+  options.found_landmarks = 0;
+  const auto exact = SditTrainee::Create(options, data, nullptr, AutoencoderKL(nullptr));
+  ASSERT_TRUE(found.ok() && exact.ok());
+
+  const SditRows faulty = (*found)->DrawRows(3), faultless = (*exact)->DrawRows(3);
+
+  ASSERT_TRUE(torch::equal(faulty.latents, faultless.latents));
+  // Nearly as far beside as the person's: a lookalike's eyes are about as far apart.
+  const torch::Tensor beside = faulty.landmarks - faultless.landmarks;
+  const torch::Tensor of_person = LandmarkTensor({ToLandmarks(data.found_landmarks[0][0])})[0] -
+                                  LandmarkTensor({ToLandmarks(data.people->landmarks[0][0])})[0];
+  const double step = of_person.abs().mean().item<double>();
+  for (int64_t b = 0; b < options.clips; ++b) {
+    for (int64_t k = 0; k < options.num_frames; ++k) {
+      const torch::Tensor same = data.latents.eq(faulty.latents[b][k]).flatten(2).all(2).nonzero();
+      const double steps = beside[b][k].abs().mean().item<double>() / step;
+      EXPECT_NEAR(steps / (same[0][1].item<double>() + 1), 1, 0.3);
+    }
+  }
+}
+
+TEST(SditTraineeTest, LandmarksFoundInSomeFoldersOnlyAreRefused) {
+  SditData data = Data(), portraits = Data();
+  portraits.found_landmarks = FoundBesideExact(portraits);
+  data.portraits = &portraits;
+
+  const auto trainee = SditTrainee::Create(TinyOptions(), data, nullptr, AutoencoderKL(nullptr));
+
+  EXPECT_EQ(trainee.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(trainee.status().message(), ::testing::HasSubstr("--find-landmarks"));
 }
 
 TEST(SditTraineeTest, OneFrameMayBeInThePoseOfASourceOfOtherLooks) {

@@ -78,7 +78,7 @@ TEST(LandmarkAugmentationTest, ErrorsAreOfTheSizeAskedForAndMostlyConstant) {
 
   double total = 0, between_frames = 0;
   for (int clip = 0; clip < 50; ++clip) {
-    const LandmarkAugmentation augmentation(options, random);
+    const LandmarkAugmentation augmentation(options, /*detected=*/false, random);
     const Landmarks first = augmentation.Source(exact, random);
     total += MeanDistance(first, exact) / unit / 50;
     between_frames += MeanDistance(first, augmentation.Source(exact, random)) / unit / 50;
@@ -89,12 +89,26 @@ TEST(LandmarkAugmentationTest, ErrorsAreOfTheSizeAskedForAndMostlyConstant) {
   EXPECT_LT(between_frames, 0.5 * total);
 }
 
+TEST(LandmarkAugmentationTest, ToDetectedLandmarksNoFaultsAreAdded) {
+  const Landmarks detected = ToLandmarks(testing::TinyData().landmarks[0][0]);
+  AugmentationOptions options;
+  options.exact = 0;
+  std::mt19937_64 random(5);
+  const LandmarkAugmentation augmentation(options, /*detected=*/true, random);
+
+  EXPECT_EQ(MeanDistance(augmentation.Source(detected, random), detected), 0);
+  // Another face is as large or small in every frame.
+  const Landmarks driving = augmentation.Driving(detected, random);
+  EXPECT_GT(MeanDistance(driving, detected), 0);
+  EXPECT_EQ(MeanDistance(driving, augmentation.Driving(detected, random)), 0);
+}
+
 TEST(LandmarkAugmentationTest, ExactClipsAreLeftAlone) {
   const Landmarks exact = ToLandmarks(testing::TinyData().landmarks[0][0]);
   AugmentationOptions options;
   options.exact = 1;
   std::mt19937_64 random(5);
-  const LandmarkAugmentation augmentation(options, random);
+  const LandmarkAugmentation augmentation(options, /*detected=*/false, random);
 
   EXPECT_EQ(MeanDistance(augmentation.Driving(exact, random), exact), 0);
   EXPECT_EQ(MeanDistance(augmentation.Source(exact, random), exact), 0);
