@@ -25,7 +25,7 @@ struct Row {
   torch::Tensor latents;        // [T, C, h, w]
   torch::Tensor landmarks;      // [T, 1434]
   torch::Tensor map;            // [T, S, landmark_map_channels()]
-  torch::Tensor G;              // [clip_dim]
+  torch::Tensor G;              // [identity_width]
   torch::Tensor source_latent;  // [C, h, w]
   torch::Tensor source_landmarks, source_map;
 };
@@ -54,7 +54,8 @@ absl::StatusOr<Row> MakeRow(const HeldOutOptions& held_out, int index, const Eva
   row.latents = torch::stack(latents);
   row.landmarks = torch::stack(landmarks);
   row.map = torch::stack(maps);
-  row.G = torch::tensor(truth->source_embedding);
+  const torch::Tensor of_source = torch::tensor(truth->source_embedding);
+  row.G = IdentityInput(config, of_source, of_source);
   row.source_latent = networks.Encode(truth->source);
   const auto source_face = landmarker.Detect(truth->source);
   if (!source_face.ok()) return source_face.status();
@@ -71,7 +72,7 @@ absl::StatusOr<Row> MakeRow(const HeldOutOptions& held_out, int index, const Eva
 torch::Tensor Predict(SDiT sdit, const Row& row, const torch::Tensor& x, int64_t t,
                       const GuidanceSignals& signals) {
   const SDiTConfig& config = sdit->config();
-  const torch::Tensor G = (signals.clip ? row.G : sdit->null_clip()).unsqueeze(0);
+  const torch::Tensor G = (signals.clip ? row.G : sdit->null_identity()).unsqueeze(0);
   const torch::Tensor L =
       signals.landmarks ? row.landmarks : sdit->null_lmk().expand({row.landmarks.size(0), -1});
   SDiTInput input;

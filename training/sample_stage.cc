@@ -105,7 +105,8 @@ absl::Status Sample(const SampleFlags& flags) {
                         sheet(EvaluationRows(*prepared, sdit->config, people, next), next)));
   SditRows from_text = EvaluationRows(*prepared, sdit->config, people, people);
   from_text.keep_source.fill_(false);
-  from_text.identity = prepared->text_identity.select(1, 0);
+  from_text.identity =
+      IdentityInput(sdit->config, prepared->text_identity.select(1, 0), std::nullopt);
   status.Update(WriteContactSheet(flags.out + "/text.png", sheet(from_text, people)));
   for (int64_t p = 0; p < count; ++p) {
     std::cout << p << ": " << data->captions[static_cast<size_t>(p)][0] << '\n';

@@ -192,6 +192,10 @@ void AddSditStage(CLI::App& app, std::vector<Subcommand>& stages) {
       ->add_option("--landmark-map-openings", o.landmark_map_openings,
                    "beside them the openings of eyes and mouth, and the irises")
       ->capture_default_str();
+  command
+      ->add_option("--identity-change", o.identity_change,
+                   "beside G how far it is from the source picture's own; with source tokens")
+      ->capture_default_str();
   command->add_option("--prediction", o.prediction, "eps (the paper), v or x0")
       ->transform(CLI::CheckedTransformer(std::map<std::string, Prediction>{
           {"eps", Prediction::kEpsilon}, {"v", Prediction::kV}, {"x0", Prediction::kX0}}))

@@ -44,6 +44,7 @@ SDiTConfig ConfigFrom(const SditTrainingOptions& options, const SditData& data) 
     config.landmark_map_frequencies = options.landmark_map_frequencies;
     config.landmark_map_openings = options.landmark_map_openings;
   }
+  config.identity_change = options.identity_change && options.source != SourceTokens::kNone;
   return config;
 }
 
@@ -127,7 +128,7 @@ SditRows EmptyRows(const SDiTConfig& config, int64_t rows, int64_t T) {
   return {.latents = torch::zeros({rows, T, C, h, h}),
           .weight = torch::ones({rows, T, 1, h, h}),
           .source_latent = torch::zeros({rows, C, h, h}),
-          .identity = torch::zeros({rows, config.clip_dim}),
+          .identity = torch::zeros({rows, config.identity_width()}),
           .keep_identity = flags.clone(),
           .keep_source = flags.clone(),
           .same_looks = flags.clone(),
@@ -165,9 +166,9 @@ SDiTInput InputFrom(const SDiTConfig& config, const SditRows& rows) {
   return input;
 }
 
-// G with null_clip where it is dropped.
-torch::Tensor IdentityOf(const SditRows& rows, const torch::Tensor& null_clip) {
-  return torch::where(rows.keep_identity.unsqueeze(1), rows.identity, null_clip.unsqueeze(0));
+// G as map() takes it; nobody's where it is dropped.
+torch::Tensor IdentityOf(const SditRows& rows, const torch::Tensor& null_identity) {
+  return torch::where(rows.keep_identity.unsqueeze(1), rows.identity, null_identity.unsqueeze(0));
 }
 
 // The weights follow from the seed alone, whatever the device.
@@ -230,6 +231,13 @@ torch::Tensor IdentitySamples(const SditData& data, uint64_t seed) {
   return samples;
 }
 
+// The whitening of G as one of IdentityInput(): a difference is stretched as its terms are.
+Whitening OfIdentityInput(const SDiTConfig& config, const Whitening& of_g) {
+  if (!config.identity_change) return of_g;
+  return {.mean = torch::cat({of_g.mean, torch::zeros_like(of_g.mean)}),
+          .basis = torch::block_diag({of_g.basis, of_g.basis})};
+}
+
 }  // namespace
 
 torch::Tensor ExpressiveShare(const DataCache& data, int64_t latent_size) {
@@ -264,7 +272,7 @@ WhitenedSditImpl::WhitenedSditImpl(const SDiTConfig& config, const SditWhitening
   }
   // The raw layers are filled in by Fold(); without landmarks or G they read average ones.
   const auto freeze = [](torch::Tensor null, const Whitening& white, torch::nn::Linear raw) {
-    null.copy_(white.mean);
+    null.copy_(white.mean.narrow(0, 0, null.numel()));
     for (torch::Tensor* unused : {&null, &raw->weight, &raw->bias}) unused->requires_grad_(false);
     raw->weight.zero_();
     raw->bias.zero_();
@@ -305,8 +313,8 @@ absl::Status WhitenedSditImpl::Unfold(TensorMap weights, bool new_clip) {
   unfold(whitening_.landmarks.mean, sdit_->null_lmk(), whitening_.landmarks, mapping->lmk_proj(),
          whitened_);
   if (!new_clip) {
-    unfold(whitening_.identity.mean, sdit_->null_clip(), whitening_.identity, mapping->clip_proj(),
-           whitened_identity_);
+    unfold(whitening_.identity.mean, sdit_->null_identity(), whitening_.identity,
+           mapping->clip_proj(), whitened_identity_);
   }
   return absl::OkStatus();
 }
@@ -362,8 +370,9 @@ absl::StatusOr<std::unique_ptr<SditTrainee>> SditTrainee::Create(SditTrainingOpt
   SditWhitening whitening = {
       .landmarks = ComputeWhitening(WhiteningSamples(data, options), options.whitened_components,
                                     options.whitening_floor),
-      .identity = ComputeWhitening(IdentitySamples(data, options.seed), options.identity_components,
-                                   options.identity_floor)};
+      .identity = OfIdentityInput(
+          config, ComputeWhitening(IdentitySamples(data, options.seed), options.identity_components,
+                                   options.identity_floor))};
   return std::unique_ptr<SditTrainee>(new SditTrainee(std::move(options), config,
                                                       std::move(whitening), *std::move(schedule),
                                                       data, held_out, std::move(autoencoder)));
@@ -495,13 +504,14 @@ void SditTrainee::StoreIdentity(const RowChoice& choice, int64_t b, std::mt19937
   const torch::Tensor of_source = source_data.image_identity[person][choice.source];
   const torch::Tensor of_picture =
       choice.changed ? data_.image_identity[person][Below(data_.num_frames(), random)] : of_source;
-  rows.identity[b] = from_text ? data_.text_identity[person][phrasing] : of_picture;
+  torch::Tensor G = from_text ? data_.text_identity[person][phrasing] : of_picture;
   if (choice.changed && source_data.edits.defined() && Chance(options_.edited_identity, random)) {
     const torch::Tensor edits = source_data.edits[person][choice.source];
     const double strength = 0.5 + 0.5 * DrawUniform(random);
-    rows.identity[b] =
-        NormalizeEmbedding(of_source + strength * edits[Below(edits.size(0), random)]);
+    G = NormalizeEmbedding(of_source + strength * edits[Below(edits.size(0), random)]);
   }
+  const auto shown = choice.keep_source ? std::optional(of_source) : std::nullopt;
+  rows.identity[b] = IdentityInput(config_, G, shown);
 }
 
 SditNoise SditTrainee::DrawNoise(int64_t number, const SditRows& rows) const {
@@ -535,7 +545,7 @@ MicroBatch SditTrainee::LossOf(int64_t number) {
   torch::Tensor output;
   {
     AutocastScope autocast(options_.bfloat16, options_.device);
-    const torch::Tensor G = IdentityOf(rows, model_->sdit()->null_clip());
+    const torch::Tensor G = IdentityOf(rows, model_->sdit()->null_identity());
     input.C = model_->map(G, rows.landmarks, rows.keep_landmarks);
     if (input.source_latent) {
       input.source_C = model_->map(G, rows.source_landmarks, torch::ones_like(rows.keep_landmarks))
@@ -656,6 +666,7 @@ absl::Status SditTrainee::StartFrom(const TrainedSdit& start, bool new_clip) {
   widened.landmark_map_frequencies =
       std::max(widened.landmark_map_frequencies, config_.landmark_map_frequencies);
   widened.landmark_map_openings |= config_.landmark_map_openings;
+  widened.identity_change |= config_.identity_change;
   if (ToJson(widened) != ToJson(config_) || start.process.prediction != options_.prediction) {
     return absl::InvalidArgumentError(
         absl::StrCat("the run to start from trained ", ToJson(start.config).dump(), " to predict ",
@@ -721,7 +732,7 @@ torch::Tensor SampleRows(SDiT& sdit, const SamplingOptions& options,
   const SDiTConfig& config = sdit->config();
   const torch::Device device = DeviceOf(*sdit);
   const SditRows rows = OnDevice(rows_on_cpu, device);
-  const torch::Tensor G = IdentityOf(rows, sdit->null_clip());
+  const torch::Tensor G = IdentityOf(rows, sdit->null_identity());
   SDiTInput input = InputFrom(config, rows);
   input.C = sdit->map(
       G, torch::where(rows.keep_landmarks.view({-1, 1, 1}), rows.landmarks, sdit->null_lmk()));
@@ -775,7 +786,8 @@ SditRows EvaluationRows(const SditData& data, const SDiTConfig& config,
     const Landmarks source =
         LandmarksOf(source_data, person, 0, source_data.found_landmarks.defined());
     rows.source_latent[b] = source_data.latents[person][0];
-    rows.identity[b] = source_data.image_identity[person][0];
+    const torch::Tensor G = source_data.image_identity[person][0];
+    rows.identity[b] = IdentityInput(config, G, G);
     StoreNormalized(source, rows.source_landmarks[b][0]);
     StoreMap(source, config, rows.source_landmark_map[b]);
   }

@@ -44,6 +44,7 @@ struct SditTrainingOptions {
   bool landmark_map = true;
   int64_t landmark_map_frequencies = 3;
   bool landmark_map_openings = true;
+  bool identity_change = true;  // with source tokens
   // The paper: kEpsilon with learn_sigma. v reaches far better pictures in hours on a CPU.
   Prediction prediction = Prediction::kV;
   bool learn_sigma = false;
@@ -150,7 +151,7 @@ class WhitenedSditImpl : public torch::nn::Module {
  public:
   WhitenedSditImpl(const SDiTConfig& config, const SditWhitening& whitening);
 
-  // G [B,clip_dim], L [B,T,1434] raw; rows where `keep_landmarks` [B] is false have none.
+  // G [B,identity_width], L [B,T,1434] raw; rows where `keep_landmarks` [B] is false have none.
   torch::Tensor map(const torch::Tensor& G, const torch::Tensor& L,
                     const torch::Tensor& keep_landmarks);
   SDiT sdit() const { return sdit_; }
@@ -172,7 +173,7 @@ struct SditRows {
   torch::Tensor latents;              // [B,T,C,h,h]
   torch::Tensor weight;               // [B,T,1,h,h]
   torch::Tensor source_latent;        // [B,C,h,h]
-  torch::Tensor identity;             // [B,clip_dim]; zeros where dropped
+  torch::Tensor identity;             // [B,identity_width], IdentityInput()
   torch::Tensor keep_identity;        // [B] bool
   torch::Tensor keep_source;          // [B] bool
   torch::Tensor same_looks;           // [B] bool; not where the source has other looks than frames

@@ -66,6 +66,8 @@ TensorMap WidenSdit(TensorMap weights, const SDiTConfig& from, const SDiTConfig&
                       1);
     maps = torch::constant_pad_nd(maps, {0, config.landmark_map_width() - maps.size(1)});
   }
+  torch::Tensor& identity = weights.at("mapping.clip_proj.weight");
+  identity = torch::constant_pad_nd(identity, {0, config.identity_width() - from.identity_width()});
   const int64_t to = config.latent_channels;
   if (from.latent_channels == to) return weights;
   torch::Tensor& embedder = weights.at("x_embedder.proj.weight");

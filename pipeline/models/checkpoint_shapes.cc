@@ -172,7 +172,9 @@ absl::StatusOr<SDiTConfig> SDiTConfigFrom(const Tensors& tensors, int64_t num_he
   Sizes sizes(tensors, "sDiT");
   auto config = BackboneFrom<SDiTConfig>(tensors, num_heads, 0, sizes);
   config.num_frames = sizes.Get("temporal_pos_embed", 3, 1);
-  config.clip_dim = sizes.Get("mapping.clip_proj.weight", 2, 1);
+  const int64_t identity_width = sizes.Get("mapping.clip_proj.weight", 2, 1);
+  config.clip_dim = sizes.Get("null_clip", 1, 0);
+  config.identity_change = identity_width == 2 * config.clip_dim;
   config.num_landmarks = sizes.Get("mapping.lmk_proj.weight", 2, 1) / 3;
   config.mapping_blocks = CountIn(tensors, "mapping.blocks.");
   config.landmark_map = tensors.contains("map_embedder.weight");

@@ -145,7 +145,8 @@ json ToJson(const SDiTConfig& config) {
           {"source", Name(config.source)},
           {"landmark_map", config.landmark_map},
           {"landmark_map_frequencies", config.landmark_map_frequencies},
-          {"landmark_map_openings", config.landmark_map_openings}};
+          {"landmark_map_openings", config.landmark_map_openings},
+          {"identity_change", config.identity_change}};
 }
 
 json ToJson(const AutoencoderKLConfig& config) {
@@ -197,6 +198,7 @@ absl::StatusOr<SDiTConfig> SDiTConfigFromJson(const json& object) {
   fields.Read("landmark_map", &config.landmark_map);
   fields.Read("landmark_map_frequencies", &config.landmark_map_frequencies, /*required=*/false);
   fields.Read("landmark_map_openings", &config.landmark_map_openings);
+  fields.Read("identity_change", &config.identity_change);
   if (absl::Status status = fields.Finish(); !status.ok()) return status;
   if (absl::Status status = Validate(config); !status.ok()) return status;
   return config;

@@ -78,7 +78,16 @@ absl::Status Validate(const SDiTConfig& config) {
   if (config.landmark_map_openings && !config.landmark_map) {
     return invalid("landmark_map_openings need landmark_map");
   }
+  if (config.identity_change && config.source == SourceTokens::kNone) {
+    return invalid("identity_change needs source tokens");
+  }
   return absl::OkStatus();
+}
+
+Tensor IdentityInput(const SDiTConfig& config, const Tensor& G,
+                     const std::optional<Tensor>& of_source) {
+  if (!config.identity_change) return G;
+  return torch::cat({G, of_source ? G - *of_source : torch::zeros_like(G)}, -1);
 }
 
 Tensor LandmarkMapFeatures(const Tensor& map, int64_t frequencies) {
@@ -94,9 +103,9 @@ Tensor LandmarkMapFeatures(const Tensor& map, int64_t frequencies) {
   return torch::cat(features, -1);
 }
 
-MappingImpl::MappingImpl(int64_t clip_dim, int64_t num_landmarks, int64_t hidden_size,
+MappingImpl::MappingImpl(int64_t identity_width, int64_t num_landmarks, int64_t hidden_size,
                          int64_t num_blocks)
-    : clip_proj_(register_module("clip_proj", MakeLinear(clip_dim, hidden_size))),
+    : clip_proj_(register_module("clip_proj", MakeLinear(identity_width, hidden_size))),
       lmk_proj_(register_module("lmk_proj", MakeLinear(3 * num_landmarks, hidden_size))),
       blocks_(register_module("blocks", nn::ModuleList())),
       norm_out_(register_module("norm_out", MappingNorm(hidden_size))),
@@ -122,7 +131,7 @@ SDiTImpl::SDiTImpl(const SDiTConfig& config) : config_(config) {
       register_module("x_embedder", PatchEmbed(config.latent_channels, config.patch_size, D));
   t_embedder_ = register_module("t_embedder", TimestepEmbedder(D));
   mapping_ = register_module(
-      "mapping", Mapping(config.clip_dim, config.num_landmarks, D, config.mapping_blocks));
+      "mapping", Mapping(config.identity_width(), config.num_landmarks, D, config.mapping_blocks));
   auto list = register_module("blocks", nn::ModuleList());
   for (int64_t i = 0; i < config.depth; ++i) {
     blocks_.push_back(DiTBlock(D, config.num_heads));
@@ -145,6 +154,8 @@ SDiTImpl::SDiTImpl(const SDiTConfig& config) : config_(config) {
 }
 
 Tensor SDiTImpl::map(const Tensor& G, const Tensor& L) { return mapping_(mapping_->project(G, L)); }
+
+Tensor SDiTImpl::null_identity() const { return IdentityInput(config_, null_clip_, std::nullopt); }
 
 Tensor SDiTImpl::map_projected(const Tensor& h) { return mapping_(h); }
 

@@ -45,9 +45,12 @@ struct SDiTConfig {
   bool landmark_map = false;
   int64_t landmark_map_frequencies = 0;  // see LandmarkMapFeatures()
   bool landmark_map_openings = false;    // maps have OpeningMap() behind LandmarkMap()
+  bool identity_change = false;          // G has behind it how far it is from the source's own
 
   int64_t out_channels() const { return learn_sigma ? 2 * latent_channels : latent_channels; }
   int64_t tokens_side() const { return latent_size / patch_size; }
+  // Numbers of what map() takes as G, IdentityInput().
+  int64_t identity_width() const { return identity_change ? 2 * clip_dim : clip_dim; }
   // Numbers of a token in the landmark maps of the input.
   int64_t landmark_map_channels() const {
     return landmark_map_openings ? 2 * kLandmarkMapChannels : kLandmarkMapChannels;
@@ -70,6 +73,13 @@ struct SourceTrace {
 // cos(2 pi f y), 0 outside the mesh (Fourier features, Tancik et al. 2020): what is finer than a
 // token is hardly learned from the places alone. -> [..., as many + 256 * frequencies]
 torch::Tensor LandmarkMapFeatures(const torch::Tensor& map, int64_t frequencies);
+
+// What map() takes as G [..., clip_dim]: G itself and, with identity_change, G - `of_source`, the
+// embedding of the picture that the source tokens show; zeros without one. Where G is the
+// picture's own, nothing of it is to change: from G alone a network has to guess that, and the
+// more edits it learns, the less it keeps of what a source shows. -> [..., identity_width()]
+torch::Tensor IdentityInput(const SDiTConfig& config, const torch::Tensor& G,
+                            const std::optional<torch::Tensor>& of_source);
 
 // What the configuration calls for must be there (std::bad_optional_access); what it does not is
 // ignored.
@@ -97,7 +107,8 @@ struct SDiTInput {
 // The mapping network: identity G and landmarks L to a condition per frame.
 class MappingImpl : public torch::nn::Module {
  public:
-  MappingImpl(int64_t clip_dim, int64_t num_landmarks, int64_t hidden_size, int64_t num_blocks);
+  MappingImpl(int64_t identity_width, int64_t num_landmarks, int64_t hidden_size,
+              int64_t num_blocks);
   torch::Tensor project(const torch::Tensor& G, const torch::Tensor& L);
   torch::Tensor forward(const torch::Tensor& h);
 
@@ -124,8 +135,8 @@ class SDiTImpl : public torch::nn::Module {
   torch::Tensor forward(const SDiTInput& input, std::optional<int64_t> anchor_slot = std::nullopt,
                         std::vector<torch::Tensor>* trace = nullptr);
 
-  // G [B, clip_dim], L [B, T, 3 * num_landmarks] -> C [B, T, D]. null_clip() and null_lmk() stand
-  // for a dropped G or L.
+  // G [B, identity_width()], L [B, T, 3 * num_landmarks] -> C [B, T, D]. null_identity() and
+  // null_lmk() stand for a dropped G or L.
   torch::Tensor map(const torch::Tensor& G, const torch::Tensor& L);
   // map() after its two input layers: h = clip_proj(G) + lmk_proj(L), [B, T, D].
   torch::Tensor map_projected(const torch::Tensor& h);
@@ -154,6 +165,7 @@ class SDiTImpl : public torch::nn::Module {
   torch::Tensor temporal_pos_embed() const { return temporal_pos_embed_; }  // [1, T, D]
 
   torch::Tensor null_clip() const { return null_clip_; }  // [clip_dim]
+  torch::Tensor null_identity() const;                    // IdentityInput() of it, without a source
   torch::Tensor null_lmk() const { return null_lmk_; }    // [3 * num_landmarks]
   Mapping mapping() const { return mapping_; }
   TimestepEmbedder t_embedder() const { return t_embedder_; }

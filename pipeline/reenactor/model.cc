@@ -343,7 +343,7 @@ absl::StatusOr<Conditions> Model::MakeConditions(const EmbeddedSource& source,
       SDiT sdit = bundle_.sdit;
       FrameConditions result;
       result.C = map(G, L);
-      if (guided) result.C_dropped = map(sdit->null_clip(), L);
+      if (guided) result.C_dropped = map(sdit->null_identity(), L);
       const SDiTConfig& network = bundle_.config.sdit;
       if (network.landmark_map) {
         std::vector<torch::Tensor> maps;

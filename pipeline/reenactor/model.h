@@ -34,7 +34,7 @@ namespace reenact {
 
 // What is kept of a source.
 struct EmbeddedSource {
-  torch::Tensor G;  // [clip_dim], unit length
+  torch::Tensor G;  // [identity_width], IdentityInput()
   // The cropped picture and its landmarks (crop-normalised); none for a text.
   std::optional<torch::Tensor> latent;  // [C, h, w], scaled
   std::optional<Landmarks> landmarks;

@@ -50,18 +50,20 @@ absl::StatusOr<SourceIdentity> EmbedIdentity(const Bundle& bundle, const SourceR
     const c10::InferenceMode inference;
     SourceIdentity identity;
     if (crop.empty()) {
-      identity.G = EmbedText(bundle, "source.text", source.text, identity.notes);
+      identity.G = IdentityInput(bundle.config.sdit,
+                                 EmbedText(bundle, "source.text", source.text, identity.notes),
+                                 std::nullopt);
       return identity;
     }
     Clip clip = bundle.clip;
     const int64_t size = bundle.config.clip.vision.image_size;
-    identity.G = NormalizeEmbedding(clip->image_embeds(ClipPreprocess(crop, size).unsqueeze(0)))[0];
     if (bundle.config.sdit.source != SourceTokens::kNone) {
       AutoencoderKL autoencoder = bundle.autoencoder;
       const Moments moments = autoencoder->encode(ImageToTensor(crop).unsqueeze(0));
       identity.latent = (moments.mean * bundle.config.autoencoder.scaling_factor)[0];
     }
-    const Tensor of_picture = identity.G;
+    const Tensor of_picture =
+        NormalizeEmbedding(clip->image_embeds(ClipPreprocess(crop, size).unsqueeze(0)))[0];
     Tensor moved = of_picture;
     if (edits) {
       const Tensor from = EmbedText(bundle, "source.edit.from", source.edit_from, identity.notes);
@@ -73,7 +75,8 @@ absl::StatusOr<SourceIdentity> EmbedIdentity(const Bundle& bundle, const SourceR
     }
     // What moved nowhere is not rounded a second time: a text that counts for nothing gives the
     // very video of the picture alone.
-    if (!moved.equal(of_picture)) identity.G = NormalizeEmbedding(moved);
+    const Tensor G = moved.equal(of_picture) ? of_picture : NormalizeEmbedding(moved);
+    identity.G = IdentityInput(bundle.config.sdit, G, of_picture);
     return identity;
   });
 }

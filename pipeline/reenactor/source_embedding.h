@@ -27,7 +27,7 @@
 namespace reenact {
 
 struct SourceIdentity {
-  torch::Tensor G;                      // [clip_dim], unit length
+  torch::Tensor G;                      // [identity_width], IdentityInput()
   std::optional<torch::Tensor> latent;  // [C, h, w], scaled; only of a picture for source tokens
   std::vector<std::string> notes;       // for JobSummary::notes
 };

@@ -113,7 +113,9 @@ Conditions RandomConditions(SDiT sdit, int num_frames, uint64_t seed) {
   c10::InferenceMode inference;
   torch::manual_seed(seed);
   const SDiTConfig& config = sdit->config();
-  const torch::Tensor G = torch::nn::functional::normalize(torch::randn({1, config.clip_dim}));
+  const torch::Tensor of_source =
+      torch::nn::functional::normalize(torch::randn({1, config.clip_dim}));
+  const torch::Tensor G = IdentityInput(config, of_source, of_source);
   const auto map = [&](int64_t frames) {
     const torch::Tensor L = torch::rand({1, frames, 3 * config.num_landmarks}) * 2 - 1;
     return sdit->map(G, L)[0];

@@ -24,6 +24,14 @@ std::unique_ptr<SditTrainee> Make(const SditTrainingOptions& options) {
   return testing::MakeTinySdit(options);
 }
 
+// What IdentityInput() holds.
+torch::Tensor GOf(const SditRows& rows) {
+  return rows.identity.narrow(1, 0, testing::kTinyClipDim);
+}
+torch::Tensor ChangeOf(const SditRows& rows) {
+  return rows.identity.narrow(1, testing::kTinyClipDim, testing::kTinyClipDim);
+}
+
 TEST(SditTraineeTest, LossFallsForEveryKindOfSource) {
   for (const SourceTokens source :
        {SourceTokens::kNone, SourceTokens::kSelf, SourceTokens::kJoint}) {
@@ -439,11 +447,51 @@ TEST(SditTraineeTest, WithASourceOfOtherLooksGTellsTheOwnOnes) {
       from_changed += is_changed ? 1 : 0;
       EXPECT_TRUE(!is_changed || rows.keep_source[b].item<bool>());
       EXPECT_EQ(rows.same_looks[b].item<bool>(), !is_changed);
-      EXPECT_FALSE(rows.identity[b].eq(5).any().item<bool>());
+      EXPECT_FALSE(GOf(rows)[b].eq(5).any().item<bool>());
     }
   }
 
   EXPECT_NEAR(from_changed, 0.4 * kept, 40);
+}
+
+TEST(SditTraineeTest, NothingIsToChangeWhereGIsTheSourcesOwn) {
+  SditData data = Data(), changed = Data();
+  const int64_t P = data.num_people(), F = data.num_frames();
+  const auto axis = [&](int64_t k, int64_t count) {
+    return torch::eye(testing::kTinyClipDim)[k].expand({P, count, -1}).contiguous();
+  };
+  data.image_identity = axis(0, F);
+  data.text_identity = axis(1, 2);
+  changed.image_identity = axis(2, F);
+  data.changed = &changed;
+  SditTrainingOptions options = TinyOptions();
+  options.clips = 200;
+  options.drop_source_tokens = 0.3;
+  options.changed_source = 0.4;
+  options.text_identity = 0.5;
+  const auto trainee = SditTrainee::Create(options, data, nullptr, AutoencoderKL(nullptr));
+  ASSERT_TRUE(trainee.ok()) << trainee.status();
+
+  const SditRows rows = (*trainee)->DrawRows(1);
+
+  const torch::Tensor g = GOf(rows), change = ChangeOf(rows);
+  int without_source = 0, own = 0, other = 0;
+  for (int64_t b = 0; b < options.clips; ++b) {
+    if (!rows.keep_source[b].item<bool>()) {
+      ++without_source;
+      EXPECT_FALSE(change[b].any().item<bool>());
+    } else if (rows.same_looks[b].item<bool>()) {
+      ++own;
+      EXPECT_TRUE(torch::equal(change[b], g[b] - data.image_identity[0][0]));
+      EXPECT_EQ(change[b].any().item<bool>(), g[b][1].item<float>() == 1);  // a text
+    } else {
+      ++other;
+      EXPECT_TRUE(torch::equal(change[b], g[b] - changed.image_identity[0][0]));
+    }
+  }
+  EXPECT_GT(std::min({without_source, own, other}), 20);
+  // Nor in what is evaluated.
+  EXPECT_FALSE(ChangeOf(EvaluationRows(data, (*trainee)->config(), {0}, {1})).any().item<bool>());
 }
 
 // Found a little beside where they are, and more so in later frames.
@@ -592,11 +640,13 @@ TEST(SditTraineeTest, GOfAnEditIsTheSourcesMovedByTheEditsDirection) {
   ASSERT_TRUE(trainee.ok()) << trainee.status();
 
   int edited = 0;
-  for (const torch::Tensor& G : (*trainee)->DrawRows(0).identity.unbind()) {
-    if (G.narrow(0, 2, testing::kTinyClipDim - 2).any().item<bool>()) continue;
+  const SditRows rows = (*trainee)->DrawRows(0);
+  for (int64_t b = 0; b < options.clips; ++b) {
+    const torch::Tensor moved = GOf(rows)[b];
+    if (moved.narrow(0, 2, testing::kTinyClipDim - 2).any().item<bool>()) continue;
     ++edited;
-    EXPECT_NEAR(G.norm().item<double>(), 1, 1e-5);
-    const double strength = (G[1] / G[0]).item<double>() / 2;
+    EXPECT_NEAR(moved.norm().item<double>(), 1, 1e-5);
+    const double strength = (moved[1] / moved[0]).item<double>() / 2;
     EXPECT_GE(strength, 0.5);
     EXPECT_LE(strength, 1);
   }

@@ -89,14 +89,16 @@ TEST(WidenSditTest, PredictsTheOldChannelsAsBeforeWhateverTheNewOnesHold) {
   }
 }
 
-TEST(WidenSditTest, ATrainingGoesOnWithMoreOfLandmarkMaps) {
+TEST(WidenSditTest, ATrainingGoesOnWithMoreOfLandmarkMapsAndOfG) {
   SditTrainingOptions options = testing::TinySditOptions();
   options.landmark_map_frequencies = 1;
   options.landmark_map_openings = false;
+  options.identity_change = false;
   const auto first = testing::MakeTinySdit(options);
   testing::TrainSteps(*first, 0, 30, 30);
   options.landmark_map_frequencies = 2;
   options.landmark_map_openings = true;
+  options.identity_change = true;
   const auto second = testing::MakeTinySdit(options);
 
   ASSERT_TRUE(second->StartFrom({first->config(), first->Folded(), {}, {}}).ok());

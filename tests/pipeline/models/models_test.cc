@@ -219,6 +219,7 @@ TEST(ConfigJsonTest, GoesThroughJson) {
   sdit.landmark_map = true;
   sdit.landmark_map_frequencies = 3;
   sdit.landmark_map_openings = true;
+  sdit.identity_change = true;
   sdit.learn_sigma = false;
 
   const auto sdit_again = SDiTConfigFromJson(ToJson(sdit));

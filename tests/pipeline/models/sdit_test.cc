@@ -317,6 +317,39 @@ TEST(LandmarkMapFeaturesTest, AreToldByTheWeights) {
   }
 }
 
+TEST(IdentityInputTest, HasTheChangeBehindGWhereTheNetworkReadsIt) {
+  SDiTConfig config = SmallConfig(SourceTokens::kSelf);
+  const Tensor G = torch::randn({2, config.clip_dim}), own = torch::randn({2, config.clip_dim});
+  EXPECT_TRUE(torch::equal(IdentityInput(config, G, own), G));
+  config.identity_change = true;
+
+  EXPECT_TRUE(torch::equal(IdentityInput(config, G, own), torch::cat({G, G - own}, 1)));
+  EXPECT_TRUE(torch::equal(IdentityInput(config, G, std::nullopt),
+                           torch::cat({G, torch::zeros_like(G)}, 1)));
+  SDiT sdit(config);
+  EXPECT_EQ(sdit->null_identity().size(0), config.identity_width());
+  const auto C = [&](const Tensor& of) {
+    return sdit->map(IdentityInput(config, G, of), torch::zeros({2, 1, 3 * config.num_landmarks}));
+  };
+  EXPECT_FALSE(torch::allclose(C(own), C(G)));
+}
+
+TEST(IdentityInputTest, IsToldByTheWeightsAndNeedsASource) {
+  for (const bool change : {false, true}) {
+    SDiTConfig config = SmallConfig(SourceTokens::kSelf);
+    config.identity_change = change;
+
+    const auto found = SDiTConfigFrom(StateDict(*SDiT(config)), config.num_heads);
+
+    ASSERT_TRUE(found.ok()) << found.status();
+    EXPECT_EQ(found->identity_change, change);
+    EXPECT_EQ(found->clip_dim, config.clip_dim);
+  }
+  SDiTConfig config = SmallConfig(SourceTokens::kNone);
+  config.identity_change = true;
+  EXPECT_NE(Validate(config).message().find("identity_change needs"), absl::string_view::npos);
+}
+
 TEST(LandmarkMapFeaturesTest, AreRefusedWithoutAMap) {
   SDiTConfig config = SmallConfig(SourceTokens::kNone);
   config.landmark_map_frequencies = 1;

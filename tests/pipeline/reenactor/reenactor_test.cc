@@ -724,6 +724,31 @@ TEST_F(ReenactorTest, TextsChangeWhoIsShownAsStated) {
   EXPECT_TRUE(torch::equal(embed(source, crop).G, plain.G)) << "from a text to itself";
 }
 
+TEST_F(ReenactorTest, TextsTellTheNetworkHowFarTheyMoveGIfItReadsThat) {
+  auto bundle = ReadBundle(folder_);
+  ASSERT_TRUE(bundle.ok()) << bundle.status();
+  bundle->config.sdit.identity_change = true;
+  const Image crop = ResizeImage(faces_[0], 64, 64);
+  const int64_t width = bundle->config.sdit.clip_dim;
+  const auto embed = [&](const SourceRequest& source, const Image& picture) {
+    const auto identity = EmbedIdentity(*bundle, source, picture);
+    EXPECT_TRUE(identity.ok()) << identity.status();
+    return identity->G.split(width);
+  };
+  SourceRequest source;
+
+  const auto plain = embed(source, crop);
+  source.text = "the face";
+  source.edit_strength = 0.7;
+  const auto moved = embed(source, crop), text = embed(source, Image());
+
+  ASSERT_EQ(plain.size(), 2U);
+  EXPECT_FALSE(plain[1].any().item<bool>());
+  EXPECT_TRUE(torch::equal(moved[1], moved[0] - plain[0]));
+  EXPECT_TRUE(moved[1].any().item<bool>());
+  EXPECT_FALSE(text[1].any().item<bool>()) << "there is no picture that it could change";
+}
+
 TEST_F(ReenactorTest, AnEditNeedsAPictureAndBothTexts) {
   const auto message = [&](const SourceRequest& source) {
     JobRequest request = Request();
