@@ -1,6 +1,8 @@
 #include "eval/clip_truth.h"
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -13,6 +15,8 @@ namespace {
 constexpr int kRegionThreshold = 250;
 // Pixels to the edge of a region from what is inside though its outline is a little off.
 constexpr int kInnerReach = 3;
+// Of a source's pixels, how many must show hair, or clothes, well inside to tell their colour.
+constexpr double kShownShare = 0.01;
 
 // Where `channel` of `regions` shows in a pixel and all others up to `reach` rows and columns away.
 std::vector<uint8_t> Inside(const Image& regions, size_t channel, int reach) {
@@ -36,14 +40,25 @@ std::vector<uint8_t> Inside(const Image& regions, size_t channel, int reach) {
 
 }  // namespace
 
+std::vector<uint8_t> InnerRegion(const Image& regions, const Image& source, int channel) {
+  const std::vector<uint8_t> shown = Inside(source, static_cast<size_t>(channel), kInnerReach);
+  const auto pixels = std::count(shown.begin(), shown.end(), uint8_t{1});
+  if (static_cast<double>(pixels) < kShownShare * static_cast<double>(shown.size())) {
+    return std::vector<uint8_t>(shown.size(), 0);
+  }
+  return Inside(regions, static_cast<size_t>(channel), kInnerReach);
+}
+
 absl::StatusOr<Image> CropPortrait(const Image& portrait, int size, FaceLandmarker& landmarker,
-                                   std::optional<FaceSignature>* signature) {
+                                   std::optional<FaceSignature>* signature, CropBox* crop) {
   const auto face = landmarker.Detect(portrait);
   if (!face.ok()) return face.status();
   if (!face->has_value()) return absl::FailedPreconditionError("no face found in the portrait");
   const Landmarks& landmarks = (*face)->landmarks;
   if (signature != nullptr) *signature = SignFace(portrait, landmarks);
-  return CropImage(portrait, FaceCrop({landmarks}, portrait.width, portrait.height), size);
+  const CropBox box = FaceCrop({landmarks}, portrait.width, portrait.height);
+  if (crop != nullptr) *crop = box;
+  return CropImage(portrait, box, size);
 }
 
 absl::StatusOr<std::vector<std::optional<Landmarks>>> TrackFaces(const std::vector<Image>& frames,
@@ -78,8 +93,11 @@ absl::StatusOr<ClipTruth> MakeClipTruth(const HeldOutClip& clip,
                                         FaceLandmarker& landmarker) {
   const int size = networks.image_size();
   ClipTruth truth;
-  auto source = CropPortrait(clip.portrait, size, landmarker, &truth.source_signature);
+  CropBox portrait_box;
+  auto source =
+      CropPortrait(clip.portrait, size, landmarker, &truth.source_signature, &portrait_box);
   if (!source.ok()) return source.status();
+  const Image shown = CropImage(clip.portrait_regions, portrait_box, size);
   truth.source = *std::move(source);
   truth.source_embedding = networks.Embed(truth.source);
 
@@ -102,8 +120,8 @@ absl::StatusOr<ClipTruth> MakeClipTruth(const HeldOutClip& clip,
     truth.skin.push_back(Inside(regions, 0, 1));
     truth.hair.push_back(Inside(regions, 1, 1));
     truth.clothes.push_back(Inside(regions, 2, 1));
-    truth.inner_hair.push_back(Inside(regions, 1, kInnerReach));
-    truth.inner_clothes.push_back(Inside(regions, 2, kInnerReach));
+    truth.inner_hair.push_back(InnerRegion(regions, shown, 1));
+    truth.inner_clothes.push_back(InnerRegion(regions, shown, 2));
     truth.expressive.push_back(ExpressiveMask(truth.landmarks.back(), size));
   }
   truth.driving_embeddings = networks.Embed(truth.driving);

@@ -37,13 +37,20 @@ struct ClipTruth {
   std::vector<HeadAngles> angles;    // exact
   // S * S bytes each, row-major: 1 well inside the region.
   std::vector<std::vector<uint8_t>> skin, hair, clothes, expressive;
-  // Of hair and clothes what is 3 pixels and more from their edges.
+  // InnerRegion() of hair and clothes.
   std::vector<std::vector<uint8_t>> inner_hair, inner_clothes;
 };
 
-// The square that the engine makes of a portrait. kFailedPrecondition: no face is found.
+// Of `channel` of `regions` (HeldOutClip::regions) what is 3 pixels and more from its edges.
+// Nothing where that is less than a hundredth of the `source`'s regions: nobody can tell the colour
+// of clothes from such a picture. -> a byte per pixel, row-major
+std::vector<uint8_t> InnerRegion(const Image& regions, const Image& source, int channel);
+
+// The square that the engine makes of a portrait; where it lies, to `crop`. kFailedPrecondition: no
+// face is found.
 absl::StatusOr<Image> CropPortrait(const Image& portrait, int size, FaceLandmarker& landmarker,
-                                   std::optional<FaceSignature>* signature = nullptr);
+                                   std::optional<FaceSignature>* signature = nullptr,
+                                   CropBox* crop = nullptr);
 
 // The landmark network on the driving frames, in units of the picture; the landmarker's Track().
 absl::StatusOr<std::vector<std::optional<Landmarks>>> TrackFaces(const std::vector<Image>& frames,

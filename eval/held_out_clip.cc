@@ -35,7 +35,10 @@ absl::StatusOr<HeldOutClip> DrawClip(const HeldOutOptions& options, int index, c
   clip.source = source;
   clip.driver = driver;
   const PersonRenderer source_renderer(source);
-  clip.portrait = source_renderer.Draw(PortraitState(options, index), options.size).image;
+  const FaceState portrait = PortraitState(options, index);
+  clip.portrait = source_renderer.Draw(portrait, options.size).image;
+  clip.portrait_regions =
+      RegionPicture(source_renderer.DrawTruth(portrait, options.size), options.size);
   auto png = EncodePng(clip.portrait);
   if (!png.ok()) return png.status();
   clip.portrait_png = *std::move(png);

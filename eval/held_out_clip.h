@@ -29,7 +29,8 @@ struct HeldOutOptions {
 struct HeldOutClip {
   int index = 0;
   Person source, driver;
-  Image portrait;  // P x P
+  Image portrait;          // P x P
+  Image portrait_regions;  // as `regions`
   std::string portrait_png;
   std::vector<Image> driving;  // P x P
   std::string driving_mp4;     // the same, without loss

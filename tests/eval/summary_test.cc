@@ -1,11 +1,13 @@
 // From people to numbers, without a bundle.
 #include "eval/summary.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <map>
 #include <string>
 
 #include "absl/status/status.h"
+#include "eval/clip_truth.h"
 #include "eval/held_out_clip.h"
 #include "eval/protocol.h"
 #include "gmock/gmock.h"
@@ -176,6 +178,34 @@ TEST(HeldOutClipTest, RegionsDoNotOverlap) {
   }
   EXPECT_GT(skin, 64 * 64 / 20);
   EXPECT_GT(clothes, 10);
+}
+
+// A black picture with a rectangle of one channel in its left upper corner.
+Image WithRegion(int width, int height, size_t channel) {
+  Image regions{64, 64, std::vector<uint8_t>(size_t{3} * 64 * 64, 0)};
+  for (int y = 0; y < height; ++y) {
+    for (int x = 0; x < width; ++x) {
+      regions.rgb[static_cast<size_t>(y * 64 + x) * 3 + channel] = 255;
+    }
+  }
+  return regions;
+}
+
+TEST(InnerRegionTest, IsThreePixelsFromTheEdgesAndShownByTheSource) {
+  const Image regions = WithRegion(20, 10, 2);
+  const auto count = [&](const Image& source, int channel) {
+    const std::vector<uint8_t> inner = InnerRegion(regions, source, channel);
+    EXPECT_EQ(inner.size(), 64u * 64u);
+    return std::count(inner.begin(), inner.end(), 1);
+  };
+
+  EXPECT_EQ(count(regions, 2), 14 * 4);
+  EXPECT_EQ(count(regions, 1), 0);
+  EXPECT_EQ(count(WithRegion(20, 10, 1), 2), 0) << "the source shows other things";
+  // 41 pixels are a hundredth; a strip of 6 has none that is 3 from its edges.
+  EXPECT_EQ(count(WithRegion(60, 6, 2), 2), 0);
+  EXPECT_EQ(count(WithRegion(46, 7, 2), 2), 0);
+  EXPECT_EQ(count(WithRegion(47, 7, 2), 2), 14 * 4);
 }
 
 }  // namespace
