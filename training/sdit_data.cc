@@ -40,14 +40,10 @@ absl::StatusOr<torch::Tensor> FindLandmarks(const DataCache& data, FaceLandmarke
 }
 
 absl::Status WriteLatents(const std::string& path, TrainedAutoencoder& autoencoder,
-                          const DataCache& data, bool bfloat16, FaceLandmarker* landmarker) {
+                          const DataCache& data, bool bfloat16, const torch::Tensor& landmarks) {
   const torch::Tensor latents = EncodeAll(autoencoder.network, data, bfloat16);
   TensorMap tensors = {{"latents", latents.to(torch::kHalf)}, {"seeds", SeedTensor(data)}};
-  if (landmarker != nullptr) {
-    auto landmarks = FindLandmarks(data, *landmarker);
-    if (!landmarks.ok()) return landmarks.status();
-    tensors["landmarks"] = *std::move(landmarks);
-  }
+  if (landmarks.defined()) tensors["landmarks"] = landmarks;
   return WriteSafetensors(path, tensors, {{"format", "reenact-latents-1"}});
 }
 

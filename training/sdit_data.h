@@ -19,10 +19,10 @@ namespace reenact {
 absl::StatusOr<torch::Tensor> FindLandmarks(const DataCache& data, FaceLandmarker& landmarker);
 
 // Latent means of every frame of `data`, unscaled, to a safetensors file: float16 "latents"
-// [P,F,C,h,h] and int64 "seeds" [P]; with a landmarker float32 "landmarks" of FindLandmarks() too.
+// [P,F,C,h,h] and int64 "seeds" [P]; beside them `landmarks` of FindLandmarks(), unless undefined.
 absl::Status WriteLatents(const std::string& path, TrainedAutoencoder& autoencoder,
                           const DataCache& data, bool bfloat16,
-                          FaceLandmarker* landmarker = nullptr);
+                          const torch::Tensor& landmarks = {});
 
 struct CachedLatents {
   torch::Tensor latents;         // float32 [P,F,C,h,h], unscaled

@@ -28,13 +28,18 @@ absl::Status Encode(const EncodeFlags& flags, const StageContext& context) {
   autoencoder->network->to(context.device);
   const auto data = ReadDataCache(flags.data);
   if (!data.ok()) return data.status();
-  std::unique_ptr<FaceLandmarker> landmarker;
+  torch::Tensor landmarks;
   if (flags.find_landmarks) {
-    auto opened = OpenLandmarker(flags.face_models);
-    if (!opened.ok()) return opened.status();
-    landmarker = *std::move(opened);
+    const auto landmarker = OpenLandmarker(flags.face_models);
+    if (!landmarker.ok()) return landmarker.status();
+    auto found = FindLandmarks(*data, **landmarker);
+    if (!found.ok()) return found.status();
+    landmarks = *std::move(found);
+    const torch::Tensor faces = ~landmarks.select(3, 0).select(2, 0).isnan();
+    std::cout << "faces found in " << faces.sum().item<int64_t>() << " of " << faces.numel()
+              << " pictures; the others keep their exact landmarks" << std::endl;
   }
-  return WriteLatents(flags.out, *autoencoder, *data, flags.bfloat16, landmarker.get());
+  return WriteLatents(flags.out, *autoencoder, *data, flags.bfloat16, landmarks);
 }
 
 struct SditFlags : RunFlags {

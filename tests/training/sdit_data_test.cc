@@ -53,10 +53,10 @@ TEST_F(FindLandmarksTest, LieInTheFileOfTheLatentsOnlyIfTheyWereLookedFor) {
   const auto trainee = testing::MakeTinyAutoencoder(testing::TinyAutoencoderOptions());
   TrainedAutoencoder autoencoder{trainee->config(), trainee->averaged(), {}};
   const std::string folder = testing::FreshFolder();
+  const auto found = FindLandmarks(data, *landmarker_);
+  ASSERT_TRUE(found.ok()) << found.status();
 
-  ASSERT_TRUE(
-      WriteLatents(folder + "/with", autoencoder, data, /*bfloat16=*/false, landmarker_.get())
-          .ok());
+  ASSERT_TRUE(WriteLatents(folder + "/with", autoencoder, data, /*bfloat16=*/false, *found).ok());
   ASSERT_TRUE(WriteLatents(folder + "/without", autoencoder, data, /*bfloat16=*/false).ok());
 
   const auto with = ReadLatents(folder + "/with", data);
@@ -64,8 +64,6 @@ TEST_F(FindLandmarksTest, LieInTheFileOfTheLatentsOnlyIfTheyWereLookedFor) {
   ASSERT_TRUE(with.ok() && without.ok()) << with.status() << without.status();
   EXPECT_TRUE(torch::equal(with->latents, without->latents));
   EXPECT_FALSE(without->landmarks.defined());
-  const auto found = FindLandmarks(data, *landmarker_);
-  ASSERT_TRUE(found.ok()) << found.status();
   EXPECT_TRUE(torch::equal(with->landmarks.nan_to_num(), found->nan_to_num()));
 
   // Of another shape they are refused.

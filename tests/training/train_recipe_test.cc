@@ -57,8 +57,9 @@ TEST_F(TrainRecipeTest, TheDemosRecipeMakesABundleFromAnEmptyFolder) {
   const Result first = Train(flags);
 
   ASSERT_EQ(first.code, 0) << first.output;
-  EXPECT_THAT(first.output, AllOf(HasSubstr("autoencoder: loss "), HasSubstr("clip: loss "),
-                                  HasSubstr("sdit: loss "), HasSubstr("bundle: demo-people in")));
+  EXPECT_THAT(first.output, AllOf(HasSubstr("faces found in "), HasSubstr("autoencoder: loss "),
+                                  HasSubstr("clip: loss "), HasSubstr("sdit: loss "),
+                                  HasSubstr("bundle: demo-people in")));
   for (const char* file : {"bundle/bundle.json", "bundle/portrait.png", "bundle/driving.mp4",
                            "samples/self.png", "autoencoder/loss.png", "sdit/loss.png"}) {
     EXPECT_TRUE(std::filesystem::exists(folder_ + "/work/" + file)) << file;
