@@ -37,7 +37,7 @@ absl::Status Encode(const EncodeFlags& flags, const StageContext& context) {
     landmarks = *std::move(found);
     const torch::Tensor faces = ~landmarks.select(3, 0).select(2, 0).isnan();
     std::cout << "faces found in " << faces.sum().item<int64_t>() << " of " << faces.numel()
-              << " pictures; the others keep their exact landmarks" << std::endl;
+              << " pictures; for the others the folder's own landmarks count" << std::endl;
   }
   return WriteLatents(flags.out, *autoencoder, *data, flags.bfloat16, landmarks);
 }

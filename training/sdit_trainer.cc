@@ -52,9 +52,10 @@ Landmarks CachedLandmarks(const DataCache& data, int64_t person, int64_t frame) 
   return ToLandmarks(data.landmarks[person][frame]);
 }
 
-// What was found in the frame if `found` and there was a face, else exactly what it shows.
+// What was found in the frame if `found` and anybody looked and saw a face, else exactly what it
+// shows.
 Landmarks LandmarksOf(const SditData& data, int64_t person, int64_t frame, bool found) {
-  if (found) {
+  if (found && data.found_landmarks.defined()) {
     const torch::Tensor landmarks = data.found_landmarks[person][frame];
     if (!landmarks[0][0].isnan().item<bool>()) return ToLandmarks(landmarks);
   }
@@ -777,14 +778,13 @@ SditRows EvaluationRows(const SditData& data, const SDiTConfig& config,
     const int64_t driver = drivers[static_cast<size_t>(b)];
     for (int64_t k = 0; k < config.num_frames; ++k) {
       const int64_t frame = frames[static_cast<size_t>(k)];
-      const Landmarks landmarks = LandmarksOf(data, driver, frame, data.found_landmarks.defined());
+      const Landmarks landmarks = LandmarksOf(data, driver, frame, /*found=*/true);
       rows.latents[b][k] = data.latents[person][frame];
       StoreNormalized(landmarks, rows.landmarks[b][k]);
       StoreMap(landmarks, config, rows.landmark_map[b][k]);
     }
     const SditData& source_data = data.portraits != nullptr ? *data.portraits : data;
-    const Landmarks source =
-        LandmarksOf(source_data, person, 0, source_data.found_landmarks.defined());
+    const Landmarks source = LandmarksOf(source_data, person, 0, /*found=*/true);
     rows.source_latent[b] = source_data.latents[person][0];
     const torch::Tensor G = source_data.image_identity[person][0];
     rows.identity[b] = IdentityInput(config, G, G);
