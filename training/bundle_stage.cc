@@ -21,6 +21,7 @@ struct BundleFlags {
   int max_num_steps = 100;
   double guidance_scale = 1;
   bool shared_noise = false;
+  bool trailing_steps = false;
   bool half = true;
 };
 
@@ -44,6 +45,7 @@ absl::Status Assemble(const BundleFlags& flags) {
   config.max_num_steps = flags.max_num_steps;
   config.default_guidance_scale = flags.guidance_scale;
   config.shared_noise = flags.shared_noise;
+  config.trailing_steps = flags.trailing_steps;
   config.sdit = sdit->config;
   config.autoencoder = autoencoder->config;
   config.autoencoder.scaling_factor = sdit->process.scaling_factor;
@@ -81,6 +83,8 @@ void AddBundleStage(CLI::App& app, std::vector<Subcommand>& stages) {
       ->capture_default_str();
   command->add_flag("--shared-noise", flags->shared_noise,
                     "sample all frames of a video from the same noise");
+  command->add_flag("--trailing-steps", flags->trailing_steps,
+                    "count steps from the noisy end and spend none on the clean one");
   command->add_option("--half", flags->half, "store weights as float16")->capture_default_str();
   stages.push_back({command, [flags](const StageContext&) { return Assemble(*flags); }});
 }

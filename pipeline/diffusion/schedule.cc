@@ -37,6 +37,8 @@ absl::StatusOr<int> PositiveInt(std::string_view text, const std::string& respac
   return value;
 }
 
+constexpr std::string_view kTrailing = "trailing";
+
 absl::StatusOr<std::set<int>> FixedStride(const std::string& respacing, int num_steps) {
   const auto count = PositiveInt(std::string_view(respacing).substr(4), respacing);
   if (!count.ok()) return count.status();
@@ -78,8 +80,9 @@ absl::StatusOr<std::set<int>> Sections(const std::string& respacing, int num_ste
   return kept;
 }
 
-absl::StatusOr<std::set<int>> Trailing(const std::string& respacing, int num_steps) {
-  const auto count = PositiveInt(respacing, respacing);
+absl::StatusOr<std::set<int>> Trailing(std::string_view number, const std::string& respacing,
+                                       int num_steps) {
+  const auto count = PositiveInt(number, respacing);
   if (!count.ok()) return count.status();
   if (*count > num_steps) {
     return Invalid(absl::StrCat("cannot keep ", *count, " of ", num_steps, " steps"));
@@ -93,9 +96,14 @@ absl::StatusOr<std::set<int>> Trailing(const std::string& respacing, int num_ste
 }
 
 absl::StatusOr<std::set<int>> KeptSteps(const std::string& respacing, int num_steps,
-                                        bool trailing) {
+                                        bool zero_terminal_snr) {
   if (respacing.starts_with("ddim")) return FixedStride(respacing, num_steps);
-  if (trailing && !absl::StrContains(respacing, ',')) return Trailing(respacing, num_steps);
+  if (respacing.starts_with(kTrailing)) {
+    return Trailing(std::string_view(respacing).substr(kTrailing.size()), respacing, num_steps);
+  }
+  if (zero_terminal_snr && !absl::StrContains(respacing, ',')) {
+    return Trailing(respacing, respacing, num_steps);
+  }
   return Sections(respacing, num_steps);
 }
 
@@ -124,7 +132,7 @@ absl::StatusOr<Schedule> Schedule::Create(const std::string& name, int num_train
   if (respacing.empty()) {
     for (int step = 0; step < num_train_steps; ++step) kept.insert(step);
   } else {
-    auto steps = KeptSteps(respacing, num_train_steps, /*trailing=*/zero_terminal_snr);
+    auto steps = KeptSteps(respacing, num_train_steps, zero_terminal_snr);
     if (!steps.ok()) return steps.status();
     kept = *std::move(steps);
   }

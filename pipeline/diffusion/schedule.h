@@ -26,10 +26,11 @@ class Schedule {
  public:
   // `name`: "linear", beta from 1e-4 to 0.02 (for 1000 steps, scaled for others), or
   // kLinearZeroTerminalSnr.
-  // `respacing`: "" keeps all steps; "50" spreads 50 evenly; "10,15,20" spreads counts over equal
-  // sections; "ddim25" takes every n-th step so that there are exactly 25. With a zero terminal SNR
-  // "50" keeps every (N / 50)-th step counted from the last ("trailing": 4 of 1000 are 249, 499,
-  // 749, 999), since the clean end wants no step of its own.
+  // `respacing`: "" keeps all steps; "50" spreads 50 evenly, the first and the last among them;
+  // "10,15,20" spreads counts over equal sections; "ddim25" takes every n-th step so that there are
+  // exactly 25; "trailing50" keeps every (N / 50)-th counted from the last (trailing4 of 1000: 249,
+  // 499, 749, 999; Lin et al. 2023, section 3.3), since the clean end wants no step of its own.
+  // With a zero terminal SNR "50" means "trailing50".
   // kInvalidArgument: unknown name, counts that do not fit, fewer than two steps kept (the
   // posterior of the last step borrows the variance of the one before), or a zero terminal SNR
   // without its last step, where sampling begins.

@@ -74,6 +74,7 @@ constexpr Alternative kGuidance = {"guidance", "without identity, all channels",
                                    "without identity, three channels"};
 constexpr int64_t kDitGuidedChannels = 3;
 constexpr Alternative kNoise = {"noise", "per frame", "shared by all frames"};
+constexpr Alternative kSteps = {"steps", "first to last", "trailing"};
 
 // The bytes and the two markers of CLIP's vocabulary that are not merges: 256 bytes, each inside a
 // word and at its end, start and end of text.
@@ -379,6 +380,7 @@ ParsedConfig ParseConfig(const std::string& text, Problems& problems) {
       };
       if (is_second(kGuidance)) config.guided_channels = kDitGuidedChannels;
       config.shared_noise = is_second(kNoise);
+      config.trailing_steps = is_second(kSteps);
       choices.RejectOthers();
     }
   }
@@ -505,6 +507,7 @@ json ConfigToJson(const BundleConfig& config, const std::map<std::string, std::s
   for (const Choice& choice : kChoices) choices[choice.key] = choice.value;
   choices[kGuidance.key] = config.guided_channels > 0 ? kGuidance.second : kGuidance.first;
   choices[kNoise.key] = config.shared_noise ? kNoise.second : kNoise.first;
+  choices[kSteps.key] = config.trailing_steps ? kSteps.second : kSteps.first;
   return {{"format_version", kBundleFormatVersion},
           {"name", config.name},
           {"licence", config.licence},

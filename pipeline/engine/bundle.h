@@ -24,7 +24,9 @@
 //                   landmarks, crop, timestep, anchor_slot); another value than this program's is
 //                   an error. And guidance: "without identity, all channels" or, as DiT's published
 //                   samples were made, "without identity, three channels"; noise: "per frame" or
-//                   "shared by all frames". Default: this program's, and the first of two
+//                   "shared by all frames"; steps: "first to last" or "trailing", which of the
+//                   training steps a job's are (Schedule::Create). Default: this program's, and the
+//                   first of two
 //   training        free text and numbers: how it was made
 //   files           {name: SHA-256} of sdit.safetensors, autoencoder.safetensors, clip.safetensors,
 //                   the merges, and the .tflite files if they lie in the folder
@@ -67,6 +69,9 @@ struct BundleConfig {
   // All frames of a video are sampled from the same noise: they flicker less, and what the noise
   // gets wrong is wrong in all of them.
   bool shared_noise = false;
+  // A job's steps are counted from the last ("trailing" of Schedule::Create): none is spent on the
+  // clean end, where a step changes next to nothing.
+  bool trailing_steps = false;
   int max_num_steps = 250;
   bool accepts_text = true;
   SDiTConfig sdit;

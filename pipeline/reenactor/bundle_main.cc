@@ -51,8 +51,9 @@ int Show(const std::string& folder) {
   line("prediction") << PredictionName(config.prediction) << ", schedule " << config.schedule
                      << " of " << config.num_train_steps << " steps\n";
   line("default") << SamplerName(config.default_sampler) << ", " << config.default_num_steps
-                  << " steps (at most " << config.max_num_steps << "), guidance "
-                  << config.default_guidance_scale << "\n";
+                  << (config.trailing_steps ? " trailing" : "") << " steps (at most "
+                  << config.max_num_steps << "), guidance " << config.default_guidance_scale
+                  << "\n";
   line("source") << (config.accepts_text ? "image, text, or both" : "image") << "\n";
   line("sdit") << NumParameters(*bundle->sdit) << " parameters, hidden size "
                << config.sdit.hidden_size << ", depth " << config.sdit.depth << ", patch "

@@ -18,7 +18,8 @@ absl::StatusOr<FaceClip> FaceClip::Start(const Shared& shared, size_t face, Clip
   const JobRequest& request = shared.request;
   const BundleConfig& config = shared.model.bundle().config;
   auto schedule =
-      Schedule::Create(config.schedule, config.num_train_steps, absl::StrCat(*request.num_steps));
+      Schedule::Create(config.schedule, config.num_train_steps,
+                       absl::StrCat(config.trailing_steps ? "trailing" : "", *request.num_steps));
   if (!schedule.ok()) return schedule.status();
   auto conditions = shared.model.MakeConditions(
       shared.sources[face],

@@ -83,12 +83,31 @@ TEST(ScheduleTest, PublishedValues) {
   EXPECT_THAT(MakeSchedule("7").timesteps(), ElementsAre(0, 166, 333, 500, 666, 832, 999));
   EXPECT_THAT(MakeSchedule("4,2").timesteps(), ElementsAre(0, 166, 333, 499, 500, 999));
   EXPECT_THAT(MakeSchedule("ddim4").timesteps(), ElementsAre(0, 250, 500, 750));
+  EXPECT_THAT(MakeSchedule("trailing4").timesteps(), ElementsAre(249, 499, 749, 999));
   EXPECT_NEAR(MakeSchedule("250").betas()[249], 0.07751934499235003, 1e-14);
 }
 
 TEST(ScheduleTest, RefusesWhatMakesNoSense) {
-  for (const char* respacing : {"0", "-5", "1001", "1", "600,600", "ddim0", "ddim1", "ddim501", "x",
-                                "5,", ",", "10 steps", "99999999999999999999", "ddim", "5.0"}) {
+  for (const char* respacing : {"0",
+                                "-5",
+                                "1001",
+                                "1",
+                                "600,600",
+                                "ddim0",
+                                "ddim1",
+                                "ddim501",
+                                "x",
+                                "5,",
+                                ",",
+                                "10 steps",
+                                "99999999999999999999",
+                                "ddim",
+                                "5.0",
+                                "trailing",
+                                "trailing0",
+                                "trailing1",
+                                "trailing1001",
+                                "trailing4,4"}) {
     EXPECT_EQ(Schedule::Create("linear", 1000, respacing).status().code(),
               absl::StatusCode::kInvalidArgument)
         << respacing;
@@ -154,6 +173,7 @@ TEST(ZeroTerminalSnrTest, StepsTrail) {
   // 142.9, 285.7, 428.6, 571.4, 714.3, 857.1, 1000, rounded and one less.
   EXPECT_THAT(MakeZeroTerminalSnr("7").timesteps(), ElementsAre(142, 285, 428, 570, 713, 856, 999));
   EXPECT_EQ(MakeZeroTerminalSnr("1000").timesteps(), MakeZeroTerminalSnr("").timesteps());
+  EXPECT_EQ(MakeZeroTerminalSnr("trailing7").timesteps(), MakeZeroTerminalSnr("7").timesteps());
   for (int steps = 2; steps <= 1000; ++steps) {
     EXPECT_EQ(MakeZeroTerminalSnr(std::to_string(steps)).size(), steps);
   }

@@ -263,6 +263,23 @@ TEST_F(BundleTest, NoiseSharedByAllFramesIsAChoice) {
   EXPECT_FALSE(BundleConfigFromJson(text.dump(), nullptr)->shared_noise);
 }
 
+TEST_F(BundleTest, TrailingStepsAreAChoice) {
+  BundleConfig config = SmallBundleConfig();
+  EXPECT_FALSE(config.trailing_steps);
+  json text = json::parse(BundleConfigToJson(config, {{"sdit.safetensors", ""}}));
+  EXPECT_EQ(text["choices"]["steps"], "first to last");
+  config.trailing_steps = true;
+  text = json::parse(BundleConfigToJson(config, {{"sdit.safetensors", ""}}));
+  EXPECT_EQ(text["choices"]["steps"], "trailing");
+
+  const auto read = BundleConfigFromJson(text.dump(), nullptr);
+
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_TRUE(read->trailing_steps);
+  text["choices"].erase("steps");
+  EXPECT_FALSE(BundleConfigFromJson(text.dump(), nullptr)->trailing_steps);
+}
+
 TEST_F(BundleTest, ZeroTerminalSnrNeedsAPredictionThatWorksThere) {
   EXPECT_EQ(Config()["schedule"]["name"], "linear");
   EditConfig([](json& config) { config["schedule"]["name"] = kLinearZeroTerminalSnr; });

@@ -192,7 +192,8 @@ double ChangeFromFrameToFrame(const std::vector<Output>& frames) {
 }
 
 TEST_F(LongVideoTest, SharedNoiseKeepsFramesAlike) {
-  const std::string folder = testing::WriteRandomModel("shared_noise", /*shared_noise=*/true);
+  const std::string folder = testing::WriteRandomModel(
+      "shared_noise", [](BundleConfig& config) { config.shared_noise = true; });
   auto engine = CreateReenactor(testing::RandomModelOptions(folder));
   ASSERT_TRUE(engine.ok()) << engine.status();
   for (const auto method : {LongVideoMethod::kAnchored, LongVideoMethod::kIndependent}) {

@@ -6,6 +6,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <functional>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -15,13 +16,14 @@
 namespace reenact::testing {
 
 // The model's bundle in a folder of its own: ctest runs the cases as processes side by side. To be
-// removed by the caller.
-inline std::string WriteRandomModel(const std::string& test, bool shared_noise = false) {
+// removed by the caller. `change`: of the bundle before it is written.
+inline std::string WriteRandomModel(const std::string& test,
+                                    const std::function<void(BundleConfig&)>& change = {}) {
   const std::filesystem::path folder =
       std::filesystem::path(::testing::TempDir()) / absl::StrCat(test, "_", getpid());
   std::filesystem::remove_all(folder);
   BundleConfig config = SmallBundleConfig();
-  config.shared_noise = shared_noise;
+  if (change) change(config);
   const absl::Status status = WriteRandomBundle(folder.string(), config, 3);
   EXPECT_TRUE(status.ok()) << status;
   return folder.string();

@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "pipeline/diffusion/schedule.h"
 #include "pipeline/media/image_codec.h"
 #include "pipeline/media/resize.h"
 #include "pipeline/media/video_reader.h"
@@ -786,6 +787,27 @@ TEST_F(ReenactorTest, SamplersStepsAndGuidanceMatter) {
   for (size_t i = 0; i < all.size(); ++i) {
     for (size_t k = 0; k < i; ++k) EXPECT_FALSE(all[i] == all[k]) << i << " and " << k;
   }
+}
+
+TEST_F(ReenactorTest, TrailingStepsAreThoseOfAScheduleThatEndsInNoise) {
+  JobRequest request = Request();
+  request.format = OutputFormat::kRawRgb;
+  const auto run = [&](const char* schedule, bool trailing) {
+    const std::string folder = testing::WriteRandomModel("steps", [&](BundleConfig& config) {
+      config.prediction = Prediction::kV;
+      config.schedule = schedule;
+      config.trailing_steps = trailing;
+    });
+    auto engine = CreateReenactor(testing::RandomModelOptions(folder));
+    EXPECT_TRUE(engine.ok()) << engine.status();
+    std::string bytes = engine.ok() ? Run(**engine, request, Driving()).Bytes() : "";
+    std::filesystem::remove_all(folder);
+    return bytes;
+  };
+
+  EXPECT_FALSE(run("linear", true) == run("linear", false));
+  // Whose steps trail in any case.
+  EXPECT_TRUE(run(kLinearZeroTerminalSnr, true) == run(kLinearZeroTerminalSnr, false));
 }
 
 TEST_F(ReenactorTest, MotionOptionsMatter) {
