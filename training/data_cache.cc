@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <ostream>
@@ -32,7 +33,7 @@ constexpr int kMinClip = 30, kMaxClip = 120;
 // Streams of StepSeed() for what is drawn beside the person.
 constexpr uint64_t kClipStream = 101, kChoiceStream = 102, kLookalikeStream = 103,
                    kPortraitStream = 104, kLooksStream = 105, kEyePlayStream = 106,
-                   kChangedEyesStream = 107;
+                   kChangedEyesStream = 107, kHeadPlayStream = 108;
 
 std::string ShardPath(const std::string& folder, int64_t shard) {
   return absl::StrFormat("%s/people-%05d.safetensors", folder, shard);
@@ -112,7 +113,9 @@ std::map<std::string, std::string> ShardMetadata(const DataOptions& o, int64_t f
            o.partial_captions > 0 ? absl::StrCat(" partial captions ", o.partial_captions) : "",
            o.variety == Variety::kRich ? " rich" : "",
            o.eye_play > 0 ? absl::StrCat(o.changed_looks ? " own" : "", " eye play ", o.eye_play)
-                          : "")},
+                          : "",
+           o.head_play > 0 ? absl::StrCat(" head play ", o.head_play) : "",
+           o.open_landmarker ? " found landmarks" : "")},
       {"captions", captions.dump()}};
   if (o.changed_looks) metadata["edits"] = Edits(o, first, count).dump();
   return metadata;
@@ -154,7 +157,50 @@ FaceState PlayEyes(FaceState state, const DataOptions& o, uint64_t seed, int f) 
   return state;
 }
 
-absl::Status WriteShard(const DataOptions& o, int64_t shard) {
+// The state of frame `f` with another turn of the head, in a share of the frames.
+FaceState PlayHead(FaceState state, const DataOptions& o, uint64_t seed, int f) {
+  std::mt19937_64 random(StepSeed(kHeadPlayStream, seed * 64 + static_cast<uint64_t>(f)));
+  if (DrawUniform(random) >= o.head_play) return state;
+  const auto within = [&](double degrees) {
+    return static_cast<float>(degrees * (2 * DrawUniform(random) - 1));
+  };
+  state.pose.yaw = within(40);
+  state.pose.pitch = within(25);
+  state.pose.roll = within(20);
+  return state;
+}
+
+// Looks for the face of every picture that a thread draws.
+class FaceFinder {
+ public:
+  explicit FaceFinder(FaceLandmarker& landmarker) : landmarker_(landmarker) {}
+
+  // Into `target` [478,3], or NaN.
+  absl::Status Find(const Image& picture, torch::Tensor target) {
+    auto found = landmarker_.Detect(picture);
+    // A video's face is looked for where it was, and found better than where the detector says.
+    if (found.ok() && *found) found = landmarker_.Follow(picture, (*found)->landmarks);
+    if (!found.ok()) return found.status();
+    ++pictures_;
+    if (*found) {
+      ++faces_;
+      StoreLandmarks((*found)->landmarks, std::move(target));
+    } else {
+      target.fill_(std::numeric_limits<float>::quiet_NaN());
+    }
+    return absl::OkStatus();
+  }
+
+  int64_t pictures() const { return pictures_; }
+  int64_t faces() const { return faces_; }
+
+ private:
+  FaceLandmarker& landmarker_;
+  int64_t pictures_ = 0, faces_ = 0;
+};
+
+// `finder`: null if nobody looks for faces.
+absl::Status WriteShard(const DataOptions& o, int64_t shard, FaceFinder* finder) {
   const int64_t first = shard * kPeoplePerShard;
   const int64_t count = std::min(kPeoplePerShard, NumEntries(o) - first);
   const int64_t side = o.size, pixels = side * side;
@@ -162,8 +208,13 @@ absl::Status WriteShard(const DataOptions& o, int64_t shard) {
   auto masks = torch::empty({count, o.frames, side, side}, torch::kUInt8);
   auto landmarks = torch::empty({count, o.frames, kNumLandmarks, 3});
   auto lookalikes = torch::empty({count, o.frames, o.lookalikes, kNumLandmarks, 3});
+  auto found = torch::empty({count, o.frames, 1 + o.lookalikes, kNumLandmarks, 3});
   auto seeds = torch::empty({count}, torch::kInt64);
-  for (int64_t i = 0; i < count; ++i) {
+  // Landmarks do not depend on the size of the picture that nobody looks at.
+  const int lookalike_size = finder != nullptr ? o.size : 8;
+  const int lookalike_supersampling = finder != nullptr ? o.supersampling : 1;
+  absl::Status status;
+  for (int64_t i = 0; i < count && status.ok(); ++i) {
     const Entry entry = EntryAt(o, first + i);
     const auto& [seed, person] = entry;
     seeds[i] = static_cast<int64_t>(seed);
@@ -180,10 +231,10 @@ absl::Status WriteShard(const DataOptions& o, int64_t shard) {
           StepSeed(kLookalikeStream, seed * 64 + static_cast<uint64_t>(k)) % kFirstHeldOutSeed));
     }
     for (int f = 0; f < o.frames; ++f) {
-      const FaceState state =
-          PlayEyes(o.separate_clips ? PortraitState(seed, f)
-                                    : clip[static_cast<size_t>(moments[static_cast<size_t>(f)])],
-                   o, seed, f);
+      const FaceState calm = o.separate_clips
+                                 ? PortraitState(seed, f)
+                                 : clip[static_cast<size_t>(moments[static_cast<size_t>(f)])];
+      const FaceState state = PlayHead(PlayEyes(calm, o, seed, f), o, seed, f);
       if (o.changed_looks) {
         renderer.emplace(ChangedPerson(entry, f));
       } else if (!renderer) {
@@ -199,20 +250,23 @@ absl::Status WriteShard(const DataOptions& o, int64_t shard) {
       StoreLandmarks(render.landmarks, landmarks[i][f]);
       const std::vector<uint8_t> mask = ExpressiveMask(render.landmarks, o.size);
       std::memcpy(masks[i][f].data_ptr<uint8_t>(), mask.data(), mask.size());
+      if (finder != nullptr) status.Update(finder->Find(render.image, found[i][f][0]));
       for (int k = 0; k < o.lookalikes; ++k) {
-        // Landmarks do not depend on the size of the picture.
-        StoreLandmarks(others[static_cast<size_t>(k)].Draw(state, 8, 1).landmarks,
-                       lookalikes[i][f][k]);
+        const Render other =
+            others[static_cast<size_t>(k)].Draw(state, lookalike_size, lookalike_supersampling);
+        StoreLandmarks(other.landmarks, lookalikes[i][f][k]);
+        if (finder != nullptr) status.Update(finder->Find(other.image, found[i][f][1 + k]));
       }
     }
   }
-  return WriteSafetensors(ShardPath(o.out, shard),
-                          {{"frames", frames},
-                           {"masks", masks},
-                           {"landmarks", landmarks},
-                           {"lookalikes", lookalikes},
-                           {"seeds", seeds}},
-                          ShardMetadata(o, first, count));
+  if (!status.ok()) return status;
+  TensorMap tensors = {{"frames", frames},
+                       {"masks", masks},
+                       {"landmarks", landmarks},
+                       {"lookalikes", lookalikes},
+                       {"seeds", seeds}};
+  if (finder != nullptr) tensors["found"] = found;
+  return WriteSafetensors(ShardPath(o.out, shard), tensors, ShardMetadata(o, first, count));
 }
 
 // Adds a shard's edits to the cache: kEditPhrasings of each frame of `count` people.
@@ -253,6 +307,8 @@ struct Progress {
   absl::Mutex mu;
   absl::Status status ABSL_GUARDED_BY(mu);
   int64_t done ABSL_GUARDED_BY(mu) = 0;
+  // In what was drawn now.
+  int64_t pictures ABSL_GUARDED_BY(mu) = 0, faces ABSL_GUARDED_BY(mu) = 0;
 };
 
 }  // namespace
@@ -261,11 +317,12 @@ absl::Status WriteDataCache(const DataOptions& options, std::ostream& log) {
   if (options.people < 1 || options.frames < 2 || options.frames > kMinClip || options.size < 8 ||
       options.lookalikes < 0 || options.captions < 1 || options.partial_captions < 0 ||
       options.looks < 1 || options.looks > kMaxLooks || !(options.eye_play >= 0) ||
-      options.eye_play > 1 || options.threads < 1) {
+      options.eye_play > 1 || !(options.head_play >= 0) || options.head_play > 1 ||
+      options.threads < 1) {
     return absl::InvalidArgumentError(
         absl::StrCat("need people >= 1, 2 <= frames <= ", kMinClip,
                      ", size >= 8, captions >= 1, partial captions >= 0, 1 <= looks <= ", kMaxLooks,
-                     ", 0 <= eye play <= 1, threads >= 1"));
+                     ", 0 <= eye play <= 1, 0 <= head play <= 1, threads >= 1"));
   }
   if (options.changed_looks && !options.separate_clips) {
     return absl::InvalidArgumentError("changed looks are for frames of separate clips");
@@ -281,12 +338,12 @@ absl::Status WriteDataCache(const DataOptions& options, std::ostream& log) {
   const int64_t shards = (NumEntries(options) + kPeoplePerShard - 1) / kPeoplePerShard;
   const absl::Time started = absl::Now();
   Progress progress;
-  const auto work = [&] {
+  const auto draw = [&](FaceFinder* finder) {
     while (options.stop == nullptr || !options.stop->load()) {
       const int64_t shard = progress.next_shard.fetch_add(1);
       if (shard >= shards) return;
       const absl::Status status =
-          ShardIsCurrent(options, shard) ? absl::OkStatus() : WriteShard(options, shard);
+          ShardIsCurrent(options, shard) ? absl::OkStatus() : WriteShard(options, shard, finder);
       absl::MutexLock lock(&progress.mu);
       progress.status.Update(status);
       if (!progress.status.ok()) return;
@@ -298,11 +355,29 @@ absl::Status WriteDataCache(const DataOptions& options, std::ostream& log) {
           << std::endl;
     }
   };
+  const auto work = [&] {
+    if (!options.open_landmarker) return draw(nullptr);
+    const auto landmarker = options.open_landmarker();
+    if (!landmarker.ok()) {
+      absl::MutexLock lock(&progress.mu);
+      progress.status.Update(landmarker.status());
+      return;
+    }
+    FaceFinder finder(**landmarker);
+    draw(&finder);
+    absl::MutexLock lock(&progress.mu);
+    progress.pictures += finder.pictures();
+    progress.faces += finder.faces();
+  };
   std::vector<std::thread> threads;
   for (int i = 1; i < options.threads; ++i) threads.emplace_back(work);
   work();
   for (std::thread& thread : threads) thread.join();
   absl::MutexLock lock(&progress.mu);
+  if (progress.pictures > 0) {
+    log << "faces found in " << progress.faces << " of " << progress.pictures
+        << " pictures drawn; for the others exact landmarks count" << std::endl;
+  }
   return progress.status;
 }
 
@@ -322,20 +397,22 @@ absl::StatusOr<DataCache> ReadDataCache(const std::string& folder, int64_t max_p
   std::sort(paths.begin(), paths.end());
   DataCache cache;
   int64_t filled = 0, capacity = 0;
+  bool looked_for_faces = false;
   for (size_t i = 0; i < paths.size(); ++i) {
     const auto file = MapSafetensors(paths[i]);
     if (!file.ok()) return file.status();
     const auto seeds = file->tensors.find("seeds");
+    if (i == 0) looked_for_faces = file->tensors.contains("found");
     if (seeds != file->tensors.end()) {
       capacity += std::min(seeds->second.numel(), kPeoplePerShard);
     }
     if (max_people > 0 && capacity >= max_people) paths.resize(i + 1);
   }
-  const std::vector<std::pair<std::string, torch::Tensor*>> parts = {
-      {"frames", &cache.frames},
-      {"landmarks", &cache.landmarks},
-      {"lookalikes", &cache.lookalikes},
-      {"masks", &cache.masks}};
+  std::vector<std::pair<std::string, torch::Tensor*>> parts = {{"frames", &cache.frames},
+                                                               {"landmarks", &cache.landmarks},
+                                                               {"lookalikes", &cache.lookalikes},
+                                                               {"masks", &cache.masks}};
+  if (looked_for_faces) parts.emplace_back("found", &cache.found);
   for (const std::string& path : paths) {
     auto file = ReadSafetensors(path);
     if (!file.ok()) return file.status();

@@ -4,6 +4,10 @@
 //   frames      uint8   [P,F,3,S,S]   pictures, RGB
 //   landmarks   float32 [P,F,478,3]   exact landmarks, image-normalised
 //   lookalikes  float32 [P,F,K,478,3] landmarks of K other people with the same pose and expression
+//   found       float32 [P,F,1+K,478,3] what the landmark network finds in the picture, and in one
+//   of
+//               each lookalike, as in a video whose face was there before; NaN where it sees no
+//               face. Only if it was asked.
 //   masks       uint8   [P,F,S,S]     1 in eyes and mouth (ExpressiveMask)
 //   seeds       int64   [P]
 // and metadata: format, size, captions (JSON: per person a list of phrasings).
@@ -16,12 +20,15 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <iosfwd>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "pipeline/face/face_landmarker.h"
 #include "pipeline/face/landmarks.h"
 #include "pipeline/image.h"
 #include "training/people/people.h"
@@ -43,12 +50,18 @@ struct DataOptions {
   // clip's do: eyes are closed in 6 % of its frames, too few to learn them from. Changed looks
   // have eyes of their own, also beside portraits whose eyes play.
   double eye_play = 0;
+  // In this share of the frames the head is turned anywhere, up to 40 degrees to the sides, 25 up
+  // or down, 20 about the line of sight: in 2 % of a clip's frames it is turned by more than 30.
+  // Changed looks turn as the portraits do.
+  double head_play = 0;
   // Each person comes so many times, from the second on with other looks, and counts as so many
   // people: pairs that differ in a few things, which captions have to tell apart.
   int looks = 1;
   bool detailed_captions = false;  // every second phrasing
   int partial_captions = 0;        // so many kPartial ones on top
   Variety variety = Variety::kPlain;
+  // Opens the landmark network that looks for the faces, one for each thread; null: nobody looks.
+  std::function<absl::StatusOr<std::unique_ptr<FaceLandmarker>>()> open_landmarker;
   uint64_t first_seed = 0;  // people are first_seed .. first_seed + people - 1
   int threads = 1;
   const std::atomic<bool>* stop = nullptr;
@@ -70,6 +83,7 @@ struct DataCache {
   torch::Tensor landmarks;   // float32 [P,F,478,3]
   torch::Tensor lookalikes;  // float32 [P,F,K,478,3]
   torch::Tensor masks;       // uint8   [P,F,S,S]
+  torch::Tensor found = {};  // float32 [P,F,1+K,478,3]; may be undefined
   std::vector<uint64_t> seeds;
   std::vector<std::vector<std::string>> captions;  // [P][phrasing]
   // Only of changed looks: [P][F][phrasing], from what a frame shows to how the person looks.

@@ -8,11 +8,17 @@
 #include "absl/strings/str_cat.h"
 #include "pipeline/media/image_codec.h"
 #include "training/data_cache.h"
+#include "training/landmarker_option.h"
 #include "training/people/people.h"
 #include "training/stages.h"
 
 namespace reenact {
 namespace {
+
+struct DataFlags : DataOptions {
+  bool find_landmarks = false;
+  std::string face_models;
+};
 
 struct PeopleOptions {
   std::string preview;
@@ -73,7 +79,7 @@ void AddPeopleStage(CLI::App& app, std::vector<Subcommand>& stages) {
 }
 
 void AddDataStage(CLI::App& app, std::vector<Subcommand>& stages) {
-  auto options = std::make_shared<DataOptions>();
+  auto options = std::make_shared<DataFlags>();
   CLI::App* command = app.add_subcommand("data", "draw the training pictures into a folder");
   command->add_option("--out", options->out, "folder")->required();
   command->add_option("--people", options->people)->capture_default_str();
@@ -106,6 +112,15 @@ void AddDataStage(CLI::App& app, std::vector<Subcommand>& stages) {
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
   command
+      ->add_option("--head-play", options->head_play,
+                   "share of the frames whose heads are turned anywhere, up to 40 degrees")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  command->add_flag("--find-landmarks", options->find_landmarks,
+                    "also what the landmark network finds in the pictures and in ones of the "
+                    "lookalikes, for `sdit --found-landmarks`");
+  AddFaceModelsOption(*command, options->face_models);
+  command
       ->add_option(
           "--seed", options->first_seed,
           absl::StrCat("first person; from ", kFirstHeldOutSeed, " on they are never trained on"))
@@ -114,6 +129,11 @@ void AddDataStage(CLI::App& app, std::vector<Subcommand>& stages) {
                       DataOptions run = *options;
                       run.threads = context.threads;
                       run.stop = context.stop;
+                      if (options->find_landmarks) {
+                        run.open_landmarker = [options] {
+                          return OpenLandmarker(options->face_models);
+                        };
+                      }
                       return WriteDataCache(run, std::cout);
                     }});
 }

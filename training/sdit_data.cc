@@ -1,6 +1,5 @@
 #include "training/sdit_data.h"
 
-#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -22,29 +21,12 @@ torch::Tensor SeedTensor(const DataCache& data) {
 
 }  // namespace
 
-absl::StatusOr<torch::Tensor> FindLandmarks(const DataCache& data, FaceLandmarker& landmarker) {
-  const int64_t P = data.num_people(), F = data.num_frames();
-  torch::Tensor landmarks =
-      torch::full({P, F, kNumLandmarks, 3}, std::numeric_limits<float>::quiet_NaN());
-  for (int64_t p = 0; p < P; ++p) {
-    for (int64_t f = 0; f < F; ++f) {
-      const Image picture = ToImage(data.frames[p][f]);
-      auto found = landmarker.Detect(picture);
-      // A video's face is looked for where it was, and found better than where the detector says.
-      if (found.ok() && *found) found = landmarker.Follow(picture, (*found)->landmarks);
-      if (!found.ok()) return found.status();
-      if (*found) StoreLandmarks((*found)->landmarks, landmarks[p][f]);
-    }
-  }
-  return landmarks;
-}
-
 absl::Status WriteLatents(const std::string& path, TrainedAutoencoder& autoencoder,
-                          const DataCache& data, bool bfloat16, const torch::Tensor& landmarks) {
+                          const DataCache& data, bool bfloat16) {
   const torch::Tensor latents = EncodeAll(autoencoder.network, data, bfloat16);
-  TensorMap tensors = {{"latents", latents.to(torch::kHalf)}, {"seeds", SeedTensor(data)}};
-  if (landmarks.defined()) tensors["landmarks"] = landmarks;
-  return WriteSafetensors(path, tensors, {{"format", "reenact-latents-1"}});
+  return WriteSafetensors(path,
+                          {{"latents", latents.to(torch::kHalf)}, {"seeds", SeedTensor(data)}},
+                          {{"format", "reenact-latents-1"}});
 }
 
 absl::StatusOr<CachedLatents> ReadLatents(const std::string& path, const DataCache& data) {
@@ -59,16 +41,7 @@ absl::StatusOr<CachedLatents> ReadLatents(const std::string& path, const DataCac
     return absl::InvalidArgumentError(absl::StrCat(path, " does not hold latents of these people"));
   }
   const torch::Tensor all = latents->second.to(torch::kFloat32);
-  CachedLatents cached{all.narrow(0, 0, data.num_people()), 1 / all.std().item<double>()};
-  if (const auto found = file->tensors.find("landmarks"); found != file->tensors.end()) {
-    if (found->second.scalar_type() != torch::kFloat32 ||
-        found->second.sizes() !=
-            c10::IntArrayRef{all.size(0), data.num_frames(), kNumLandmarks, 3}) {
-      return absl::InvalidArgumentError(absl::StrCat(path, ": its landmarks do not fit"));
-    }
-    cached.landmarks = found->second.narrow(0, 0, data.num_people());
-  }
-  return cached;
+  return CachedLatents{all.narrow(0, 0, data.num_people()), 1 / all.std().item<double>()};
 }
 
 absl::StatusOr<SditData> PrepareSditData(const DataCache& data, const CachedLatents& cached,
@@ -84,7 +57,6 @@ absl::StatusOr<SditData> PrepareSditData(const DataCache& data, const CachedLate
                     .expressive = ExpressiveShare(data, latents.size(3)),
                     .image_identity = EmbedPictures(clip.network, data),
                     .text_identity = EmbedCaptions(clip.network, data, *tokenizer),
-                    .found_landmarks = cached.landmarks,
                     .people = &data};
   if (!data.edits.empty()) prepared.edits = EmbedEdits(clip.network, data, *tokenizer);
   return prepared;

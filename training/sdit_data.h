@@ -7,27 +7,20 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "pipeline/face/face_landmarker.h"
 #include "training/data_cache.h"
 #include "training/sdit_trainer.h"
 #include "training/trained_parts.h"
 
 namespace reenact {
 
-// What `landmarker` finds in every picture as in a video where the face was there before: float32
-// [P,F,478,3], image-normalised, NaN where there is no face.
-absl::StatusOr<torch::Tensor> FindLandmarks(const DataCache& data, FaceLandmarker& landmarker);
-
 // Latent means of every frame of `data`, unscaled, to a safetensors file: float16 "latents"
-// [P,F,C,h,h] and int64 "seeds" [P]; beside them `landmarks` of FindLandmarks(), unless undefined.
+// [P,F,C,h,h] and int64 "seeds" [P].
 absl::Status WriteLatents(const std::string& path, TrainedAutoencoder& autoencoder,
-                          const DataCache& data, bool bfloat16,
-                          const torch::Tensor& landmarks = {});
+                          const DataCache& data, bool bfloat16);
 
 struct CachedLatents {
-  torch::Tensor latents;         // float32 [P,F,C,h,h], unscaled
-  double scaling_factor = 1;     // 1 / the standard deviation of all numbers in the file
-  torch::Tensor landmarks = {};  // FindLandmarks(), or undefined
+  torch::Tensor latents;      // float32 [P,F,C,h,h], unscaled
+  double scaling_factor = 1;  // 1 / the standard deviation of all numbers in the file
 };
 // Those of `data` from such a file, which may hold more people. kInvalidArgument if it was made
 // from others.

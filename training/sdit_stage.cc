@@ -5,7 +5,6 @@
 #include <optional>
 #include <tuple>
 
-#include "training/landmarker_option.h"
 #include "training/run_flags.h"
 #include "training/sampler_option.h"
 #include "training/sdit_data.h"
@@ -17,8 +16,7 @@ namespace reenact {
 namespace {
 
 struct EncodeFlags {
-  std::string data, autoencoder, out, face_models;
-  bool find_landmarks = false;
+  std::string data, autoencoder, out;
   bool bfloat16 = true;
 };
 
@@ -28,18 +26,7 @@ absl::Status Encode(const EncodeFlags& flags, const StageContext& context) {
   autoencoder->network->to(context.device);
   const auto data = ReadDataCache(flags.data);
   if (!data.ok()) return data.status();
-  torch::Tensor landmarks;
-  if (flags.find_landmarks) {
-    const auto landmarker = OpenLandmarker(flags.face_models);
-    if (!landmarker.ok()) return landmarker.status();
-    auto found = FindLandmarks(*data, **landmarker);
-    if (!found.ok()) return found.status();
-    landmarks = *std::move(found);
-    const torch::Tensor faces = ~landmarks.select(3, 0).select(2, 0).isnan();
-    std::cout << "faces found in " << faces.sum().item<int64_t>() << " of " << faces.numel()
-              << " pictures; for the others the folder's own landmarks count" << std::endl;
-  }
-  return WriteLatents(flags.out, *autoencoder, *data, flags.bfloat16, landmarks);
+  return WriteLatents(flags.out, *autoencoder, *data, flags.bfloat16);
 }
 
 struct SditFlags : RunFlags {
@@ -143,9 +130,6 @@ void AddEncodeStage(CLI::App& app, std::vector<Subcommand>& stages) {
   command->add_option("--autoencoder", flags->autoencoder, "folder of `autoencoder`, or a bundle")
       ->required();
   command->add_option("--out", flags->out, "safetensors file to write")->required();
-  command->add_flag("--find-landmarks", flags->find_landmarks,
-                    "also what the landmark network finds in them, for `sdit --found-landmarks`");
-  AddFaceModelsOption(*command, flags->face_models);
   command->add_option("--bfloat16", flags->bfloat16)->capture_default_str();
   stages.push_back(
       {command, [flags](const StageContext& context) { return Encode(*flags, context); }});
@@ -260,6 +244,10 @@ void AddSditStage(CLI::App& app, std::vector<Subcommand>& stages) {
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
   command
+      ->add_option("--time-draws", o.time_draws, "the time step is the noisiest of so many draws")
+      ->check(CLI::Range(1, 16))
+      ->capture_default_str();
+  command
       ->add_option("--hidden-source-draws", o.hidden_source_draws,
                    "the time step of a row without source tokens, or with a source of other looks, "
                    "is the noisiest of so many draws")
@@ -274,10 +262,9 @@ void AddSditStage(CLI::App& app, std::vector<Subcommand>& stages) {
   command->add_option("--lookalike", o.lookalike, "share of rows driven by another face")
       ->capture_default_str();
   command
-      ->add_option(
-          "--found-landmarks", o.found_landmarks,
-          "share of rows with landmarks that `encode --find-landmarks` found, where it did; "
-          "else exact ones, with the faults of the next two options; the paper: 1")
+      ->add_option("--found-landmarks", o.found_landmarks,
+                   "share of rows with landmarks that `data --find-landmarks` found, where it did; "
+                   "else exact ones, with the faults of the next two options; the paper: 1")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
   command->add_option("--landmark-bias", o.augmentation.bias)->capture_default_str();

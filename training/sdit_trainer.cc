@@ -48,30 +48,18 @@ SDiTConfig ConfigFrom(const SditTrainingOptions& options, const SditData& data) 
   return config;
 }
 
-Landmarks CachedLandmarks(const DataCache& data, int64_t person, int64_t frame) {
-  return ToLandmarks(data.landmarks[person][frame]);
-}
+constexpr int64_t kThemselves = -1;
 
-// What was found in the frame if `found` and anybody looked and saw a face, else exactly what it
-// shows.
-Landmarks LandmarksOf(const SditData& data, int64_t person, int64_t frame, bool found) {
-  if (found && data.found_landmarks.defined()) {
-    const torch::Tensor landmarks = data.found_landmarks[person][frame];
+// Of the person, or of the lookalike `who`. What was found in the picture if `found` and anybody
+// looked and saw a face, else exactly what it shows.
+Landmarks LandmarksOf(const DataCache& data, int64_t person, int64_t frame, bool found,
+                      int64_t who = kThemselves) {
+  if (found && data.found.defined()) {
+    const torch::Tensor landmarks = data.found[person][frame][1 + who];
     if (!landmarks[0][0].isnan().item<bool>()) return ToLandmarks(landmarks);
   }
-  return CachedLandmarks(*data.people, person, frame);
-}
-
-// `other`, exact, as a detector would find it that found `found` where `exact` was: the two faces
-// have the same pose and expression.
-Landmarks WithFaults(Landmarks other, const Landmarks& exact, const Landmarks& found) {
-  const auto ratio = static_cast<float>(EyeDistance(other) / EyeDistance(exact));
-  for (size_t k = 0; k < other.size(); ++k) {
-    other[k].x += ratio * (found[k].x - exact[k].x);
-    other[k].y += ratio * (found[k].y - exact[k].y);
-    other[k].z += ratio * (found[k].z - exact[k].z);
-  }
-  return other;
+  return ToLandmarks(who == kThemselves ? data.landmarks[person][frame]
+                                        : data.lookalikes[person][frame][who]);
 }
 
 void StoreNormalized(const Landmarks& landmarks, torch::Tensor target) {
@@ -99,7 +87,7 @@ bool Chance(double p, std::mt19937_64& random) { return DrawUniform(random) < p;
 // Whether a row has found landmarks.
 bool ChooseFound(const SditTrainingOptions& options, const SditData& data,
                  std::mt19937_64& random) {
-  return data.found_landmarks.defined() && Chance(options.found_landmarks, random);
+  return data.people->found.defined() && Chance(options.found_landmarks, random);
 }
 
 // 0 .. bound - 1
@@ -110,11 +98,11 @@ int64_t Below(int64_t bound, std::mt19937_64& random) {
 // The first or last frame of a person's clip, whichever is farther from `frames`.
 int64_t FartherEnd(const DataCache& data, int64_t person, const std::vector<int64_t>& frames) {
   const int64_t end = data.num_frames() - 1;
-  const Landmarks first = CachedLandmarks(data, person, 0);
-  const Landmarks last = CachedLandmarks(data, person, end);
+  const Landmarks first = LandmarksOf(data, person, 0, /*found=*/false);
+  const Landmarks last = LandmarksOf(data, person, end, /*found=*/false);
   double to_first = 0, to_last = 0;
   for (const int64_t f : frames) {
-    const Landmarks landmarks = CachedLandmarks(data, person, f);
+    const Landmarks landmarks = LandmarksOf(data, person, f, /*found=*/false);
     to_first += MeanDistance(first, landmarks);
     to_last += MeanDistance(last, landmarks);
   }
@@ -214,7 +202,7 @@ torch::Tensor WhiteningSamples(const SditData& data, const SditTrainingOptions& 
     const auto frame = static_cast<int64_t>(random() % static_cast<uint64_t>(data.num_frames()));
     const bool found = ChooseFound(options, data, random);
     const LandmarkAugmentation augmentation(options.augmentation, found, random);
-    StoreNormalized(augmentation.Driving(LandmarksOf(data, person, frame, found), random),
+    StoreNormalized(augmentation.Driving(LandmarksOf(*data.people, person, frame, found), random),
                     samples[i]);
   }
   return samples;
@@ -351,9 +339,9 @@ absl::StatusOr<std::unique_ptr<SditTrainee>> SditTrainee::Create(SditTrainingOpt
   }
   for (const SditData* portraits : {data.portraits, data.changed}) {
     if (portraits != nullptr &&
-        portraits->found_landmarks.defined() != data.found_landmarks.defined()) {
+        portraits->people->found.defined() != data.people->found.defined()) {
       return absl::InvalidArgumentError(
-          "landmarks were found in the pictures of some folders and not in those of others: encode "
+          "landmarks were found in the pictures of some folders and not in those of others: draw "
           "all with --find-landmarks or none");
     }
   }
@@ -466,8 +454,9 @@ void SditTrainee::StoreFrames(const RowChoice& choice, int64_t b, std::mt19937_6
   const int64_t num_lookalikes = data_.people->lookalikes.size(2);
   const bool found = ChooseFound(options_, data_, random);
   const LandmarkAugmentation augmentation(options_.augmentation, found, random);
-  const int64_t lookalike =
-      num_lookalikes > 0 && Chance(options_.lookalike, random) ? Below(num_lookalikes, random) : -1;
+  const int64_t lookalike = num_lookalikes > 0 && Chance(options_.lookalike, random)
+                                ? Below(num_lookalikes, random)
+                                : kThemselves;
   const bool keep_landmarks = !Chance(options_.drop_landmarks, random);
   rows.keep_landmarks[b] = keep_landmarks;
   for (int64_t k = 0; k < static_cast<int64_t>(choice.frames.size()); ++k) {
@@ -476,12 +465,8 @@ void SditTrainee::StoreFrames(const RowChoice& choice, int64_t b, std::mt19937_6
     const int64_t frame = same_pose ? choice.source : choice.frames[static_cast<size_t>(k)];
     rows.latents[b][k] = set.latents[person][frame];
     rows.weight[b][k] = CellWeight(set.expressive[person][frame], options_);
-    Landmarks driving = LandmarksOf(set, person, frame, found);
-    if (lookalike >= 0) {
-      driving = WithFaults(ToLandmarks(set.people->lookalikes[person][frame][lookalike]),
-                           CachedLandmarks(*set.people, person, frame), driving);
-    }
-    const Landmarks landmarks = augmentation.Driving(driving, random);
+    const Landmarks landmarks =
+        augmentation.Driving(LandmarksOf(*set.people, person, frame, found, lookalike), random);
     StoreNormalized(landmarks, rows.landmarks[b][k]);
     if (keep_landmarks && config_.landmark_map) {
       StoreMap(landmarks, config_, rows.landmark_map[b][k]);
@@ -489,7 +474,7 @@ void SditTrainee::StoreFrames(const RowChoice& choice, int64_t b, std::mt19937_6
   }
   const SditData& source_data = *choice.source_data;
   const Landmarks source_landmarks =
-      augmentation.Source(LandmarksOf(source_data, person, choice.source, found), random);
+      augmentation.Source(LandmarksOf(*source_data.people, person, choice.source, found), random);
   rows.source_latent[b] = source_data.latents[person][choice.source];
   StoreNormalized(source_landmarks, rows.source_landmarks[b][0]);
   if (config_.landmark_map) StoreMap(source_landmarks, config_, rows.source_landmark_map[b]);
@@ -522,7 +507,7 @@ SditNoise SditTrainee::DrawNoise(int64_t number, const SditRows& rows) const {
   for (int64_t b = 0; b < num_rows; ++b) {
     std::mt19937_64 random(RowSeed(1, number, b));
     const bool shown = rows.keep_source[b].item<bool>() && rows.same_looks[b].item<bool>();
-    const int draws = shown ? 1 : options_.hidden_source_draws;
+    const int draws = shown ? options_.time_draws : options_.hidden_source_draws;
     uint64_t t = 0;
     for (int i = 0; i < draws; ++i) t = std::max(t, random() % uint64_t{kTrainSteps});
     drawn.t[b] = static_cast<int64_t>(t);
@@ -778,13 +763,13 @@ SditRows EvaluationRows(const SditData& data, const SDiTConfig& config,
     const int64_t driver = drivers[static_cast<size_t>(b)];
     for (int64_t k = 0; k < config.num_frames; ++k) {
       const int64_t frame = frames[static_cast<size_t>(k)];
-      const Landmarks landmarks = LandmarksOf(data, driver, frame, /*found=*/true);
+      const Landmarks landmarks = LandmarksOf(*data.people, driver, frame, /*found=*/true);
       rows.latents[b][k] = data.latents[person][frame];
       StoreNormalized(landmarks, rows.landmarks[b][k]);
       StoreMap(landmarks, config, rows.landmark_map[b][k]);
     }
     const SditData& source_data = data.portraits != nullptr ? *data.portraits : data;
-    const Landmarks source = LandmarksOf(source_data, person, 0, /*found=*/true);
+    const Landmarks source = LandmarksOf(*source_data.people, person, 0, /*found=*/true);
     rows.source_latent[b] = source_data.latents[person][0];
     const torch::Tensor G = source_data.image_identity[person][0];
     rows.identity[b] = IdentityInput(config, G, G);

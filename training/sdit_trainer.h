@@ -86,8 +86,10 @@ struct SditTrainingOptions {
   // The same of single frames; none: as drop_source_tokens. With 1 their source is not computed,
   // which is half of their cost, and nobody but G tells what they show.
   std::optional<double> drop_single_source_tokens;
-  // Without source tokens, or with a source of other looks, the time step is the noisiest of so
-  // many draws: the noisier the frames are, the more of what they become is left to G.
+  // The time step is the noisiest of so many draws. Few steps of sampling are mostly noisy ones,
+  // where all of what frames become is left to the conditions. The paper: 1.
+  int time_draws = 1;
+  // The same of rows without source tokens, or with a source of other looks: there it is left to G.
   int hidden_source_draws = 1;
   double drop_landmarks = 0.05;
   double shared_noise = 0.5;  // all frames have the same noise, as with BundleConfig::shared_noise
@@ -126,8 +128,6 @@ struct SditData {
   torch::Tensor image_identity;  // float32 [P,F,clip_dim], unit length
   torch::Tensor text_identity;   // float32 [P,phrasings,clip_dim], unit length
   torch::Tensor edits = {};      // float32 [P,F,phrasings,clip_dim], EmbedEdits(); may be undefined
-  // float32 [P,F,478,3], FindLandmarks(): NaN where there was no face; may be undefined.
-  torch::Tensor found_landmarks = {};
   const DataCache* people = nullptr;
   // The same people in other clips; may be null. Their frames serve as sources.
   const SditData* portraits = nullptr;

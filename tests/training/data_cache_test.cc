@@ -1,7 +1,9 @@
 #include "training/data_cache.h"
 
 #include "pipeline/weights/safetensors.h"
+#include "tests/support/face_models.h"
 #include "tests/training/tiny_data.h"
+#include "training/landmark_augmentation.h"
 #include "training/people/people.h"
 
 namespace reenact {
@@ -61,6 +63,72 @@ TEST(DataCacheTest, LookalikesMoveAlikeButLookDifferent) {
   // Another face shape: some hundredths of the picture off, in every frame, never far.
   EXPECT_GT(difference.min().item<double>(), 1e-4);
   EXPECT_LT(difference.max().item<double>(), 0.15);
+}
+
+using FoundLandmarksTest = testing::FaceModelTest;
+
+// Their distance without depth, which has another origin, as a share of the eyes' distance.
+double FlatDistance(const torch::Tensor& found, const torch::Tensor& exact) {
+  Landmarks a = ToLandmarks(found), b = ToLandmarks(exact);
+  for (Landmarks* landmarks : {&a, &b}) {
+    for (Point3& point : *landmarks) point.z = 0;
+  }
+  return MeanDistance(a, b) / EyeDistance(b);
+}
+
+TEST_F(FoundLandmarksTest, AreNearTheExactOnesOfThePersonAndOfTheLookalikes) {
+  DataOptions options = TinyDataOptions(FreshFolder());
+  options.people = 8;
+  options.frames = 3;
+  options.size = 128;
+  options.open_landmarker = [this] { return FaceLandmarker::Create(models_); };
+  std::ostringstream log;
+  ASSERT_TRUE(WriteDataCache(options, log).ok());
+  EXPECT_THAT(log.str(), ::testing::HasSubstr("faces found in 48 of 48 pictures"));
+
+  const auto data = ReadDataCache(options.out);
+
+  ASSERT_TRUE(data.ok()) << data.status();
+  ASSERT_EQ(data->found.sizes(), (std::vector<int64_t>{8, 3, 2, kNumLandmarks, 3}));
+  for (int64_t p = 0; p < data->num_people(); ++p) {
+    for (int64_t f = 0; f < data->num_frames(); ++f) {
+      const torch::Tensor found = data->found[p][f];
+      EXPECT_LT(FlatDistance(found[0], data->landmarks[p][f]), 0.2) << p << ' ' << f;
+      EXPECT_LT(FlatDistance(found[1], data->lookalikes[p][f][0]), 0.2) << p << ' ' << f;
+    }
+  }
+  // They differ as the two faces do.
+  const auto flat = [](const torch::Tensor& landmarks) { return landmarks.narrow(-1, 0, 2); };
+  const torch::Tensor seen = flat(data->found.select(2, 1) - data->found.select(2, 0));
+  const torch::Tensor exact = flat(data->lookalikes.select(2, 0) - data->landmarks);
+  EXPECT_GT((seen * exact).sum().item<double>(),
+            0.3 * seen.norm().item<double>() * exact.norm().item<double>());
+}
+
+TEST_F(FoundLandmarksTest, AreNotANumberWhereThereIsNoFaceAndAbsentWhereNobodyLooked) {
+  DataOptions options = TinyDataOptions(FreshFolder());
+  options.people = 1;
+  options.frames = 2;
+  options.size = 8;  // too small for any face
+  options.open_landmarker = [this] { return FaceLandmarker::Create(models_); };
+  std::ostringstream log;
+  ASSERT_TRUE(WriteDataCache(options, log).ok());
+  const auto looked = ReadDataCache(options.out);
+  options.open_landmarker = nullptr;
+  ASSERT_TRUE(WriteDataCache(options, log).ok());  // over the others, whose options are not these
+  const auto not_looked = ReadDataCache(options.out);
+
+  ASSERT_TRUE(looked.ok() && not_looked.ok());
+  EXPECT_TRUE(looked->found.isnan().all().item<bool>());
+  EXPECT_FALSE(not_looked->found.defined());
+  EXPECT_TRUE(torch::equal(looked->lookalikes, not_looked->lookalikes));
+}
+
+TEST(DataCacheTest, ALandmarkNetworkThatCannotBeOpenedEndsTheDrawing) {
+  DataOptions options = TinyDataOptions(FreshFolder());
+  options.open_landmarker = [] { return absl::NotFoundError("no face models"); };
+  std::ostringstream log;
+  EXPECT_EQ(WriteDataCache(options, log), absl::NotFoundError("no face models"));
 }
 
 TEST(DataCacheTest, PortraitsOfAPersonDifferMoreThanMomentsOfAClip) {
@@ -147,6 +215,40 @@ TEST(DataCacheTest, EyesPlayInTheirShareOfTheFramesAndNothingElseDoes) {
                            calm->frames.select(2, 0).select(2, 0)));  // the uppermost row
 
   options.eye_play = 1.5;
+  EXPECT_EQ(WriteDataCache(options, log).code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(DataCacheTest, HeadsTurnFarInTheirShareOfTheFramesAlsoWithChangedLooks) {
+  DataOptions options = TinyDataOptions(FreshFolder());
+  options.people = 30;
+  options.separate_clips = true;
+  const auto draw = [&] {
+    std::ostringstream log;
+    EXPECT_TRUE(WriteDataCache(options, log).ok());
+    auto data = ReadDataCache(options.out);
+    EXPECT_TRUE(data.ok()) << data.status();
+    return data.ok() ? data->landmarks : torch::Tensor();
+  };
+  const torch::Tensor calm = draw();
+  options.head_play = 0.5;
+  const torch::Tensor turned = draw();
+  options.changed_looks = true;
+  const torch::Tensor changed = draw();
+
+  const torch::Tensor moved = (turned - calm).abs().flatten(2).amax(2);  // [P,F]
+  EXPECT_NEAR(moved.gt(1e-5).to(torch::kFloat32).mean().item<double>(), 0.5, 0.12);
+  // By how much one outer corner of the eyes is nearer than the other, in their distance: the sine
+  // of the turn to the side.
+  const auto num_turned = [](const torch::Tensor& landmarks) {
+    const torch::Tensor apart = landmarks.select(2, 263) - landmarks.select(2, 33);
+    return (apart.select(2, 2).abs() / apart.norm(2, -1)).gt(0.5).sum().item<int64_t>();
+  };
+  EXPECT_LT(num_turned(calm), 10);    // of 180 frames
+  EXPECT_GT(num_turned(turned), 12);  // a quarter of those that play
+  EXPECT_LT((changed - turned).abs().max().item<double>(), 1e-5);
+
+  options.head_play = -0.5;
+  std::ostringstream log;
   EXPECT_EQ(WriteDataCache(options, log).code(), absl::StatusCode::kInvalidArgument);
 }
 
