@@ -458,6 +458,11 @@ absl::StatusOr<DataCache> ReadDataCache(const std::string& folder, int64_t max_p
     }
     filled += count;
   }
+  if (cache.found.defined() && cache.found.size(2) != 1 + cache.lookalikes.size(2)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(folder, ": faces were looked for in pictures of ", cache.found.size(2) - 1,
+                     " lookalikes, there are ", cache.lookalikes.size(2)));
+  }
   if (!cache.edits.empty() && cache.edits.size() != cache.seeds.size()) {
     return absl::InvalidArgumentError(absl::StrCat(folder, ": some shards have no edits"));
   }

@@ -4,10 +4,10 @@
 //   frames      uint8   [P,F,3,S,S]   pictures, RGB
 //   landmarks   float32 [P,F,478,3]   exact landmarks, image-normalised
 //   lookalikes  float32 [P,F,K,478,3] landmarks of K other people with the same pose and expression
-//   found       float32 [P,F,1+K,478,3] what the landmark network finds in the picture, and in one
-//   of
-//               each lookalike, as in a video whose face was there before; NaN where it sees no
-//               face. Only if it was asked.
+//   found       float32 [P,F,1+K,478,3] the landmarks that the landmark network finds in the
+//               picture and in one of each lookalike, as it does in a video whose face was there
+//               before; NaN where it sees no face. Absent if nobody looked
+//               (DataOptions::open_landmarker).
 //   masks       uint8   [P,F,S,S]     1 in eyes and mouth (ExpressiveMask)
 //   seeds       int64   [P]
 // and metadata: format, size, captions (JSON: per person a list of phrasings).

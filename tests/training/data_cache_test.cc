@@ -350,6 +350,23 @@ TEST(DataCacheTest, DamagedShardIsNamed) {
   EXPECT_THAT(std::string(data.status().message()), ::testing::HasSubstr("people-00000"));
 }
 
+TEST(DataCacheTest, FoundLandmarksOfOtherLookalikesAreRefused) {
+  const std::string folder = FreshFolder();
+  std::ostringstream log;
+  ASSERT_TRUE(WriteDataCache(TinyDataOptions(folder), log).ok());
+  const std::string shard = folder + "/people-00000.safetensors";
+  auto file = ReadSafetensors(shard);
+  ASSERT_TRUE(file.ok()) << file.status();
+  file->tensors["found"] = torch::zeros({6, 6, 2, kNumLandmarks, 3});
+  ASSERT_TRUE(WriteSafetensors(shard, file->tensors, file->metadata).ok());
+  EXPECT_TRUE(ReadDataCache(folder).ok());
+  file->tensors["found"] = torch::zeros({6, 6, 3, kNumLandmarks, 3});
+  ASSERT_TRUE(WriteSafetensors(shard, file->tensors, file->metadata).ok());
+
+  EXPECT_THAT(ReadDataCache(folder).status().message(),
+              ::testing::HasSubstr("in pictures of 2 lookalikes, there are 1"));
+}
+
 TEST(DataCacheTest, EmptyFolderIsNotFound) {
   EXPECT_EQ(ReadDataCache(FreshFolder()).status().code(), absl::StatusCode::kNotFound);
 }
